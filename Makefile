@@ -1,0 +1,58 @@
+# Everything a person or a machine does with this repository.
+#   make demo | demo-check | down | screenshots     see it run
+#   make venv                                       only the `hotswap` command
+#   make fast | check | test                        for developers
+PYTHON ?= python3
+BIN := .venv/bin
+SLURM := slurmctld=slurmctld slurmd=slurmd slurmdbd=slurmdbd sbatch=slurm-client munged=munge mariadbd=mariadb-server sshd=openssh-server ssh=openssh-client
+WORKERS ?= 2
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: venv dev fast check test docs clean system constraints
+
+venv: .venv/.installed ## Python packages and the `hotswap` command, no system changes
+
+.venv/.installed: pyproject.toml constraints.txt
+	@.ci/install-system python3-venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+dev: .venv/.installed-dev
+
+.venv/.installed-dev: .venv/.installed
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
+	@touch $@
+
+system:
+	@.ci/install-system $(SLURM)
+
+fast: dev ## the developer's loop
+	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/examples tests/architecture hotswap_airflow
+
+check: dev ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: dev
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+test: system check docs ## everything
+	$(BIN)/coverage erase
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --cov --cov-report= --durations=10
+	$(BIN)/coverage report --fail-under=90 --skip-covered
+	$(BIN)/coverage report --fail-under=95 --skip-covered --include='$(CORE)'
+
+CORE := hotswap_airflow/units.py,hotswap_airflow/errors.py,hotswap_airflow/slurm/*,hotswap_airflow/workflow/*
+
+constraints: ## resolve anew, then write names and versions only
+	rm -rf .venv/.resolve && $(PYTHON) -m venv .venv/.resolve
+	.venv/.resolve/bin/pip install --quiet -e '.[test,lint,docs]'
+	( echo '# Names and versions that were tested together; made by a resolver (make constraints).'; \
+	  .venv/.resolve/bin/pip list --format=freeze | grep -E '^[A-Za-z0-9_.-]+==[^ ]+$$' \
+	  | grep -v -i -E '^(pip|setuptools|wheel|hotswap-airflow)==' | sort -f ) > constraints.txt
+
+clean:
+	rm -rf .venv .coverage* docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,46 @@
+"""The command line. Starts without importing Airflow; errors end in one line, not in a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from hotswap_airflow import __version__
+from hotswap_airflow.cli import check
+from hotswap_airflow.errors import HotswapError, SetupError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MISUSE = 2
+FAILURE = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``action``, which gives the exit status."""
+    parser = argparse.ArgumentParser(prog="hotswap", description="Research workflows on Slurm clusters.")
+    parser.add_argument("--version", action="version", version=f"hotswap {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; give its exit status: 0 well, 1 not well, 2 misuse."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.action(arguments)
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return FAILURE
+    except SetupError as error:
+        print(f"hotswap: {error}", file=sys.stderr)
+        return MISUSE
+    except HotswapError as error:
+        print(f"hotswap: {error}", file=sys.stderr)
+        return FAILURE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILURE
+    return status

@@ -1,0 +1,201 @@
+"""``validate``, ``plan`` and ``render``: what can be said without a cluster."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.cli import loading
+from hotswap_airflow.errors import Problem, SetupError, SpecError
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.script import render_script
+from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.binding import RunValues, bind
+from hotswap_airflow.workflow.checks import taken_names
+from hotswap_airflow.workflow.site import read_site
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from hotswap_airflow.slurm.request import JobRequest
+    from hotswap_airflow.workflow.plan import Plan, PlannedJob
+    from hotswap_airflow.workflow.references import Reference
+    from hotswap_airflow.workflow.site import Site
+
+
+def add_commands(commands: Any) -> None:
+    """Add the three commands."""
+    validate = commands.add_parser("validate", help="check workflow files: exit 0 valid, 1 invalid, 2 misuse")
+    validate.add_argument("files", nargs="+", metavar="FILE", help="workflow or site files, or folders of them")
+    loading.add_site_arguments(validate)
+    validate.add_argument("--format", choices=("text", "json", "github"), default="text")
+    validate.set_defaults(action=_validate)
+    plan = commands.add_parser("plan", help="show what will happen, everything resolved")
+    plan.add_argument("file", metavar="FILE")
+    loading.add_site_arguments(plan)
+    plan.add_argument("--json", action="store_true")
+    plan.set_defaults(action=_plan)
+    render = commands.add_parser("render", help="print the exact script and sbatch command of each job")
+    render.add_argument("file", metavar="FILE")
+    loading.add_site_arguments(render)
+    render.add_argument("--job", metavar="J", help="only this job")
+    render.add_argument("--json", action="store_true")
+    render.set_defaults(action=_render)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    site = loading.find_site(arguments.site)
+    checked = []
+    problems: list[Problem] = []
+    for path in loading.find_files(arguments.files):
+        if _is_site(path):
+            problems += _site_problems(path)
+            continue
+        found = loading.load(path, site)
+        problems += found.problems
+        checked.append(found)
+    problems += taken_names(checked)
+    _report(problems, arguments.format)
+    wrong = [problem for problem in problems if not problem.is_note]
+    if arguments.format == "text":
+        _summary(checked, wrong)
+    return 1 if wrong else 0
+
+
+def _is_site(path: str) -> bool:
+    if path.endswith(vocabulary.WORKFLOW_SUFFIXES):
+        return False
+    return b"site/v1" in loading.read_bytes(path)
+
+
+def _site_problems(path: str) -> tuple[Problem, ...]:
+    try:
+        read_site(loading.read_bytes(path), path)
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def _report(problems: list[Problem], form: str) -> None:
+    if form == "json":
+        print(json.dumps([asdict(problem) for problem in problems], indent=2, ensure_ascii=False))
+        return
+    for problem in problems:
+        print(_github(problem) if form == "github" else problem)
+
+
+def _github(problem: Problem) -> str:
+    level = "notice" if problem.is_note else "error"
+    text = f"{problem.message}; {problem.remedy}"
+    for char, escape in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        text = text.replace(char, escape)
+    place = f",line={problem.line},col={problem.column}" if problem.line else ""
+    return f"::{level} file={problem.file}{place},title={problem.code}::{text}"
+
+
+def _summary(checked: list[Any], wrong: list[Problem]) -> None:
+    if wrong:
+        files = len({problem.file for problem in wrong})
+        print(f"{len(wrong)} error(s) in {files} of {max(len(checked), files)} file(s)", file=sys.stderr)
+        return
+    valid = sum(found.is_valid for found in checked)
+    print(f"{valid} workflow(s) valid", file=sys.stderr)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    plan, _ = loading.plan_file(arguments.file, arguments.site, arguments.environment)
+    if arguments.json:
+        print(json.dumps(_plan_data(plan), indent=2, ensure_ascii=False, default=str))
+    else:
+        print("\n".join(_plan_lines(plan)))
+    return 0
+
+
+def _plan_data(plan: Plan) -> dict[str, Any]:
+    return {
+        "workflow": plan.workflow,
+        "environment": plan.environment,
+        "version": plan.version,
+        "schedule": plan.schedule.model_dump() if plan.schedule else None,
+        "params": {name: param.model_dump(mode="json") for name, param in plan.params.items()},
+        "jobs": [{**asdict(job), "needs": dict(job.needs)} for job in plan.jobs],
+        "files": [file.path for file in plan.pack.files],
+    }
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    yield f"{plan.workflow}  version {plan.version}, environment {plan.environment}"
+    if plan.schedule is not None:
+        yield f"starts  {plan.schedule.cron or ', '.join(plan.schedule.assets or [])} ({plan.schedule.timezone})"
+    for name, param in plan.params.items():
+        default = f"= {param.default}" if param.has_default else "(must be filled in)"
+        yield f"param   {name}: {param.type} {default}"
+    for file in plan.pack.files:
+        yield f"file    {file.path}"
+    for job in plan.jobs:
+        yield f"job     {job.name}  on {job.cluster}{_needs(job)}"
+        yield f"        {' '.join(_option(job)) or 'no Slurm options'}"
+        for item in job.inputs:
+            yield f"        input {item.name} = {item.path or _named(item.reference)}"
+        for planned in job.outputs:
+            where = f" = {planned.output.path}" if planned.output.path else ""
+            yield f"        output {planned.output.name} ({planned.output.type}){where}"
+
+
+def _needs(job: PlannedJob) -> str:
+    after = [need if when == "success" else f"{need} ({when})" for need, when in job.needs.items()]
+    return f", after {', '.join(after)}" if after else ""
+
+
+def _option(job: PlannedJob) -> Iterator[str]:
+    for option in job.options:
+        yield f"--{option.name}={option.text if option.reference is None else _named(option.reference)}"
+
+
+def _named(reference: Reference | None) -> str:
+    if reference is None:
+        return ""
+    if reference.job is not None:
+        return f"<jobs.{reference.job}.{reference.name}>"
+    return f"<params.{reference.name}>" if reference.kind == "param" else f"<{reference.kind}>"
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    plan, site = loading.plan_file(arguments.file, arguments.site, arguments.environment)
+    names = [job.name for job in plan.jobs]
+    if arguments.job is not None and arguments.job not in names:
+        raise SetupError(f"there is no job {arguments.job!r}; use one of: {', '.join(names)}")
+    requests = [_example(plan, job) for job in plan.jobs if arguments.job in {None, job.name}]
+    if arguments.json:
+        rendered = [{"job": r.key.job, "argv": list(r.argv), "script": render_script(r)} for r in requests]
+        print(json.dumps(rendered, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_shown(request, plan, site) for request in requests))
+    return 0
+
+
+def _example(plan: Plan, job: PlannedJob) -> JobRequest:
+    """The request of a first try with the parameters' defaults; later values stand as ``<jobs.A.B>``."""
+    options = tuple(
+        replace(option, text=_named(option.reference), reference=None) if option.reference else option
+        for option in job.options
+    )
+    outputs = {
+        other.name: {planned.output.name: f"<jobs.{other.name}.{planned.output.name}>" for planned in other.outputs}
+        for other in plan.jobs
+    }
+    values = RunValues(
+        run_id="RUN", params={name: p.default for name, p in plan.params.items()}, outputs=outputs, date="DATE"
+    )
+    key = JobKey(RunKey("INSTALLATION", plan.workflow, plan.environment, "RUN", "NONCE"), job.name)
+    return bind(plan, replace(job, options=options), key, values)
+
+
+def _shown(request: JobRequest, plan: Plan, site: Site) -> str:
+    cluster = site.clusters[plan.job(request.key.job).cluster]
+    folder = f"{cluster.workdir}/.hotswap/jobs/{request.key.digest}"
+    return f"# cd {folder} && {shlex.join(request.argv)}\n{render_script(request)}"

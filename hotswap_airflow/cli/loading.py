@@ -1,0 +1,73 @@
+"""From a path on the command line to a checked workflow and the site it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.settings import read_without_airflow
+from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow
+from hotswap_airflow.workflow.plan import Plan, make_plan
+from hotswap_airflow.workflow.site import Site, implied_site, read_site
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_site_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a workflow is checked against."""
+    parser.add_argument("--site", metavar="FILE", help="site file (default: [hotswap] site, or a running sandbox's)")
+    parser.add_argument("--environment", metavar="E", help="environment (default: the site's first)")
+
+
+def read_bytes(path: str) -> bytes:
+    """A file's content. Raises ``SetupError`` where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def find_site(named: str | None) -> Site | None:
+    """The site: named, set, or that of a sandbox which is up. Raises ``SetupError``, ``SpecError``."""
+    path = named or read_without_airflow().site
+    if path is None:
+        from hotswap_airflow.testing.sandbox import running_site_file
+
+        path = running_site_file()
+    return read_site(read_bytes(str(path)), str(path)) if path is not None else None
+
+
+def load(path: str, site: Site | None) -> CheckedWorkflow:
+    """Read and judge one workflow file. Raises ``SetupError`` where it cannot be read."""
+    return check_workflow(read_bytes(path), path, DiskFolder(Path(path).parent), site)
+
+
+def find_files(names: list[str]) -> list[str]:
+    """The files named, and those below the folders named. Raises ``SetupError`` where there is none."""
+    found: list[str] = []
+    for name in names:
+        if not Path(name).is_dir():
+            found.append(name)
+            continue
+        below = sorted(p for s in vocabulary.WORKFLOW_SUFFIXES for p in Path(name).rglob(f"*{s}"))
+        if not below:
+            raise SetupError(f"{name} holds no file that ends in {' or '.join(vocabulary.WORKFLOW_SUFFIXES)}")
+        found += [str(path) for path in below]
+    return found
+
+
+def plan_file(path: str, site_file: str | None, environment: str | None) -> tuple[Plan, Site]:
+    """The plan of a valid workflow file. Raises ``SpecError`` and ``SetupError``."""
+    found = find_site(site_file)
+    checked = load(path, found)
+    if checked.source is None:
+        raise SpecError(checked.problems)
+    site = found or implied_site("")
+    name = environment or read_without_airflow().environment or site.default_environment
+    if name not in site.environments:
+        raise SetupError(f"there is no environment {name!r}; use one of: {', '.join(site.environments)}")
+    return make_plan(checked.source, site, name), site

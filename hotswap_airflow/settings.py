@@ -1,0 +1,60 @@
+"""The ``[hotswap]`` section, typed. Read once at the edges, with Airflow's reader or the command line's."""
+
+from __future__ import annotations
+
+import configparser
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from hotswap_airflow.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SECTION = "hotswap"
+Discovery = Literal["auto", "stub"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an installation sets. ``site`` None means: no site file was named."""
+
+    store_path: Path
+    site: Path | None = None
+    environment: str | None = None
+    discovery: Discovery = "auto"
+
+
+def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
+    """Read the section with ``get(key)``; ``home`` is Airflow's home. Raises ``SetupError``."""
+    discovery = get("discovery") or "auto"
+    if discovery not in {"auto", "stub"}:
+        raise SetupError(f"[hotswap] discovery is {discovery!r}; use auto or stub")
+    site = get("site")
+    return Settings(
+        store_path=Path(get("store_path") or home / "hotswap").expanduser(),
+        site=Path(site).expanduser() if site else None,
+        environment=get("environment") or None,
+        discovery=cast("Discovery", discovery),
+    )
+
+
+def airflow_home(environ: Mapping[str, str]) -> Path:
+    """Airflow's home as Airflow itself finds it."""
+    return Path(environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+
+
+def read_without_airflow(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the section as Airflow would, without importing it: environment first, then airflow.cfg."""
+    env = os.environ if environ is None else environ
+    home = airflow_home(env)
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read(env.get("AIRFLOW_CONFIG") or home / "airflow.cfg", encoding="utf-8")
+
+    def get(key: str) -> str | None:
+        name = f"AIRFLOW__{SECTION.upper()}__{key.upper()}"
+        return env.get(name) or config.get(SECTION, key, fallback=None)
+
+    return read_settings(get, home)

@@ -1,0 +1,1 @@
+"""What Slurm says and is told. Pure: no I/O, no clock, no environment."""

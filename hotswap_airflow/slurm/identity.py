@@ -1,0 +1,73 @@
+"""Who a job is: the key that makes a submission happen once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_DIGEST_LENGTH = 20
+NAME_PREFIX = "hs"
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """A run, apart from every other: of another installation, or made again under the same id."""
+
+    installation: str
+    workflow: str
+    environment: str
+    run: str
+    nonce: str
+
+    @property
+    def digest(self) -> str:
+        """A short text that only this run has."""
+        return _digest(self.installation, self.workflow, self.environment, self.run, self.nonce)
+
+    @property
+    def folder(self) -> str:
+        """Where the run lives below the cluster's work folder, readable for people."""
+        run = _UNSAFE.sub("-", self.run).strip("-")[:60]
+        return f"{_UNSAFE.sub('-', self.workflow)}/{run}-{self.digest[:8]}"
+
+
+@dataclass(frozen=True)
+class JobKey:
+    """One try of one job of a run.
+
+    ``epoch`` changes when a person clears the task and is constant over automatic retries;
+    ``generation`` grows when the job before it ended in failure; ``index`` is -1 or the map index.
+    """
+
+    run: RunKey
+    job: str
+    index: int = -1
+    epoch: int = 0
+    generation: int = 0
+
+    @property
+    def stem(self) -> str:
+        """What all tries of this job share."""
+        return _digest(self.run.digest, self.job, str(self.index))
+
+    @property
+    def digest(self) -> str:
+        """A short text that only this try has: ``<stem>-e<epoch>-g<generation>``."""
+        return f"{self.stem}-e{self.epoch}-g{self.generation}"
+
+    @property
+    def job_name(self) -> str:
+        """The job's name in Slurm; accounting alone can tell from it whose job it was."""
+        readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.workflow, self.job))
+        return f"{NAME_PREFIX}.{self.run.installation}.{readable}.{self.digest}"
+
+    def next_generation(self) -> JobKey:
+        """The key of the try after this one has failed."""
+        return replace(self, generation=self.generation + 1)
+
+
+def _digest(*parts: str) -> str:
+    text = "\0".join(parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]

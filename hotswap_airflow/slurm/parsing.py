@@ -1,0 +1,104 @@
+"""Read what Slurm's programs print. One function each, text in, values out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hotswap_airflow.errors import UnreadableAnswer
+from hotswap_airflow.slurm.states import JobStatus
+
+_SUBMITTED = re.compile(r"([1-9][0-9]{0,9})(?:;([A-Za-z0-9_.-]+))?")
+_UNKNOWN_OUTCOME = re.compile(
+    r"Socket timed out|Unable to contact slurm controller|Connection (?:refused|timed out|reset)"
+    r"|Zero Bytes were transmitted|Transport endpoint|Unexpected message received"
+    r"|Slurm temporarily unable|system is (?:too busy|being reconfigured)",
+    re.IGNORECASE,
+)
+SQUEUE_FORMAT = "%i|%T|%r|%N|%j"
+SACCT_FIELDS = "JobID,State,ExitCode,NodeList,JobName"
+_FIELDS = 5
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job that Slurm accepted."""
+
+    job_id: int
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A line of squeue or sacct: whose job, and how it is."""
+
+    job_id: str
+    name: str
+    status: JobStatus
+
+
+def parse_submission(stdout: str) -> SubmittedJob:
+    r"""Read what ``sbatch --parsable`` answered, below whatever a site's wrapper printed.
+
+    >>> parse_submission("Welcome!\n4711;alps\n")
+    SubmittedJob(job_id=4711, cluster='alps')
+    """
+    for line in reversed(stdout.splitlines()):
+        if match := _SUBMITTED.fullmatch(line.strip()):
+            return SubmittedJob(int(match[1]), match[2])
+    raise UnreadableAnswer("sbatch --parsable", stdout, "line like '4711' or '4711;alps'")
+
+
+def outcome_is_unknown(stderr: str) -> bool:
+    """Whether a failed sbatch may all the same have been accepted.
+
+    >>> outcome_is_unknown("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
+    True
+    """
+    return _UNKNOWN_OUTCOME.search(stderr) is not None
+
+
+def parse_squeue(stdout: str) -> list[QueuedJob]:
+    """Read ``squeue -h -t all -o SQUEUE_FORMAT``; a line that is cut off is an error.
+
+    >>> parse_squeue("7|PENDING|Resources||hs.a.b.c")[0].status.reason
+    'Resources'
+    """
+    jobs = []
+    for line in stdout.splitlines():
+        if not line.strip():
+            continue
+        fields = line.split("|", _FIELDS - 1)
+        if len(fields) < _FIELDS:
+            raise UnreadableAnswer("squeue", line, f"line of {_FIELDS} fields")
+        job_id, state, reason, nodes, name = fields
+        jobs.append(QueuedJob(job_id, name, JobStatus(state, reason=reason, nodes=nodes)))
+    return jobs
+
+
+def parse_sacct(stdout: str) -> list[QueuedJob]:
+    """Read ``sacct -X -n -P -o SACCT_FIELDS``: one line a job.
+
+    >>> parse_sacct("7|CANCELLED by 1000|0:15|n1|hs.a.b.c")[0].status.by
+    '1000'
+    """
+    jobs = []
+    for line in stdout.splitlines():
+        if not line.strip():
+            continue
+        fields = line.split("|", _FIELDS - 1)
+        if len(fields) < _FIELDS:
+            raise UnreadableAnswer("sacct", line, f"line of {_FIELDS} fields")
+        job_id, state, ending, nodes, name = fields
+        word, _, by = state.partition(" by ")
+        status, signal = _exit_code(ending)
+        found = JobStatus(word.rstrip("+"), exit_status=status, signal=signal, nodes=nodes, by=by)
+        jobs.append(QueuedJob(job_id, name, found))
+    return jobs
+
+
+def _exit_code(text: str) -> tuple[int | None, int | None]:
+    status, _, signal = text.partition(":")
+    if not (status.isascii() and status.isdigit()):
+        return None, None
+    return int(status), int(signal) if signal.isascii() and signal.isdigit() else None

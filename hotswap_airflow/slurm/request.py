@@ -1,0 +1,165 @@
+"""All that is needed to submit one try of one job, resolved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hotswap_airflow.slurm import identity, options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OutputType = Literal["file", "dir", "string", "integer", "number", "boolean", "json"]
+PATH_TYPES = frozenset({"file", "dir"})
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a job declares to make: a path below the run directory, or a value by name."""
+
+    name: str
+    type: OutputType
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Input:
+    """A path that must exist before the script starts, relative to the run directory or absolute."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One try of one job. Paths are relative to the run directory, ``text`` xor ``script`` is set.
+
+    ``options`` are sbatch's, name and text; ``variables`` arrive in the environment as they are.
+    """
+
+    key: identity.JobKey
+    text: str | None = None
+    script: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    attempt: int = 1
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The sbatch command line; it is run in the job's own folder on the login node."""
+        ours = (
+            "--parsable",
+            "--export=NONE",
+            "--open-mode=append",
+            "--output=job.log",
+            f"--job-name={self.key.job_name}",
+        )
+        theirs = tuple(options.argument(name, text) for name, text in self.options)
+        return ("sbatch", *ours, *theirs, "script")
+
+    def to_json(self) -> str:
+        """Write the request so that another process can submit it."""
+        run = self.key.run
+        return json.dumps(
+            {
+                "run": [run.installation, run.workflow, run.environment, run.run, run.nonce],
+                "key": [self.key.job, self.key.index, self.key.epoch, self.key.generation],
+                "text": self.text,
+                "script": self.script,
+                "options": self.options,
+                "variables": self.variables,
+                "inputs": [[i.name, i.path] for i in self.inputs],
+                "outputs": [[o.name, o.type, o.path] for o in self.outputs],
+                "attempt": self.attempt,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> JobRequest:
+        """Read what ``to_json`` wrote."""
+        data = json.loads(text)
+        run = identity.RunKey(*data["run"])
+        return cls(
+            key=identity.JobKey(run, *data["key"]),
+            text=data["text"],
+            script=data["script"],
+            options=tuple((name, value) for name, value in data["options"]),
+            variables=tuple((name, value) for name, value in data["variables"]),
+            inputs=tuple(Input(*item) for item in data["inputs"]),
+            outputs=tuple(Output(*item) for item in data["outputs"]),
+            attempt=data["attempt"],
+        )
+
+
+def variable(prefix: str, name: str) -> str:
+    """The environment variable of a name: upper case, ``-`` becomes ``_``.
+
+    >>> variable("PARAM", "step-size")
+    'PARAM_STEP_SIZE'
+    """
+    return f"{prefix}_{name.upper().replace('-', '_')}"
+
+
+def as_text(value: object) -> str:
+    """How a value arrives in a variable: text as it is, null empty, lists and maps as JSON.
+
+    >>> as_text(True), as_text(None), as_text(0.3), as_text([1, "a"])
+    ('true', '', '0.3', '[1, "a"]')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def read_outputs(declared: tuple[Output, ...], run_dir: str, lines: str) -> tuple[dict[str, object], list[str]]:
+    """Give the values of a job that succeeded, by output name, and what is wrong with them.
+
+    ``lines`` is what the script wrote to ``$HOTSWAP_OUTPUT``: ``key=value``, the last one wins.
+    """
+    said: dict[str, str] = {}
+    for line in lines.splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            said[name.strip()] = value
+    values: dict[str, object] = {}
+    complaints: list[str] = []
+    for output in declared:
+        if output.type in PATH_TYPES:
+            values[output.name] = f"{run_dir}/{output.path}"
+        elif output.name not in said:
+            complaints.append(f"output `{output.name}` was not written to $HOTSWAP_OUTPUT")
+        else:
+            try:
+                values[output.name] = _typed(said[output.name], output.type)
+            except ValueError:
+                complaints.append(f"output `{output.name}` is no {output.type}: {said[output.name]!r}")
+    return values, complaints
+
+
+def _typed(text: str, kind: OutputType) -> object:
+    match kind:
+        case "integer":
+            return int(text)
+        case "number":
+            number = float(text)
+            return int(text) if text.strip().lstrip("+-").isdecimal() else number
+        case "boolean":
+            return _boolean(text)
+        case "json":
+            return json.loads(text)
+        case _:
+            return text
+
+
+def _boolean(text: str) -> bool:
+    words: Mapping[str, bool] = {"true": True, "false": False}
+    try:
+        return words[text.strip()]
+    except KeyError:
+        raise ValueError(text) from None

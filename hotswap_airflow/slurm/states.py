@@ -1,0 +1,159 @@
+"""Slurm's job states, and what each means for the one who waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from hotswap_airflow import errors
+
+_SUCCEEDED = frozenset({"COMPLETED"})
+_FAILED = frozenset(
+    {
+        "FAILED",
+        "TIMEOUT",
+        "OUT_OF_MEMORY",
+        "CANCELLED",
+        "PREEMPTED",
+        "NODE_FAIL",
+        "BOOT_FAIL",
+        "DEADLINE",
+        "REVOKED",
+    }
+)
+_STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"})
+_OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
+_NEVER = {
+    "BadConstraints": "no node has what the job asks for",
+    "PartitionTimeLimit": "its time is longer than the partition allows",
+    "PartitionNodeLimit": "it asks for more nodes than the partition allows",
+    "DependencyNeverSatisfied": "a job that it waits for will never end well",
+    "InvalidAccount": "its account is not valid",
+    "InvalidQOS": "its QOS is not valid",
+    "AccountNotAllowed": "its account may not use the partition",
+    "QOSNotAllowed": "its QOS may not use the partition",
+}
+_REASONS = {
+    "Priority": "jobs of higher priority are before it",
+    "Resources": "it is next, as soon as nodes are free",
+    "QOSMaxJobsPerUserLimit": "you run as many jobs as your QOS allows",
+    "Licenses": "all licences are in use",
+    "JobHeldAdmin": "an administrator holds it",
+    "JobHeldUser": "its owner holds it",
+    "Dependency": "a job that it depends on has not ended",
+    "ReqNodeNotAvail": "a node that it needs is down or reserved",
+    "AssocGrpBillingMinutes": "the account has used up its share",
+    "BeginTime": "its start time has not come",
+    "MaxSubmitJobsPerUser": "you have as many jobs submitted as is allowed",
+}
+
+
+class Phase(Enum):
+    """How far a job is, as much as we may conclude from what was said."""
+
+    WAITING = "waiting"  # accepted, not started; also every state we do not know
+    RUNNING = "running"  # on its nodes, or leaving them
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    GONE = "gone"  # two sources say that there is no such job
+    UNREACHABLE = "unreachable"  # nobody answered: changes nothing
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more can happen to the job."""
+        return self in {Phase.SUCCEEDED, Phase.FAILED, Phase.GONE}
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What is known of a job: Slurm's own state word, and details where they were told.
+
+    ``exit_status`` is the script's (0-255), ``signal`` 0 where none; None where not told.
+    """
+
+    state: str
+    reason: str = ""
+    exit_status: int | None = None
+    signal: int | None = None
+    nodes: str = ""
+    by: str = ""
+
+    @property
+    def phase(self) -> Phase:
+        """Where the state belongs; unknown words count as active."""
+        if self.state in _SUCCEEDED:
+            return Phase.SUCCEEDED
+        if self.state in _FAILED:
+            return Phase.FAILED
+        if self.state in {"GONE", "UNREACHABLE"}:
+            return Phase(self.state.lower())
+        return Phase.RUNNING if self.state in _STARTED else Phase.WAITING
+
+    @property
+    def never_starts(self) -> bool:
+        """Whether the reason for waiting can never clear."""
+        return self.phase is Phase.WAITING and self.reason in _NEVER
+
+    @property
+    def sentence(self) -> str:
+        """The status in words for a log."""
+        if self.phase is Phase.WAITING and self.reason not in {"", "None"}:
+            words = _NEVER.get(self.reason) or _REASONS.get(self.reason)
+            return f"{self.state} ({self.reason}: {words})" if words else f"{self.state} ({self.reason})"
+        return f"{self.state} on {self.nodes}" if self.nodes and self.nodes != "(null)" else self.state
+
+    def with_sentinel(self, exit_status: int) -> JobStatus:
+        """What the script itself noted as its end, where the cluster told nothing better."""
+        if self.phase.is_final and self.phase is not Phase.GONE:
+            return replace(self, exit_status=exit_status) if self.exit_status is None else self
+        state = "COMPLETED" if exit_status == 0 else "FAILED"
+        return replace(self, state=state, exit_status=exit_status)
+
+
+GONE = JobStatus("GONE")
+UNREACHABLE = JobStatus("UNREACHABLE")
+
+
+def error_of(status: JobStatus, job: str) -> errors.JobError | None:
+    """Name a failed job's error by its remedy; None for a success or a job that goes on.
+
+    OUT_OF_MEMORY also shows as FAILED with exit status 125 or 137 by signal 9 (Slurm's cgroup kill).
+    """
+    if status.phase is Phase.GONE:
+        return errors.JobNodeFailed(f"job {job} is gone: neither squeue nor accounting knows it")
+    if status.never_starts:
+        return errors.JobNeverStarts(f"job {job} can never start: {status.sentence}")
+    if status.phase is not Phase.FAILED:
+        return None
+    if status.state == "OUT_OF_MEMORY" or _killed_for_memory(status):
+        return errors.JobOutOfMemory(f"job {job} ran out of memory; raise slurm.mem")
+    return _ended_by_slurm(status, job) or errors.JobFailed(
+        f"job {job} failed with {_ending(status)}; its log says more"
+    )
+
+
+def _ended_by_slurm(status: JobStatus, job: str) -> errors.JobError | None:
+    match status.state:
+        case "TIMEOUT" | "DEADLINE":
+            return errors.JobTimedOut(f"job {job} reached its time limit; raise slurm.time")
+        case "CANCELLED":
+            by = f" by {status.by}" if status.by else ""
+            return errors.JobCancelled(f"job {job} was cancelled on the cluster{by}")
+        case "PREEMPTED":
+            return errors.JobPreempted(f"job {job} was preempted")
+        case "NODE_FAIL" | "BOOT_FAIL" | "REVOKED":
+            where = f" of {status.nodes}" if status.nodes else ""
+            return errors.JobNodeFailed(f"job {job} lost a node{where} ({status.state})")
+    return None
+
+
+def _killed_for_memory(status: JobStatus) -> bool:
+    return status.exit_status == 0 and status.signal in _OUT_OF_MEMORY_STATUSES
+
+
+def _ending(status: JobStatus) -> str:
+    if status.signal:
+        return f"signal {status.signal}"
+    if status.exit_status is not None:
+        return f"exit status {status.exit_status}"
+    return f"state {status.state}"

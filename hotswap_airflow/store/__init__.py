@@ -1,0 +1,1 @@
+"""What is kept on this machine: workflow folders, and contents by digest."""

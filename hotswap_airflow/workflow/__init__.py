@@ -1,0 +1,1 @@
+"""The language: a file becomes a document, a spec, a plan. Pure."""

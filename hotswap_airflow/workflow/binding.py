@@ -1,0 +1,121 @@
+"""From a planned job and the values of a run to a request that Slurm can be given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.errors import JobFailed
+from hotswap_airflow.slurm import options
+from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, as_text, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.workflow.plan import Plan, PlannedInput, PlannedJob
+    from hotswap_airflow.workflow.references import Reference
+
+
+@dataclass(frozen=True)
+class RunValues:
+    """What a run knows when a job starts. Times are ISO 8601 in UTC, empty where there is none."""
+
+    run_id: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+    interval_start: str = ""
+    interval_end: str = ""
+
+
+def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues, attempt: int = 1) -> JobRequest:
+    """Fill in everything that was only known at run time.
+
+    Raises ``JobFailed`` where a value does not fit its Slurm option or an input has no value.
+    """
+    return JobRequest(
+        key=key,
+        text=job.text,
+        script=job.script,
+        options=tuple(_options(plan, job, values)),
+        variables=tuple(_variables(plan, job, values)),
+        inputs=tuple(_paths(plan, job, values)),
+        outputs=tuple(planned.output for planned in job.outputs),
+        attempt=attempt,
+    )
+
+
+def value_of(plan: Plan, reference: Reference, values: RunValues) -> Any:
+    """The value of a reference; null where its job did not succeed."""
+    match reference.kind:
+        case "environment":
+            return plan.environment
+        case "param":
+            return values.params.get(reference.name)
+        case "state":
+            return values.states.get(reference.job or "")
+        case "output":
+            return values.outputs.get(reference.job or "", {}).get(reference.name)
+
+
+def _options(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple[str, str]]:
+    for option in job.options:
+        if option.reference is None:
+            yield option.name, option.text or ""
+            continue
+        value = value_of(plan, option.reference, values)
+        if value is None:
+            continue
+        if isinstance(value, (list, dict)):
+            raise JobFailed(f"slurm.{option.name} of job {job.name} got a list or a map: give it one value")
+        try:
+            text = options.check(option.name, value)
+        except options.Refusal as refusal:
+            message = f"slurm.{option.name} of job {job.name}: {refusal.message}; {refusal.remedy}"
+            raise JobFailed(message) from None
+        if text is not None:
+            yield option.name, text
+
+
+def _variables(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple[str, str]]:
+    yield from job.env
+    for name in plan.params:
+        yield variable("PARAM", name), as_text(values.params.get(name))
+    for item in job.inputs:
+        if item.reference is not None and not is_path(plan, item):
+            yield variable("INPUT", item.name), as_text(value_of(plan, item.reference, values))
+    yield "HOTSWAP_RUN_ID", values.run_id
+    yield "HOTSWAP_JOB", job.name
+    yield "HOTSWAP_VERSION", plan.version
+    yield "HOTSWAP_ENVIRONMENT", plan.environment
+    yield "HOTSWAP_DATE", values.date
+    yield "HOTSWAP_INTERVAL_START", values.interval_start
+    yield "HOTSWAP_INTERVAL_END", values.interval_end
+
+
+def _paths(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[Input]:
+    for item in job.inputs:
+        if item.path is not None:
+            yield Input(item.name, item.path)
+        elif item.reference is not None and is_path(plan, item):
+            value = value_of(plan, item.reference, values)
+            if value is None:
+                raise JobFailed(
+                    f"input {item.name} of job {job.name} has no value: the job that makes it did not succeed"
+                )
+            yield Input(item.name, str(value))
+
+
+def is_path(plan: Plan, item: PlannedInput) -> bool:
+    """Whether an input is a file or folder: by its own type, or by the type of what it refers to."""
+    if item.path is not None:
+        return True
+    if item.type is not None:
+        return item.type in PATH_TYPES
+    reference = item.reference
+    if reference is None or reference.kind != "output" or reference.job is None:
+        return False
+    outputs = {planned.output.name: planned.output for planned in plan.job(reference.job).outputs}
+    return reference.name in outputs and outputs[reference.name].type in PATH_TYPES

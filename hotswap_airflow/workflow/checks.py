@@ -1,0 +1,152 @@
+"""Everything that can be said about a workflow file before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import Problem, SpecError
+from hotswap_airflow.workflow import shape, vocabulary
+from hotswap_airflow.workflow.document import read_document
+from hotswap_airflow.workflow.files import check_files
+from hotswap_airflow.workflow.graph import check_graph
+from hotswap_airflow.workflow.names import check_names, stem
+from hotswap_airflow.workflow.resources import check_resources
+from hotswap_airflow.workflow.source import Source
+from hotswap_airflow.workflow.spec import WorkflowSpec
+from hotswap_airflow.workflow.timing import check_timing
+from hotswap_airflow.workflow.variables import check_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.workflow.document import Document
+    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.source import Folder
+
+_BODIES = ("run", "script", "uses")
+_CHECKS = (check_names, check_timing, check_graph, check_variables, check_files, check_resources)
+
+
+@dataclass(frozen=True)
+class CheckedWorkflow:
+    """A file that was read: its problems in file order, and its spec where there are none."""
+
+    file: str
+    problems: tuple[Problem, ...]
+    source: Source | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the workflow can run."""
+        return self.source is not None
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether the file is no workflow at all, and says nothing about being one."""
+        return any(problem.is_note for problem in self.problems)
+
+
+def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = None) -> CheckedWorkflow:
+    """Read and judge a workflow file. Never raises for what a person wrote."""
+    try:
+        document = read_document(raw, file)
+    except SpecError as error:
+        return CheckedWorkflow(file, error.problems)
+    if found := _header(document):
+        return CheckedWorkflow(file, (found,))
+    spec, problems = shape.read_shape(document, WorkflowSpec, shape.workflow_place)
+    source = Source(document, spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER), folder, site)
+    if spec is not None:
+        problems += _jobs(source)
+        for check in _CHECKS:
+            problems += check(source)
+    if problems:
+        return CheckedWorkflow(file, _each_place_once(problems))
+    return CheckedWorkflow(file, (), source)
+
+
+def _each_place_once(problems: list[Problem]) -> tuple[Problem, ...]:
+    """One wrong value is reported once, what was found first knows best; so is one key of later."""
+    kept: dict[tuple[int, int], Problem] = {}
+    for problem in problems:
+        kept.setdefault((problem.line, problem.column), problem)
+    told: set[str] = set()
+    for place, problem in sorted(kept.items()):
+        if problem.code == "not-supported" and problem.message in told:
+            del kept[place]
+        told.add(problem.message if problem.code == "not-supported" else "")
+    return tuple(sorted(kept.values()))
+
+
+def _header(document: Document) -> Problem | None:
+    data = document.data
+    remedy = f"begin with `hotswap: {vocabulary.WORKFLOW_HEADER}`"
+    if not isinstance(data, dict):
+        words = "the file is no map of keys"
+        return document.problem(document.value_place(()), "wrong-type", words, remedy)
+    if "hotswap" not in data:
+        if "jobs" in data:
+            words = "the file has `jobs` but no `hotswap`"
+            return document.problem(document.key_place(()), "header-missing", words, remedy)
+        words = "neither `hotswap` nor `jobs`, so this is not taken for a workflow"
+        return Problem(document.file, 0, 0, "ignored", words, remedy)
+    if data["hotswap"] != vocabulary.WORKFLOW_HEADER:
+        words = f"`{data['hotswap']}` is no header this release reads"
+        return document.problem(
+            document.value_place(("hotswap",)),
+            "header-unknown",
+            words,
+            f"write `hotswap: {vocabulary.WORKFLOW_HEADER}`",
+        )
+    return None
+
+
+def _jobs(source: Source) -> Iterator[Problem]:
+    jobs = source.raw("jobs")
+    if jobs is None or jobs == {}:
+        where = ("jobs",) if "jobs" in source.keys_of() else ()
+        yield source.at_key(where, "missing-key", "the file lacks `jobs` with at least one job", "add `jobs:`")
+    for job in source.keys_of("jobs"):
+        keys = source.keys_of("jobs", job)
+        if source.raw("jobs", job) is None:
+            yield source.at_key(("jobs", job), "missing-key", f"jobs.{job} is empty", "add `run:` or `script:`")
+        elif keys or source.raw("jobs", job) == {}:
+            yield from _body(source, job, [k for k in keys if k in _BODIES and source.raw("jobs", job, k) is not None])
+            yield from _inputs(source, job)
+
+
+def _body(source: Source, job: str, bodies: list[str]) -> Iterator[Problem]:
+    for second in bodies[1:]:
+        words = f"`{bodies[0]}` and `{second}` exclude each other in jobs.{job}"
+        yield source.at_key(("jobs", job, second), "conflict", words, f"keep one of `{bodies[0]}` and `{second}`")
+    if not bodies and "extends" not in source.keys_of("jobs", job):
+        yield source.at_key(("jobs", job), "missing-key", f"jobs.{job} lacks `run`", "add `run:` or `script:`")
+
+
+def _inputs(source: Source, job: str) -> Iterator[Problem]:
+    for name in source.keys_of("jobs", job, "inputs"):
+        keys = source.keys_of("jobs", job, "inputs", name)
+        both = [key for key in keys if key in {"path", "from"}]
+        here = ("jobs", job, "inputs", name)
+        if len(both) > 1:
+            words = f"`path` and `from` exclude each other in {'.'.join(here)}"
+            yield source.at_key((*here, both[1]), "conflict", words, "keep one of them")
+        elif not both and (keys or source.raw(*here) in ({}, None)):
+            yield source.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
+
+
+def taken_names(checked: list[CheckedWorkflow]) -> list[Problem]:
+    """Workflows of one folder that have the same name; shown in the later path."""
+    first: dict[str, str] = {}
+    problems = []
+    for found in sorted((c for c in checked if c.source is not None), key=lambda c: c.file):
+        source = found.source
+        if source is None:
+            continue
+        name = source.spec.name or stem(found.file)
+        if first.setdefault(name, found.file) != found.file:
+            words = f"`{name}` is already the name of {first[name]}"
+            place = ("name",) if source.spec.name else ()
+            problems.append(source.at_value(place, "name-taken", words, "give each workflow its own `name`"))
+    return problems

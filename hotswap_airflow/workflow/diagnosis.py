@@ -1,0 +1,133 @@
+"""What a person did wrong where the YAML parser only says what it cannot read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from hotswap_airflow.errors import Problem
+
+_NO_BLANK = re.compile(r"(?P<lead>\s*(?:- +)*)(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^\s/:].*)")
+_CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
+_OPENERS = {yaml.FlowSequenceStartToken: "[", yaml.FlowMappingStartToken: "{"}
+_CLOSERS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
+
+
+def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
+    """Turn the parser's error into one problem with its likely cause."""
+    if "maximum nesting depth" in str(error):  # the pure parser would take minutes to say the same
+        place: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        return Problem(file, place.line + 1, place.column + 1, "yaml-syntax", "too many levels", "nest less")
+    lines = text.split("\n")
+    problem = _python_error(text) or error
+    mark: Any = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
+    row = min(mark.line, len(lines) - 1) if mark is not None else 0
+    found = (
+        _unprintable(problem, text)
+        or _tab(lines, row)
+        or _unclosed(text, problem)
+        or _no_blank(lines, row)
+        or _indent(lines, row, problem)
+    )
+    if found is None:
+        column = mark.column + 1 if mark is not None else 1
+        words = getattr(problem, "problem", None) or str(problem)
+        found = (row + 1, column, "yaml-syntax", f"this cannot be read: {words}", "correct the line")
+    return Problem(file, *found)
+
+
+def _python_error(text: str) -> yaml.YAMLError | None:
+    """The pure Python parser's error: its words do not change with the C library's version."""
+    try:
+        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
+            pass
+    except yaml.YAMLError as error:
+        return error
+    return None
+
+
+def _unprintable(error: Any, text: str) -> tuple[int, int, str, str, str] | None:
+    if not isinstance(error, yaml.reader.ReaderError):
+        return None
+    before = text[: error.position].split("\n")
+    words = f"the character #x{ord(text[error.position]):02x} is not allowed"
+    return len(before), len(before[-1]) + 1, "yaml-syntax", words, "remove it"
+
+
+def _tab(lines: list[str], row: int) -> tuple[int, int, str, str, str] | None:
+    for number in (row, row - 1):
+        if number < 0:
+            continue
+        blank = lines[number][: len(lines[number]) - len(lines[number].lstrip())]
+        if "\t" in blank:
+            words = f"a tab in the indentation of line {number + 1}"
+            return number + 1, blank.index("\t") + 1, "yaml-tab", words, "use spaces"
+    return None
+
+
+def _unclosed(text: str, error: Any) -> tuple[int, int, str, str, str] | None:
+    context = getattr(error, "context", None) or ""
+    mark = getattr(error, "context_mark", None)
+    if "quoted scalar" in context and mark is not None:
+        return _never_closed(mark, text[mark.index])
+    opened = _open_bracket(text)
+    return _never_closed(*opened) if opened else None
+
+
+def _never_closed(mark: Any, opener: str) -> tuple[int, int, str, str, str]:
+    words = f"`{opener}` is not closed"
+    return mark.line + 1, mark.column + 1, "yaml-unclosed", words, f"add `{_CLOSING[opener]}`"
+
+
+def _open_bracket(text: str) -> tuple[Any, str] | None:
+    """The outermost bracket that is still open where the text ends."""
+    stack: list[tuple[Any, str]] = []
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if type(token) in _OPENERS:
+                stack.append((token.start_mark, _OPENERS[type(token)]))
+            elif isinstance(token, _CLOSERS) and stack:
+                stack.pop()
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, "problem_mark", None)
+        if not stack or (mark is not None and _closes_later(text, mark.index, len(stack))):
+            return None
+    return stack[0] if stack else None
+
+
+def _closes_later(text: str, index: int, depth: int) -> bool:
+    rest = text[index:]
+    return rest.count("]") + rest.count("}") - rest.count("[") - rest.count("{") >= depth
+
+
+def _no_blank(lines: list[str], row: int) -> tuple[int, int, str, str, str] | None:
+    for number in range(row, max(row - 3, -1), -1):
+        if match := _NO_BLANK.fullmatch(lines[number].rstrip()):
+            found = f"{match['key']}:{match['value']}"
+            words = f"`{found}` has no space after the colon"
+            remedy = f"write `{match['key']}: {match['value']}`"
+            return number + 1, len(match["lead"]) + 1, "yaml-colon-space", words, remedy
+    return None
+
+
+def looks_like_a_pair(text: str) -> tuple[str, str] | None:
+    """Key and value of a text in which only the space after the colon is missing."""
+    match = _NO_BLANK.fullmatch(text)
+    return (match["key"], match["value"]) if match and not match["lead"] else None
+
+
+def _indent(lines: list[str], row: int, error: Any) -> tuple[int, int, str, str, str] | None:
+    said = f"{getattr(error, 'context', '')} {getattr(error, 'problem', '')}"
+    if not ("block mapping" in said or "block end" in said or "mapping values" in said):
+        return None
+    line = lines[row]
+    here = len(line) - len(line.lstrip())
+    above = next((text for text in reversed(lines[:row]) if text.strip() and not text.lstrip().startswith("#")), "")
+    there = len(above) - len(above.lstrip())
+    if here == there or not line.strip():
+        return None
+    word = re.split(r"[:\s]", line.strip(), maxsplit=1)[0]
+    words = f"the indent of {here} before `{word}` fits no level"
+    return row + 1, here + 1, "yaml-indent", words, f"use {there} spaces as in the line before"

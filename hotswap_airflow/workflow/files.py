@@ -1,0 +1,175 @@
+"""The workflow's own code: which files its patterns name, and one digest for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.source import FileEntry, Folder, Source
+
+MAX_FILES = 2_000
+MAX_BYTES = 100 * 1024**2
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, order=True)
+class PackedFile:
+    """A file of a pack: its path in the run directory, sha256 of its content, executable or not."""
+
+    path: str
+    digest: str
+    executable: bool
+
+
+@dataclass(frozen=True)
+class Pack:
+    """All files a run begins with, by path. The same content has the same digest everywhere."""
+
+    files: tuple[PackedFile, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Digest of paths, contents and modes; the empty text where there are no files."""
+        if not self.files:
+            return ""
+        listing = json.dumps([[f.path, f.digest, f.executable] for f in self.files])
+        return hashlib.sha256(listing.encode()).hexdigest()[:32]
+
+
+def content_digest(content: bytes) -> str:
+    """The name of a content in the store."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def leads_out(path: str) -> bool:
+    """Whether a relative path leaves its folder, or is absolute.
+
+    >>> leads_out("a/../../b"), leads_out("a/../b")
+    (True, False)
+    """
+    return path.startswith("/") or posixpath.normpath(path).split("/")[0] == ".."
+
+
+def matches(folder: Folder, pattern: str) -> Iterator[FileEntry]:
+    """Give the files that a path or glob names; a folder means everything below it."""
+    pattern = posixpath.normpath(pattern)
+    if not _WILD.search(pattern):
+        found = folder.entry(pattern)
+        if found is not None:
+            yield found
+            return
+        pattern = "**" if pattern == "." else f"{pattern}/**"
+    parts = pattern.split("/")
+    fixed = next(i for i, part in enumerate(parts) if _WILD.search(part))
+    depth = None if "**" in parts else len(parts) - fixed
+    below = "/".join(parts[:fixed])
+    wanted = _compiled(tuple(parts[fixed:]))
+    for entry in folder.walk(below, depth):
+        rest = entry.path.removeprefix(f"{below}/") if below else entry.path
+        if wanted.fullmatch(rest):
+            yield entry
+
+
+def _compiled(parts: tuple[str, ...]) -> re.Pattern[str]:
+    """A regular expression; hidden files and ``__pycache__`` only where the pattern names them."""
+    expression = ""
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            any_folders = r"(?:(?!\.|__pycache__/)[^/]+/)*"
+            expression += any_folders + (r"(?!\.)[^/]+" if last else "")
+        else:
+            expression += _part(part) + ("" if last else "/")
+    return re.compile(expression)
+
+
+def _part(part: str) -> str:
+    guard = "" if part.startswith(".") else r"(?!\.)"
+    guard += "" if "__pycache__" in part else r"(?!__pycache__(?:/|$))"
+    text = ""
+    position = 0
+    while position < len(part):
+        char = part[position]
+        end = part.find("]", position + 2) if char == "[" else -1
+        if char == "*":
+            text += "[^/]*"
+        elif char == "?":
+            text += "[^/]"
+        elif end > 0:
+            inner = part[position + 1 : end].replace("\\", "\\\\")
+            text += f"[{'^' + inner[1:] if inner[0] in '!^' else inner}]"
+            position = end
+        else:
+            text += re.escape(char)
+        position += 1
+    return guard + text
+
+
+def check_files(source: Source) -> Iterator[Problem]:
+    """Judge ``files`` and every ``script``."""
+    for job, body in source.spec.jobs.items():
+        if body.script is not None:
+            yield from _script(source, job, body.script)
+    seen: dict[str, int] = {}
+    told = False
+    for index, pattern in enumerate(source.spec.files):
+        if pattern and source.raw("files", index) is not None:
+            entries = [] if leads_out(pattern) else list(matches(source.folder, pattern))
+            yield from _item(source, index, pattern, entries)
+            seen.update((entry.path, entry.size) for entry in entries)
+            if not told and (len(seen) > MAX_FILES or sum(seen.values()) > MAX_BYTES):
+                told = True
+                megabytes = sum(seen.values()) / 1024**2
+                words = f"with `{pattern}` the workflow has {len(seen)} files and {megabytes:.0f} MB"
+                remedy = f"at most {MAX_FILES} files and {MAX_BYTES // 1024**2} MB: keep data on the cluster"
+                yield source.at_value(("files", index), "files-too-large", words, remedy)
+    yield from _overwritten(source, set(seen))
+
+
+def _script(source: Source, job: str, path: str) -> Iterator[Problem]:
+    place = ("jobs", job, "script")
+    if leads_out(path):
+        words = f"`{path}` must lie in the folder of the workflow"
+        yield source.at_value(place, "script-missing", words, "move it into the folder, beside the workflow")
+    elif source.folder.entry(posixpath.normpath(path)) is None:
+        words = f"there is no file `{path}`"
+        yield source.at_value(place, "script-missing", words, "put it beside the workflow file, or correct the path")
+
+
+def _item(source: Source, index: int, pattern: str, entries: list[FileEntry]) -> Iterator[Problem]:
+    if leads_out(pattern):
+        words = f"`{pattern}` must lie in the folder of the workflow"
+        yield source.at_value(("files", index), "file-missing", words, "move it into the folder of the workflow")
+    elif not entries:
+        words = f"`{pattern}` matches no file"
+        yield source.at_value(("files", index), "file-missing", words, "put it beside the workflow file, or remove it")
+
+
+def _overwritten(source: Source, packed: set[str]) -> Iterator[Problem]:
+    for job, body in source.spec.jobs.items():
+        for name, output in body.outputs.items():
+            path = posixpath.normpath(output.path) if output.path else ""
+            if path in packed or (path and path in {posixpath.normpath(item) for item in source.spec.files if item}):
+                words = f"`{output.path}` of jobs.{job} is one of the workflow's own `files`"
+                place = ("jobs", job, "outputs", name, "path")
+                yield source.at_value(place, "output-duplicate", words, "give the output its own path")
+
+
+def pack_of(folder: Folder, patterns: list[str], scripts: list[str]) -> Pack:
+    """Read everything that a valid workflow names. Raises ``OSError`` where a file has just gone."""
+    entries: dict[str, FileEntry] = {}
+    for pattern in [*patterns, *scripts]:
+        entries.update((entry.path, entry) for entry in matches(folder, pattern))
+    files = (
+        PackedFile(entry.path, content_digest(folder.read(entry.path)), bool(entry.mode & 0o111))
+        for entry in entries.values()
+    )
+    return Pack(tuple(sorted(files)))

@@ -1,0 +1,260 @@
+"""Who needs whom: needs, the references that imply them, circles, paths that two jobs touch."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.slurm.request import PATH_TYPES
+from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.references import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Path, Place
+    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.spec import When, WorkflowSpec
+
+_ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[.*\]|\..*)")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A ``{from: …}`` of a job: where it stands and what it says."""
+
+    path: Path
+    text: str
+
+
+def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
+    """Give every reference of a job, in inputs and in slurm options."""
+    for name, item in spec.jobs[job].inputs.items():
+        if item.source is not None:
+            yield Mention(("jobs", job, "inputs", name, "from"), item.source)
+    for layer, path in ((spec.defaults.slurm, ("defaults", "slurm")), (spec.jobs[job].slurm, ("jobs", job, "slurm"))):
+        for option, value in layer.items():
+            if isinstance(value, dict) and isinstance(value.get("from"), str):
+                yield Mention((*path, option, "from"), value["from"])
+
+
+def needs_of(spec: WorkflowSpec, job: str) -> dict[str, When]:
+    """Give the jobs that a job waits for, said or implied by its references, and how they must end."""
+    said: dict[str, When] = {need.job: need.when for need in spec.jobs[job].needs if need.job}
+    for mention in mentions(spec, job):
+        reference = parse_reference(mention.text)
+        if reference and reference.job in spec.jobs and reference.job not in said and reference.job != job:
+            said[str(reference.job)] = "success"
+    return said
+
+
+def check_graph(source: Source) -> Iterator[Problem]:
+    """Judge needs, references and the paths that jobs share."""
+    for job in source.spec.jobs:
+        yield from _needs(source, job)
+        for mention in mentions(source.spec, job):
+            yield from _reference(source, job, mention)
+    yield from _cycles(source)
+    yield from _outputs(source)
+    yield from _races(source)
+
+
+def _need_places(source: Source, job: str) -> list[tuple[str, Place]]:
+    path: Path = ("jobs", job, "needs")
+    raw = source.raw(*path)
+    if isinstance(raw, str):
+        return [(raw, source.document.value_place(path))]
+    if isinstance(raw, dict):
+        return [(name, source.document.key_place((*path, name))) for name in raw]
+    places = []
+    for index, item in enumerate(raw if isinstance(raw, list) else []):
+        name = item.get("job") if isinstance(item, dict) else item
+        places.append((str(name), source.document.value_place((*path, index))))
+    return places
+
+
+def _needs(source: Source, job: str) -> Iterator[Problem]:
+    said = {need.job for need in source.spec.jobs[job].needs}
+    for name, place in _need_places(source, job):
+        if name not in said or name in source.spec.jobs:
+            if name == job:
+                words = f"jobs.{job} needs itself"
+                yield source.document.problem(place, "needs-self", words, "remove it")
+            continue
+        element = _ELEMENT.fullmatch(name)
+        if element and element[1] in source.spec.jobs:
+            words = f"`{name}` is one element, but a sweep is needed as a whole"
+            yield source.document.problem(place, "needs-element", words, f"write `{element[1]}`")
+            continue
+        words = f"jobs.{job} needs `{name}`, but there is no such job"
+        yield source.document.problem(place, "needs-unknown", words, _choice(name, source.spec.jobs))
+
+
+def _choice(word: str, known: Any) -> str:
+    near = vocabulary.nearest(word, known)
+    if near:
+        return f"did you mean `{near}`?"
+    return f"use one of: {', '.join(known)}" if known else "there is none to name: declare it first"
+
+
+def _reference(source: Source, job: str, mention: Mention) -> Iterator[Problem]:
+    reference = parse_reference(mention.text)
+    if reference is None:
+        words = f"`{mention.text}` is no reference"
+        remedy = "write `params.NAME`, `jobs.JOB.OUTPUT`, `jobs.JOB.state` or `environment`"
+        yield source.at_value(mention.path, "output-unknown", words, remedy)
+    elif reference.kind == "param" and reference.name not in source.spec.params:
+        words = f"`{mention.text}` in jobs.{job} is not declared under `params`"
+        near = vocabulary.nearest(reference.name, source.spec.params)
+        remedy = f"did you mean `params.{near}`?" if near else f"declare `{reference.name}` under `params`"
+        yield source.at_value(mention.path, "param-unknown", words, remedy)
+    elif reference.job is not None:
+        yield from _job_reference(source, job, mention, reference.job, reference.name)
+
+
+def _job_reference(source: Source, job: str, mention: Mention, other: str, output: str) -> Iterator[Problem]:
+    if other == job:
+        yield source.at_value(mention.path, "needs-self", f"jobs.{job} waits for its own output", "remove it")
+    elif other not in source.spec.jobs:
+        words = f"`{mention.text}`: there is no job `{other}`"
+        yield source.at_value(mention.path, "output-unknown", words, _choice(other, source.spec.jobs))
+    elif output != "state" and output not in source.spec.jobs[other].outputs:
+        words = f"`{output}` is no output of jobs.{other}"
+        yield source.at_value(mention.path, "output-unknown", words, _choice(output, source.spec.jobs[other].outputs))
+
+
+def _edges(spec: WorkflowSpec) -> dict[str, list[str]]:
+    return {job: [need for need in needs_of(spec, job) if need in spec.jobs and need != job] for job in spec.jobs}
+
+
+def _cycles(source: Source) -> Iterator[Problem]:
+    edges = _edges(source.spec)
+    told: set[str] = set()
+    for job in source.spec.jobs:
+        circle = None if job in told else _way_back(edges, job)
+        if circle is None or told & set(circle):
+            continue
+        told |= set(circle)
+        words = f"these jobs wait for each other: {' -> '.join(circle)}"
+        place = _edge_place(source, circle[0], circle[1])
+        yield source.document.problem(place, "needs-cycle", words, "remove one of these needs to break the circle")
+
+
+def _way_back(edges: Mapping[str, list[str]], start: str) -> list[str] | None:
+    """The shortest way from a job along its needs back to it."""
+    came: dict[str, str] = {}
+    queue = deque([start])
+    while queue:
+        here = queue.popleft()
+        for there in edges[here]:
+            if there == start:
+                way = [start, here] if here != start else [start]
+                while way[-1] != start:
+                    way.append(came[way[-1]])
+                return way[::-1] if way[-1] == start and len(way) > 1 else [start, start]
+            if there not in came:
+                came[there] = here
+                queue.append(there)
+    return None
+
+
+def _edge_place(source: Source, job: str, other: str) -> Place:
+    for name, place in _need_places(source, job):
+        if name == other:
+            return place
+    for mention in mentions(source.spec, job):
+        reference = parse_reference(mention.text)
+        if reference and reference.job == other:
+            return source.document.value_place(mention.path)
+    return source.document.key_place(("jobs", job))
+
+
+def normal(path: str) -> str:
+    """A path as it is compared: ``./a//b`` is ``a/b``."""
+    return posixpath.normpath(path)
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a normal path is a folder or lies in it."""
+    return folder in {path, "."} or path.startswith(f"{folder}/")
+
+
+def _produced(spec: WorkflowSpec) -> Iterator[tuple[str, str, str, bool]]:
+    """Job, output, normal path, and whether it is a directory."""
+    for job, body in spec.jobs.items():
+        for name, output in body.outputs.items():
+            if output.path:
+                yield job, name, normal(output.path), output.type == "dir"
+
+
+def _outputs(source: Source) -> Iterator[Problem]:
+    seen: list[tuple[str, str, bool]] = []
+    for job, name, path, is_dir in _produced(source.spec):
+        place: Path = ("jobs", job, "outputs", name, "path")
+        for other, there, other_is_dir in seen:
+            overlaps = path == there or (other_is_dir and is_inside(path, there)) or (is_dir and is_inside(there, path))
+            if other != job and overlaps:
+                words = f"`{path}` is already made by jobs.{other}"
+                yield source.at_value(place, "output-duplicate", words, "give each its own path")
+                break
+        seen.append((job, path, is_dir))
+    yield from _assets(source)
+    for job, body in source.spec.jobs.items():
+        for name in body.outputs:
+            yield from _output_shape(source, job, name)
+
+
+def _assets(source: Source) -> Iterator[Problem]:
+    makers: dict[str, str] = {}
+    for job, body in source.spec.jobs.items():
+        for name, output in body.outputs.items():
+            if output.asset and makers.setdefault(output.asset, job) != job:
+                words = f"asset `{output.asset}` is already made by jobs.{makers[output.asset]}"
+                place = ("jobs", job, "outputs", name, "asset")
+                yield source.at_value(place, "output-duplicate", words, "give each its own asset")
+
+
+def _output_shape(source: Source, job: str, name: str) -> Iterator[Problem]:
+    output = source.spec.jobs[job].outputs[name]
+    here: Path = ("jobs", job, "outputs", name)
+    if output.type in PATH_TYPES and output.path is None:
+        words = f"output `{name}` is a {output.type} without `path`"
+        yield source.at_key(here, "missing-key", words, f"add `path:`, for example `path: {name}`")
+    elif output.path is not None and output.type not in PATH_TYPES:
+        words = f"`path` and type `{output.type}` exclude each other"
+        yield source.at_key((*here, "path"), "conflict", words, "remove `path`, or write `type: file`")
+    elif output.path is not None and normal(output.path).split("/")[0] == "..":
+        words = f"`{output.path}` leads out of the run directory"
+        yield source.at_value((*here, "path"), "wrong-type", words, "use a path below it")
+
+
+def _races(source: Source) -> Iterator[Problem]:
+    edges = _edges(source.spec)
+    produced = list(_produced(source.spec))
+    for job, body in source.spec.jobs.items():
+        before = _all_before(edges, job)
+        for name, item in body.inputs.items():
+            if item.path is None:
+                continue
+            path = normal(item.path)
+            for other, _, made, is_dir in produced:
+                hit = path == made or (is_dir and is_inside(path, made))
+                if hit and other != job and other not in before:
+                    words = f"`{item.path}` is made by jobs.{other}, which jobs.{job} does not wait for"
+                    place = ("jobs", job, "inputs", name, "path")
+                    yield source.at_value(place, "input-race", words, f"add `needs: [{other}]`")
+
+
+def _all_before(edges: Mapping[str, list[str]], job: str) -> set[str]:
+    found: set[str] = set()
+    queue = list(edges[job])
+    while queue:
+        here = queue.pop()
+        if here not in found:
+            found.add(here)
+            queue += edges[here]
+    return found

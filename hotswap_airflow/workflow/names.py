@@ -1,0 +1,106 @@
+"""Names: what they may be made of, and which ones become the same variable."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.slurm.request import variable
+from hotswap_airflow.workflow import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.source import Source
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters at most"
+
+
+def check_names(source: Source) -> Iterator[Problem]:
+    """Judge the names of the workflow, of jobs, params, inputs, outputs and variables."""
+    yield from _workflow_name(source)
+    yield from _names(source, ("params",), "PARAM")
+    yield from _names(source, ("jobs",), None)
+    for job in source.keys_of("jobs"):
+        yield from _names(source, ("jobs", job, "inputs"), "INPUT")
+        yield from _names(source, ("jobs", job, "outputs"), "OUTPUT")
+        yield from _outputs_called_state(source, job)
+        yield from _env(source, ("jobs", job, "env"))
+    yield from _env(source, ("defaults", "env"))
+
+
+def stem(file: str) -> str:
+    """The name a workflow has when it gives none: that of its file.
+
+    >>> stem("dags/fit.hotswap.yaml")
+    'fit'
+    """
+    name = file.rsplit("/", maxsplit=1)[-1]
+    return next((name.removesuffix(s) for s in vocabulary.WORKFLOW_SUFFIXES if name.endswith(s)), name)
+
+
+def _workflow_name(source: Source) -> Iterator[Problem]:
+    name = source.spec.name
+    if name is None and source.raw("name") is None:
+        fallback = stem(source.document.file)
+        if not vocabulary.NAME.fullmatch(fallback):
+            words = f"the file's name `{fallback}` cannot be the workflow's"
+            yield source.at_key((), "name-invalid", words, f"add `name: {offer(fallback)}`")
+    elif name is not None and not vocabulary.NAME.fullmatch(name):
+        yield source.at_value(("name",), "name-invalid", *_invalid(name))
+
+
+def _invalid(name: str) -> tuple[str, str]:
+    shown = "".join(char if char.isprintable() else "?" for char in name)
+    return f"`{shown}` is no name: {_ALLOWED.removeprefix('use ')}", f"write `{offer(name)}`"
+
+
+def offer(name: str) -> str:
+    """A valid name like the given one.
+
+    >>> offer("fit; touch pwned")
+    'fit-touch-pwned'
+    """
+    clean = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:63] or "name"
+    return clean if clean[0].isalpha() else f"x-{clean}"[:63]
+
+
+def _names(source: Source, path: Path, prefix: str | None) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name in source.keys_of(*path):
+        if not vocabulary.NAME.fullmatch(name):
+            yield source.at_key((*path, name), "name-invalid", *_invalid(name))
+            continue
+        key = variable(prefix, name) if prefix else name
+        if key in seen:
+            words = f"`{seen[key]}` and `{name}` both become ${key}"
+            yield source.at_key((*path, name), "name-collision", words, "rename one of them")
+        seen.setdefault(key, name)
+
+
+def _outputs_called_state(source: Source, job: str) -> Iterator[Problem]:
+    if "state" in source.keys_of("jobs", job, "outputs"):
+        words = f"`jobs.{job}.state` is how the job ended, so no output can be called `state`"
+        yield source.at_key(
+            ("jobs", job, "outputs", "state"), "name-invalid", words, "rename it, for example `end-state`"
+        )
+
+
+def _env(source: Source, path: Path) -> Iterator[Problem]:
+    for name in source.keys_of(*path):
+        place = (*path, name)
+        if not _VARIABLE.fullmatch(name):
+            shown = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")
+            words = f"`{name}` is no variable's name: a letter or `_` first, then letters, digits and `_`"
+            yield source.at_key(place, "name-invalid", words, f"write `{shown.replace('-', '_') or 'NAME'}`")
+        elif vocabulary.RESERVED_VARIABLES.fullmatch(name):
+            words = f"variables that begin with `{name.split('_')[0]}_` are set by hotswap"
+            yield source.at_key(place, "name-invalid", words, f"write for example `MY_{name}`")
+        elif vocabulary.SECRET_NAMES.search(name) and source.raw(*place) is not None:
+            words = f"`{name}` looks like a secret, and its value stands here for everybody to read"
+            yield source.at_value(
+                place, "secret-plaintext", words, "keep it in an Airflow connection and use `secrets`"
+            )

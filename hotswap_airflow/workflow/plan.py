@@ -1,0 +1,165 @@
+"""What will happen, everything resolved that can be before a run starts. Knows no Airflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.slurm import options as slurm_options
+from hotswap_airflow.slurm.request import Output, as_text
+from hotswap_airflow.workflow import graph, resources
+from hotswap_airflow.workflow.files import Pack, pack_of
+from hotswap_airflow.workflow.names import stem
+from hotswap_airflow.workflow.references import Reference, parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.spec import ParamSpec, Schedule, WorkflowSpec
+
+
+@dataclass(frozen=True)
+class PlannedOption:
+    """An sbatch option: its text, or where the value comes from when the job starts."""
+
+    name: str
+    text: str | None = None
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True)
+class PlannedInput:
+    """An input: a path, or a reference whose value may be a path."""
+
+    name: str
+    path: str | None = None
+    reference: Reference | None = None
+    type: str | None = None
+    asset: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedOutput:
+    """An output as the job declares it, and the asset that its success updates."""
+
+    output: Output
+    asset: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job with all layers merged. ``needs`` maps jobs to how they must have ended."""
+
+    name: str
+    cluster: str
+    text: str | None
+    script: str | None
+    description: str = ""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[PlannedOption, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[PlannedInput, ...] = ()
+    outputs: tuple[PlannedOutput, ...] = ()
+
+    def references(self) -> Iterator[Reference]:
+        """Every value that is only known when the job starts."""
+        found = [item.reference for item in self.inputs] + [option.reference for option in self.options]
+        yield from (reference for reference in found if reference is not None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A workflow for one environment of one site."""
+
+    workflow: str
+    environment: str
+    file: str
+    jobs: tuple[PlannedJob, ...]
+    params: Mapping[str, ParamSpec]
+    schedule: Schedule | None = None
+    description: str = ""
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    pack: Pack = field(default_factory=Pack)
+
+    def job(self, name: str) -> PlannedJob:
+        """The job of a name. Raises ``KeyError``."""
+        for job in self.jobs:
+            if job.name == name:
+                return job
+        raise KeyError(name)
+
+    @property
+    def version(self) -> str:
+        """A short digest of everything that decides what a run does."""
+        params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
+        jobs = [{**asdict(job), "needs": dict(job.needs)} for job in self.jobs]
+        text = json.dumps(
+            [self.workflow, self.environment, jobs, params, self.pack.digest], sort_keys=True, default=str
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def make_plan(source: Source, site: Site, environment: str) -> Plan:
+    """Resolve a valid workflow for an environment. Raises ``KeyError`` where the site has no such one."""
+    spec = source.spec
+    scripts = [body.script for body in spec.jobs.values() if body.script is not None]
+    return Plan(
+        workflow=spec.name or stem(source.document.file),
+        environment=environment,
+        file=source.document.file,
+        jobs=tuple(_job(spec, name, site, environment) for name in spec.jobs),
+        params=spec.params,
+        schedule=spec.schedule,
+        description=spec.description,
+        owner=spec.owner,
+        tags=tuple(spec.tags),
+        pack=pack_of(source.folder, spec.files, scripts),
+    )
+
+
+def _job(spec: WorkflowSpec, name: str, site: Site, environment: str) -> PlannedJob:
+    body = spec.jobs[name]
+    cluster = site.clusters[resources.cluster_name(spec, name, site.environments[environment])]
+    return PlannedJob(
+        name=name,
+        cluster=cluster.name,
+        text=body.run,
+        script=posixpath.normpath(body.script) if body.script is not None else None,
+        description=body.description,
+        needs=graph.needs_of(spec, name),
+        options=tuple(_options(resources.options_of(spec, name, cluster))),
+        env=tuple(_env([cluster.defaults.get("env", {}), spec.defaults.env, body.env])),
+        inputs=tuple(
+            PlannedInput(key, item.path, parse_reference(item.source) if item.source else None, item.type, item.asset)
+            for key, item in body.inputs.items()
+        ),
+        outputs=tuple(
+            PlannedOutput(Output(key, item.type, posixpath.normpath(item.path) if item.path else None), item.asset)
+            for key, item in body.outputs.items()
+        ),
+    )
+
+
+def _options(asked: Mapping[str, Any]) -> Iterator[PlannedOption]:
+    for name, value in asked.items():
+        if isinstance(value, dict):
+            yield PlannedOption(name, reference=parse_reference(value["from"]))
+            continue
+        text = slurm_options.check(name, value)
+        if text is not None:
+            yield PlannedOption(name, text)
+
+
+def _env(layers: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    together: dict[str, Any] = {}
+    for layer in layers:
+        together.update(layer)
+    for name, value in together.items():
+        if value is not None:
+            yield name, as_text(value)

@@ -1,0 +1,36 @@
+"""``params.X``, ``jobs.JOB.OUTPUT``, ``jobs.JOB.state``, ``environment``: values from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,62}"
+_PARAM = re.compile(rf"params\.({_NAME})")
+_JOB = re.compile(rf"jobs\.({_NAME})\.({_NAME})")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a value comes from; ``job`` is set for ``output`` and ``state`` only."""
+
+    kind: Literal["param", "output", "state", "environment"]
+    name: str = ""
+    job: str | None = None
+
+
+def parse_reference(text: str) -> Reference | None:
+    """Read a reference; None where it is none.
+
+    >>> parse_reference("jobs.fit.rmse")
+    Reference(kind='output', name='rmse', job='fit')
+    """
+    if text == "environment":
+        return Reference("environment")
+    if match := _PARAM.fullmatch(text):
+        return Reference("param", match[1])
+    if match := _JOB.fullmatch(text):
+        kind: Literal["state", "output"] = "state" if match[2] == "state" else "output"
+        return Reference(kind, match[2], match[1])
+    return None

@@ -1,0 +1,146 @@
+"""What jobs ask of Slurm: options by layer, merged, and held against the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.slurm import options
+from hotswap_airflow.slurm.site import misfits
+from hotswap_airflow.workflow import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.site import Cluster
+    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.spec import WorkflowSpec
+
+
+def check_resources(source: Source) -> Iterator[Problem]:
+    """Judge every option where it stands, then what comes out for each job."""
+    faults = list(_layer(source, ("defaults", "slurm"), "defaults"))
+    for job in source.spec.jobs:
+        faults += _layer(source, ("jobs", job, "slurm"), f"jobs.{job}")
+    yield from faults
+    yield from _clusters(source)
+    wrong = {(fault.line, fault.column) for fault in faults}
+    yield from _limits(source, wrong)
+
+
+def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put layers of options together: later wins, null removes, exclusive options drop each other.
+
+    >>> merged([{"mem": "4G"}, {"mem-per-cpu": "1G"}])
+    {'mem-per-cpu': '1G'}
+    """
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name in layer:
+            for group in options.EXCLUSIVE_GROUPS:
+                if name in group:
+                    for other in group - set(layer):
+                        result.pop(other, None)
+        result.update(layer)
+    return {name: value for name, value in result.items() if value is not None}
+
+
+def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
+    """The cluster a job runs on."""
+    return spec.jobs[job].cluster or spec.defaults.cluster or default
+
+
+def options_of(spec: WorkflowSpec, job: str, cluster: Cluster | None) -> dict[str, Any]:
+    """The options of a job from all layers, as written."""
+    site = cluster.defaults.get("slurm", {}) if cluster else {}
+    return merged([site, spec.defaults.slurm, spec.jobs[job].slurm])
+
+
+def _layer(source: Source, path: Path, owner: str) -> Iterator[Problem]:
+    keys = source.keys_of(*path)
+    for name in keys:
+        value = source.raw(*path, name)
+        if name in options.RESERVED:
+            remedy = options.RESERVED[name].replace("JOB", owner)
+            words = f"`{name}` is set by hotswap"
+            yield source.at_key((*path, name), "slurm-key-reserved", words, remedy)
+        elif name not in options.OPTIONS:
+            code, words, remedy = vocabulary.judge_key("slurm", name)
+            yield source.at_key((*path, name), code, f"{words} in {owner}.slurm", remedy)
+        elif value is not None and not _is_reference(value):
+            yield from _value(source, (*path, name), name, value)
+    for group in options.EXCLUSIVE_GROUPS:
+        here = [name for name in keys if name in group and source.raw(*path, name) is not None]
+        for name in here[1:]:
+            words = f"`{here[0]}` and `{name}` exclude each other"
+            yield source.at_key((*path, name), "conflict", words, "keep one of them")
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"from"} and isinstance(value["from"], str)
+
+
+def _value(source: Source, path: Path, name: str, value: Any) -> Iterator[Problem]:
+    if isinstance(value, (list, dict)):
+        kind = "a list" if isinstance(value, list) else "a map"
+        words = f"`{name}` must be one value, not {kind}"
+        yield source.at_value(path, "wrong-type", words, f"write `{name}: VALUE` or `{name}: {{from: params.X}}`")
+        return
+    try:
+        options.check(name, value)
+    except options.Refusal as refusal:
+        yield source.at_value(path, refusal.code, refusal.message, refusal.remedy)
+
+
+def _clusters(source: Source) -> Iterator[Problem]:
+    if source.site is None:
+        return
+    named: list[tuple[Path, str | None]] = [(("defaults", "cluster"), source.spec.defaults.cluster)]
+    named += [(("jobs", job, "cluster"), body.cluster) for job, body in source.spec.jobs.items()]
+    for path, name in named:
+        if name is not None and name not in source.site.clusters:
+            near = vocabulary.nearest(name, source.site.clusters)
+            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(source.site.clusters)}"
+            yield source.at_value(path, "cluster-unknown", f"there is no cluster `{name}`", remedy)
+
+
+def _limits(source: Source, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
+    """The merged options of each job against the cluster of each environment; each place once."""
+    if source.site is None:
+        return
+    for job in source.spec.jobs:
+        for default in dict.fromkeys(source.site.environments.values()):
+            cluster = source.site.clusters.get(cluster_name(source.spec, job, default))
+            if cluster is None or cluster.is_local:
+                continue
+            asked = _readable(options_of(source.spec, job, cluster))
+            for option, refusal in misfits(asked, cluster.limits):
+                place = _place(source, job, option)
+                problem = source.document.problem(place, refusal.code, refusal.message, refusal.remedy)
+                if (place.line, place.column) not in wrong:
+                    wrong.add((place.line, place.column))
+                    yield problem
+
+
+def _readable(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be counted with: options that are right by themselves."""
+    good = {}
+    for name, value in asked.items():
+        if name not in options.OPTIONS or isinstance(value, (list, dict)):
+            continue
+        try:
+            options.check(name, value)
+        except options.Refusal:
+            continue
+        good[name] = value
+    return good
+
+
+def _place(source: Source, job: str, option: str) -> Any:
+    for path in (("jobs", job, "slurm", option), ("defaults", "slurm", option)):
+        if source.raw(*path) is not None:
+            return source.document.value_place(path)
+    if source.keys_of("jobs", job, "slurm"):
+        return source.document.key_place(("jobs", job, "slurm"))
+    return source.document.key_place(("jobs", job))

@@ -1,0 +1,163 @@
+"""From a document to a spec: every error of shape at its own place, in people's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hotswap_airflow.workflow import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic_core import ErrorDetails
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Document, Path
+
+Model = TypeVar("Model", bound=BaseModel)
+_ROUNDS = 8
+_ABSENT = object()
+_EXPECTED = {
+    "int_type": ("a whole number", "1"),
+    "int_from_float": ("a whole number", "1"),
+    "float_type": ("a number", "1.0"),
+    "bool_type": ("true or false", "true"),
+    "string_type": ("a text", "TEXT"),
+    "list_type": ("a list", "[VALUE]"),
+    "dict_type": ("a map", "{KEY: VALUE}"),
+    "model_type": ("a map", "{KEY: VALUE}"),
+    "model_attributes_type": ("a map", "{KEY: VALUE}"),
+}
+_RANGES = {"greater_than_equal": ("ge", "or more"), "less_than_equal": ("le", "or less")}
+
+
+def read_shape(
+    document: Document, model: type[Model], place_of: Callable[[Path], str]
+) -> tuple[Model | None, list[Problem]]:
+    """Validate a document; give the model without what is wrong, and all problems.
+
+    What is wrong is taken out and the rest validated again, so that the checks which follow can
+    still report their own problems. The model is None where nothing sensible is left.
+    """
+    data = document.data
+    problems: list[Problem] = []
+    for _ in range(_ROUNDS):
+        try:
+            return model.model_validate(data), problems
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                problem = _problem(document, detail, place_of)
+                if not any((p.line, p.column) == (problem.line, problem.column) for p in problems):
+                    problems.append(problem)
+                _take_out(data, _known_path(data, detail["loc"]))
+    return None, problems
+
+
+def _known_path(data: Any, location: Path) -> Path:
+    """The part of pydantic's location that the file has; union members and models add steps."""
+    path: list[str | int] = []
+    for said in location:
+        # Needs may be written as a map: pydantic then counts what the file names.
+        step = list(data)[said] if isinstance(data, dict) and isinstance(said, int) and said < len(data) else said
+        below = data.get(step) if isinstance(data, dict) and step in data else _item(data, step)
+        if below is _ABSENT:
+            break
+        data = below
+        path.append(step)
+    return tuple(path)
+
+
+def _item(data: Any, step: str | int) -> Any:
+    if isinstance(data, list) and isinstance(step, int) and step < len(data):
+        return data[step]
+    return _ABSENT
+
+
+def _take_out(data: Any, path: Path) -> None:
+    if not path:
+        return
+    for step in path[:-1]:
+        data = data[step]
+    last = path[-1]
+    if isinstance(data, dict) and len(path) == 2 and path[0] == "jobs":  # noqa: PLR2004
+        data[last] = {"run": ""}
+    elif isinstance(data, dict):
+        data.pop(last, None)
+    elif isinstance(data, list) and isinstance(last, int):
+        data[last] = ""
+
+
+def _problem(document: Document, detail: ErrorDetails, place_of: Callable[[Path], str]) -> Problem:
+    kind = detail["type"]
+    path = _known_path(document.data, detail["loc"])
+    if kind == "extra_forbidden":
+        code, words, remedy = vocabulary.judge_key(place_of(path[:-1]), str(path[-1]))
+        where = ".".join(str(step) for step in path[:-1]) or "the file"
+        if code != "not-supported":
+            words = f"{words} in {where}"
+        return document.problem(document.key_place(path), code, words, remedy)
+    if kind == "missing":
+        key = str(detail["loc"][-1])
+        owner = ".".join(str(step) for step in path) or "the file"
+        return document.problem(document.key_place(path), "missing-key", f"{owner} lacks `{key}`", f"add `{key}:`")
+    code, words, remedy = _value_problem(document, detail, path)
+    return document.problem(document.value_place(path), code, words, remedy)
+
+
+def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tuple[str, str, str]:
+    kind = detail["type"]
+    name = str(path[-1]) if path else "the file"
+    context = detail.get("ctx", {})
+    value = _shown(document.node(path).value)
+    if kind in _EXPECTED:
+        expected, example = _EXPECTED[kind]
+        return "wrong-type", f"`{name}` is {value}, but must be {expected}", f"write `{name}: {example}`"
+    if kind == "literal_error":
+        allowed = str(context.get("expected", "")).replace("'", "")
+        near = vocabulary.nearest(value, allowed.replace(" or ", ", ").split(", "))
+        remedy = f"did you mean `{near}`?" if near else f"use one of: {allowed}"
+        return "wrong-choice", f"`{name}` cannot be {value}", remedy
+    if kind in _RANGES:
+        bound, how = _RANGES[kind]
+        return "out-of-range", f"`{name}` is {value}", f"use {context[bound]} {how}"
+    if "words" in context and not context.get("expected"):
+        return kind, context["words"], context["remedy"]
+    expected = context.get("words") or "of another type"
+    code = kind if context.get("expected") else "wrong-type"
+    return code, f"`{name}` is {value}, but must be {expected}", f"write `{name}:` with {expected}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a map"
+    if isinstance(value, list):
+        return "a list"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def workflow_place(path: Path) -> str:
+    """The kind of map at a path of a workflow file, as ``vocabulary`` names it."""
+    match path:
+        case ():
+            return "workflow"
+        case ("jobs", _):
+            return "job"
+        case ("params", _):
+            return "params"
+        case ("schedule",):
+            return "schedule"
+        case ("defaults",):
+            return "defaults"
+        case ("jobs", _, "needs", *_):
+            return "needs"
+        case ("jobs", _, "inputs", *_):
+            return "inputs"
+        case _:
+            return "outputs"
+
+
+def site_place(_path: Path) -> str:
+    """Site files are open: this is never asked for."""
+    return "workflow"

@@ -1,0 +1,128 @@
+"""A site file as the compiler uses it: environments in order, clusters and their limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.errors import Problem, SpecError
+from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
+from hotswap_airflow.workflow import shape, vocabulary
+from hotswap_airflow.workflow.document import read_document
+from hotswap_airflow.workflow.spec import SiteSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hotswap_airflow.workflow.document import Document
+    from hotswap_airflow.workflow.spec import ClusterSpec, PartitionSpec
+
+LOCAL_CLUSTER = "main"
+DEFAULT_ENVIRONMENT = "dev"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One slurmctld: how it is reached, where runs live on it, and what it has."""
+
+    name: str
+    connection: str
+    workdir: str
+    limits: ClusterLimits
+    defaults: Mapping[str, Any]
+    queue: str | None = None
+    is_local: bool = False
+
+
+@dataclass(frozen=True)
+class Site:
+    """All clusters, and which one each environment uses."""
+
+    environments: Mapping[str, str]
+    clusters: Mapping[str, Cluster]
+
+    @property
+    def default_environment(self) -> str:
+        """The first one of the file."""
+        return next(iter(self.environments))
+
+    def cluster_of(self, environment: str) -> Cluster:
+        """The cluster of an environment. Raises ``KeyError`` where it is unknown."""
+        return self.clusters[self.environments[environment]]
+
+
+def implied_site(connection: str) -> Site:
+    """The site where nobody wrote a file: one environment, one cluster, no limits known."""
+    cluster = Cluster(LOCAL_CLUSTER, connection, "hotswap-runs", ClusterLimits(LOCAL_CLUSTER), {})
+    return Site({DEFAULT_ENVIRONMENT: LOCAL_CLUSTER}, {LOCAL_CLUSTER: cluster})
+
+
+def read_site(raw: bytes, file: str) -> Site:
+    """Read a site file. Raises ``SpecError``."""
+    document = read_document(raw, file)
+    problems = list(_header(document))
+    spec, found = shape.read_shape(document, SiteSpec, shape.site_place)
+    if not problems:
+        problems += found
+    if spec is not None:
+        problems += _environments(document, spec)
+    if problems or spec is None:
+        raise SpecError(problems)
+    clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
+    return Site({name: environment.cluster for name, environment in spec.environments.items()}, clusters)
+
+
+def _header(document: Document) -> list[Problem]:
+    root = document.data
+    remedy = f"begin with `hotswap: {vocabulary.SITE_HEADER}`"
+    if not isinstance(root, dict) or "hotswap" not in root:
+        return [document.problem(document.key_place(()), "header-missing", "a site file needs `hotswap`", remedy)]
+    if root["hotswap"] != vocabulary.SITE_HEADER:
+        place = document.value_place(("hotswap",))
+        return [document.problem(place, "header-unknown", f"`{root['hotswap']}` is no site header", remedy)]
+    return []
+
+
+def _environments(document: Document, spec: SiteSpec) -> list[Problem]:
+    problems = []
+    for key in ("environments", "clusters"):
+        if not getattr(spec, key):
+            missing = (f"a site file needs at least one entry of `{key}`", f"add it under `{key}:`")
+            problems.append(document.problem(document.key_place((key,)), "missing-key", *missing))
+    for name, environment in spec.environments.items():
+        if environment.cluster not in spec.clusters:
+            near = vocabulary.nearest(environment.cluster, spec.clusters)
+            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(spec.clusters)}"
+            place = document.value_place(("environments", name, "cluster"))
+            words = f"there is no cluster `{environment.cluster}`"
+            problems.append(document.problem(place, "cluster-unknown", words, remedy))
+    return problems
+
+
+def _cluster(name: str, spec: ClusterSpec) -> Cluster:
+    partitions = {key: _partition(key, shapes) for key, shapes in spec.partitions.items()}
+    limits = ClusterLimits(name, partitions, spec.licenses)
+    return Cluster(
+        name=name,
+        connection=spec.connection or name,
+        workdir=spec.workdir,
+        limits=limits,
+        defaults=spec.defaults,
+        queue=spec.queue,
+        is_local=spec.kind == "local",
+    )
+
+
+def _partition(name: str, shapes: list[PartitionSpec]) -> Partition:
+    times = [shape.max_time for shape in shapes if shape.max_time is not None]
+    nodes = [shape.max_nodes for shape in shapes if shape.max_nodes is not None]
+    return Partition(
+        name,
+        tuple(NodeShape(s.nodes, s.cpus, s.mem, _gpus(s.gpus)) for s in shapes),
+        max_time=max(times, default=None),
+        max_nodes=max(nodes, default=None),
+    )
+
+
+def _gpus(value: int | Mapping[str, int]) -> int:
+    return value if isinstance(value, int) else sum(value.values())

@@ -1,0 +1,75 @@
+"""A workflow file with all that it is judged by: its folder, and the site it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hotswap_airflow.workflow.document import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Document, Path
+    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.spec import WorkflowSpec
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A regular file of the workflow's folder: path relative to it, bytes, permission bits."""
+
+    path: str
+    size: int
+    mode: int
+
+
+class Folder(Protocol):
+    """The folder a workflow file stands in; nothing outside it can be reached."""
+
+    def walk(self, below: str, depth: int | None) -> Iterator[FileEntry]:
+        """Give the files below a folder, ``depth`` levels deep (None: all); empty where there is none."""
+
+    def entry(self, path: str) -> FileEntry | None:
+        """Give one regular file, also a link to one that stays in the folder."""
+
+    def read(self, path: str) -> bytes:
+        """Give a file's content; only for paths that ``entry`` or ``walk`` gave."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the checks look at. ``spec`` holds only what has the right shape."""
+
+    document: Document
+    spec: WorkflowSpec
+    folder: Folder
+    site: Site | None = None
+
+    def raw(self, *path: str | int) -> Any:
+        """The plain value a person wrote at a path; None where there is none."""
+        data: Any = self.document.root
+        for step in path:
+            if isinstance(data.value, dict):
+                data = data.value.get(step)
+            elif isinstance(data.value, list) and isinstance(step, int) and step < len(data.value):
+                data = data.value[step]
+            else:
+                return None
+            if data is None:
+                return None
+        return plain(data)
+
+    def keys_of(self, *path: str | int) -> list[str]:
+        """The keys a person wrote in a map, in file order; empty where it is none."""
+        data = self.raw(*path)
+        return list(data) if isinstance(data, dict) else []
+
+    def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
+        """Say what is wrong at the key of a path."""
+        return self.document.problem(self.document.key_place(path), code, message, remedy)
+
+    def at_value(self, path: Path, code: str, message: str, remedy: str) -> Problem:
+        """Say what is wrong at the value of a path."""
+        return self.document.problem(self.document.value_place(path), code, message, remedy)

@@ -1,0 +1,264 @@
+"""The shape of a workflow file and of a site file: types, choices and ranges, checked by pydantic.
+
+Whatever needs more than one value at a time is checked in ``hotswap_airflow.workflow.checks``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hotswap_airflow import units
+from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
+
+Scalar = str | int | float | bool | None
+ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime", "array", "object"]
+When = Literal["success", "failed", "done"]
+
+
+class _Model(BaseModel):
+    """Strict, frozen, and closed; a null value means the key's default."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        if isinstance(data, str) and (pair := looks_like_a_pair(data)):
+            key, value = pair
+            raise PydanticCustomError(
+                "yaml-colon-space",
+                "{words}",
+                {"words": f"`{data}` has no space after the colon", "remedy": f"write `{key}: {value}`"},
+            )
+        return data
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise PydanticCustomError(
+            "wrong-type", "{words}", {"words": "a text, a number, true or false", "expected": True}
+        )
+    return value
+
+
+def _text(value: Any) -> Any:
+    """Texts take what YAML reads as a number: `version: 2` means the text 2."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+ScalarValue = Annotated[Any, BeforeValidator(_scalar)]
+
+
+class Reference(_Model):
+    """``{from: …}``: a value that is only known when the job starts."""
+
+    source: str = Field(alias="from")
+
+
+class ParamSpec(_Model):
+    """A parameter: its type, its default (``has_default``) and what it may be."""
+
+    type: ParamType
+    default: Any = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    enum: list[ScalarValue] | None = None
+    pattern: str | None = None
+    description: Text = ""
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a run can start without anybody filling it in."""
+        return self.default is not None
+
+
+def _param(value: Any) -> Any:
+    if isinstance(value, list):
+        words = "`{type: array, default: …}` for a list"
+        raise PydanticCustomError("wrong-type", "{words}", {"words": words, "expected": True})
+    if not isinstance(value, dict):
+        return {"type": _type_of(value), "default": value}
+    if "type" not in value:
+        return {**value, "type": _type_of(value.get("default"))}
+    return value
+
+
+def _type_of(value: Any) -> str:
+    names = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+    return names.get(type(value), "string")
+
+
+class Schedule(_Model):
+    """When runs start: a cron text with its time zone, or assets."""
+
+    cron: str | None = None
+    timezone: str = "UTC"
+    assets: list[str] | None = None
+
+
+class NeedSpec(_Model):
+    """A job that must have ended, and how."""
+
+    job: str
+    when: When = "success"
+
+
+def _needs(value: Any) -> Any:
+    if isinstance(value, str):
+        return [{"job": value}]
+    if isinstance(value, list):
+        return [{"job": item} if isinstance(item, str) else item for item in value]
+    if isinstance(value, dict):
+        return [
+            {"job": job, **how} if isinstance(how, dict) else {"job": job, "when": "success" if how is None else how}
+            for job, how in value.items()
+        ]
+    return value
+
+
+class InputSpec(_Model):
+    """A path below the run directory or on the cluster, or a value from elsewhere."""
+
+    path: Text | None = None
+    source: str | None = Field(default=None, alias="from")
+    type: Literal["file", "dir", "string", "integer", "number", "boolean", "json"] | None = None
+    asset: str | None = None
+
+
+class OutputSpec(_Model):
+    """A path or a value that the job makes."""
+
+    path: Text | None = None
+    type: Literal["file", "dir", "string", "integer", "number", "boolean", "json"] = "string"
+    asset: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_with_path(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "path" in data and "type" not in data:
+            return {**data, "type": "file"}
+        return data
+
+
+def _path(value: Any) -> Any:
+    if value is None:
+        return {}
+    return {"path": value} if isinstance(value, (str, int, float)) else value
+
+
+def _empty(value: Any) -> Any:
+    """A key without a value is an empty map; what it lacks is told by the checks."""
+    return {} if value is None else value
+
+
+SlurmMap = dict[str, Any]
+EnvMap = dict[str, ScalarValue]
+
+
+class Defaults(_Model):
+    """What every job has unless it says otherwise."""
+
+    cluster: str | None = None
+    slurm: SlurmMap = {}
+    env: EnvMap = {}
+
+
+class JobSpec(_Model):
+    """One job as a person wrote it."""
+
+    run: Text | None = None
+    script: Text | None = None
+    description: Text = ""
+    needs: Annotated[list[NeedSpec], BeforeValidator(_needs)] = []
+    cluster: str | None = None
+    env: EnvMap = {}
+    slurm: SlurmMap = {}
+    inputs: dict[str, Annotated[InputSpec, BeforeValidator(_path)]] = {}
+    outputs: dict[str, Annotated[OutputSpec, BeforeValidator(_path)]] = {}
+
+
+class WorkflowSpec(_Model):
+    """A workflow file."""
+
+    hotswap: str
+    name: Text | None = None
+    description: Text = ""
+    owner: Text | None = None
+    tags: list[Text] = []
+    schedule: Annotated[Schedule | None, BeforeValidator(lambda v: {"cron": v} if isinstance(v, str) else v)] = None
+    params: dict[str, Annotated[ParamSpec, BeforeValidator(_param)]] = {}
+    defaults: Defaults = Defaults()
+    files: list[Text] = []
+    jobs: dict[str, Annotated[JobSpec, BeforeValidator(_empty)]] = {}
+
+
+class _OpenModel(BaseModel):
+    """A part of a site file: keys that this release does not read are left alone."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+def _duration(value: Any) -> Any:
+    return _converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
+
+
+def _size(value: Any) -> Any:
+    return _converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
+
+
+def _converted(value: Any, parse: Any, code: Any, expected: str) -> Any:
+    try:
+        return parse(value)
+    except (ValueError, TypeError):
+        raise PydanticCustomError(code, "{words}", {"words": expected, "expected": True}) from None
+
+
+class PartitionSpec(_OpenModel):
+    """Nodes of one shape, and the limits of the partition they are in."""
+
+    nodes: int | None = None
+    cpus: int | None = None
+    mem: Annotated[int | None, BeforeValidator(_size)] = None
+    gpus: int | dict[str, int] = 0
+    max_time: Annotated[int | None, BeforeValidator(_duration)] = None
+    max_nodes: int | None = None
+
+
+def _shapes(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+class ClusterSpec(_OpenModel):
+    """One slurmctld: how it is reached and what it has."""
+
+    kind: Literal["slurm", "local"] = "slurm"
+    connection: str | None = None
+    workdir: str = "hotswap-runs"
+    max_array_size: int = 1001
+    licenses: dict[str, int] | None = None
+    defaults: dict[str, Any] = {}
+    partitions: Annotated[
+        dict[str, Annotated[list[PartitionSpec], BeforeValidator(_shapes)]],
+        BeforeValidator(lambda value: {} if value == "probe" else value),
+    ] = {}
+    queue: str | None = None
+
+
+class EnvironmentSpec(_OpenModel):
+    """A step of the promotion order: which cluster it runs on."""
+
+    cluster: str
+
+
+class SiteSpec(_OpenModel):
+    """A site file, as far as this release reads it."""
+
+    hotswap: str
+    environments: dict[str, EnvironmentSpec]
+    clusters: dict[str, ClusterSpec]

@@ -1,0 +1,159 @@
+"""When runs start, and what their parameters may be."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import CroniterError, croniter
+
+from hotswap_airflow.workflow import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.spec import ParamSpec
+
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+_FIELDS = (
+    ("minute", "0-59"),
+    ("hour", "0-23"),
+    ("day of the month", "1-31"),
+    ("month", "1-12 or jan-dec"),
+    ("day of the week", "0-7 or sun-sat"),
+)
+_START = datetime(2024, 1, 1, tzinfo=UTC)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "date": (str,),
+    "datetime": (str,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def check_timing(source: Source) -> Iterator[Problem]:
+    """Judge the schedule and the parameters."""
+    yield from _schedule(source)
+    for name, param in source.spec.params.items():
+        yield from _param(source, name, param)
+
+
+def _schedule(source: Source) -> Iterator[Problem]:
+    schedule = source.spec.schedule
+    if schedule is None:
+        return
+    is_text = isinstance(source.raw("schedule"), str)
+    if schedule.cron is not None:
+        if fault := cron_fault(schedule.cron):
+            path: Path = ("schedule",) if is_text else ("schedule", "cron")
+            yield source.at_value(path, "cron-invalid", *fault)
+        if schedule.assets is not None:
+            second = next(key for key in reversed(source.keys_of("schedule")) if key in {"cron", "assets"})
+            words = "`cron` and `assets` exclude each other"
+            yield source.at_key(("schedule", second), "conflict", words, "keep one of them")
+    elif schedule.assets is None:
+        yield source.at_key(("schedule",), "missing-key", "schedule lacks `cron`", "add `cron:` or `assets:`")
+    try:
+        ZoneInfo(schedule.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        words = f"there is no time zone `{schedule.timezone}`"
+        yield source.at_value(("schedule", "timezone"), "cron-invalid", words, "write for example `Europe/Zurich`")
+
+
+def cron_fault(text: str) -> tuple[str, str] | None:
+    """What is wrong with a cron text, and the remedy; None where nothing is.
+
+    >>> cron_fault("0 25 * * *")
+    ('`0 25 * * *` has the hour `25`', 'use 0-23')
+    """
+    if text in PRESETS:
+        return None
+    if text.startswith("@"):
+        near = vocabulary.nearest(text, PRESETS)
+        return f"there is no schedule `{text}`", f"did you mean `{near}`?" if near else f"use {', '.join(PRESETS)}"
+    fields = text.split()
+    if len(fields) != len(_FIELDS):
+        return f"`{text}` is no cron schedule: it has {len(fields)} fields, not 5", "write for example `0 6 * * *`"
+    for index, (field, (name, allowed)) in enumerate(zip(fields, _FIELDS, strict=True)):
+        alone = ["*"] * len(_FIELDS)
+        alone[index] = field
+        if not croniter.is_valid(" ".join(alone)):
+            return f"`{text}` has the {name} `{field}`", f"use {allowed}"
+    try:
+        croniter(text, _START).get_next()
+    except (CroniterError, ValueError):
+        return f"`{text}` never comes", "write for example `0 6 * * *`"
+    return None
+
+
+def _param(source: Source, name: str, param: ParamSpec) -> Iterator[Problem]:
+    here: Path = ("params", name)
+    if param.pattern is not None:
+        try:
+            re.compile(param.pattern)
+        except re.error as error:
+            words = f"`{param.pattern}` is no regular expression: {error}"
+            yield source.at_value((*here, "pattern"), "wrong-type", words, "correct the pattern")
+            return
+    if not param.has_default:
+        if source.spec.schedule is not None and _is_whole(source, name):
+            words = f"a run by schedule cannot fill in `{name}`"
+            yield source.at_key(here, "param-default", words, "give it a `default`")
+        return
+    if fault := value_fault(param, param.default):
+        place = (*here, "default") if isinstance(source.raw(*here), dict) else here
+        yield source.at_value(
+            place, "param-default", f"the default of `{name}` {fault}", "give it a `default` that fits"
+        )
+
+
+def _is_whole(source: Source, name: str) -> bool:
+    """Whether the default is really absent, and not only taken out for being wrong."""
+    raw = source.raw("params", name)
+    return raw is None or (isinstance(raw, dict) and raw.get("default") is None)
+
+
+def value_fault(param: ParamSpec, value: Any) -> str | None:
+    """Why a value does not fit its parameter; None where it does."""
+    kinds = _TYPES[param.type]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        return f"is {_shown(value)}, not of type {param.type}"
+    if param.enum is not None and value not in param.enum:
+        return f"is {_shown(value)}, not one of {', '.join(map(_shown, param.enum))}"
+    if isinstance(value, (int, float)):
+        return _range_fault(param, value)
+    return _text_fault(param, value) if isinstance(value, str) else None
+
+
+def _range_fault(param: ParamSpec, value: float) -> str | None:
+    if param.minimum is not None and value < param.minimum:
+        return f"is {value}, less than {param.minimum}"
+    if param.maximum is not None and value > param.maximum:
+        return f"is {value}, more than {param.maximum}"
+    return None
+
+
+def _text_fault(param: ParamSpec, value: str) -> str | None:
+    if param.pattern is not None and not re.search(param.pattern, value):
+        return f"is {value!r}, which does not match {param.pattern}"
+    try:
+        if param.type == "date":
+            date.fromisoformat(value)
+        elif param.type == "datetime" and datetime.fromisoformat(value).tzinfo is None:
+            return f"is {value}, a time without its time zone"
+    except ValueError:
+        return f"is {value!r}, not a {param.type}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,0 +1,99 @@
+"""Every key of the format: where it belongs, and whether this release understands it."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from hotswap_airflow.slurm.options import OPTIONS
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+WORKFLOW_HEADER = "workflow/v1"
+SITE_HEADER = "site/v1"
+WORKFLOW_SUFFIXES = (".hotswap.yaml", ".hotswap.json")
+
+SUPPORTED: dict[str, frozenset[str]] = {
+    "workflow": frozenset("hotswap name description owner tags schedule params defaults files jobs".split()),
+    "schedule": frozenset("cron timezone assets".split()),
+    "params": frozenset("type default minimum maximum enum pattern description".split()),
+    "defaults": frozenset("cluster slurm env".split()),
+    "job": frozenset("run script description needs cluster env slurm inputs outputs".split()),
+    "needs": frozenset(["when"]),
+    "inputs": frozenset("path from type asset".split()),
+    "outputs": frozenset("path type asset".split()),
+    "slurm": frozenset(OPTIONS),
+}
+"""The keys that this release understands, by the kind of map they stand in."""
+
+LATER: dict[str, frozenset[str]] = {
+    "workflow": frozenset(
+        "version project start_date catchup max_active_runs timeout secrets software templates"
+        " deploy budget environments notify".split()
+    ),
+    "defaults": frozenset("container modules software retries".split()),
+    "job": frozenset(
+        "uses with extends if shell modules software sweep container checkpoint retry retries burst".split()
+    ),
+    "outputs": frozenset(["publish"]),
+}
+"""Keys of the format that a later release will understand."""
+
+_ELSEWHERE: dict[str, frozenset[str]] = {
+    "retry": frozenset("on max escalate".split()),
+    "sweep": frozenset("over mode max_parallel tolerate chunk".split()),
+    "container": frozenset("image runtime launch binds".split()),
+    "checkpoint": frozenset("signal requeue".split()),
+    "deploy": frozenset("strategy baseline smoke steps metrics rollback keep".split()),
+    "budget": frozenset("amount currency cpu_hours gpu_hours per thresholds on_exceed".split()),
+}
+_OWNERS = {
+    "workflow": "at the top of the file",
+    "job": "in a job, under `jobs.NAME:`",
+    "params": "under `params.NAME:`",
+    "inputs": "under `inputs.NAME:`",
+    "outputs": "under `outputs.NAME:`",
+    "needs": "under `needs.JOB:`",
+}
+
+RESERVED_VARIABLES = re.compile(r"(HOTSWAP|PARAM|SWEEP|INPUT|OUTPUT|SECRET|SLURM)_.*")
+SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY", re.IGNORECASE)
+
+
+def nearest(word: str, known: object) -> str | None:
+    """The known word that a person most likely meant.
+
+    >>> nearest("contianer", ["container", "env"])
+    'container'
+    """
+    words = sorted(str(item) for item in known)  # type: ignore[attr-defined]
+    folded = {other.lower().replace("_", "-"): other for other in words}
+    near = get_close_matches(word.lower().replace("_", "-"), folded, 1, 0.6)
+    return folded[near[0]] if near else None
+
+
+def judge_key(place: str, key: str) -> tuple[str, str, str]:
+    """Say what is wrong with a key that this release does not take: code, words, remedy."""
+    if key in LATER.get(place, ()):
+        return "not-supported", f"`{key}` is not supported yet", "remove it until a later release"
+    if key == "<<":
+        return "unknown-key", "`<<` is not a key: merge keys do not work", "use `templates` and `extends`"
+    here = SUPPORTED[place] | LATER.get(place, frozenset())
+    near = nearest(key, here)
+    if near and near.replace("_", "-") == key.lower().replace("_", "-"):
+        return "unknown-key", f"there is no key `{key}`", f"did you mean `{near}`?"
+    if owner := _home(key, place):
+        return "misplaced-key", f"`{key}` does not belong", f"put it {owner}"
+    remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(SUPPORTED[place]))}"
+    return "unknown-key", f"there is no key `{key}`", remedy
+
+
+def _home(key: str, place: str) -> str | None:
+    if key == "publish":
+        return _OWNERS["outputs"]
+    for kind in ("slurm", "job", "workflow", "params", "outputs", "inputs", "needs"):
+        if kind != place and key in SUPPORTED[kind] | LATER.get(kind, frozenset()):
+            return _OWNERS.get(kind, f"under `{kind}:`")
+    for kind, keys in _ELSEWHERE.items():
+        if kind != place and key in keys:
+            return f"under `{kind}:`"
+    return None

@@ -1,0 +1,97 @@
+"""The rules of the house, checked."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hotswap_airflow
+
+PACKAGE = Path(hotswap_airflow.__file__).parent
+ROOT = PACKAGE.parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_FUNCTION, MAX_MODULE, TYPICAL_FUNCTION = 50, 400, 10
+BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
+AIRFLOW_BEGINS = {
+    "hooks", "triggers", "operators", "sensors", "task_groups", "dag_builder.py", "bundle.py", "testing", "cli", "web",
+    "plugin.py", "provider_info.py",
+}  # fmt: skip
+PRIVATE_WORDS = ("pypi.", "/work/", "/root/", "/home/")
+
+
+def _functions(module: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(module.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def test_functions_fit_on_a_screen() -> None:
+    long = [f"{m.name}:{f.lineno} {f.name}" for m in MODULES for f in _functions(m) if _length(f) > MAX_FUNCTION]
+    assert long == []
+
+
+def test_functions_are_typically_short() -> None:
+    lengths = sorted(_length(f) for m in MODULES for f in _functions(m))
+    assert lengths[len(lengths) // 2] <= TYPICAL_FUNCTION
+
+
+def test_modules_are_short() -> None:
+    assert [m.name for m in MODULES if len(m.read_text().splitlines()) > MAX_MODULE] == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [m for m in MODULES if BANNED & {m.stem, *m.relative_to(PACKAGE).parts}] == []
+
+
+def test_nothing_below_hooks_imports_airflow() -> None:
+    below = [m for m in MODULES if m.relative_to(PACKAGE).parts[0] not in AIRFLOW_BEGINS]
+    assert below
+    guilty = []
+    for module in below:
+        for node in ast.walk(ast.parse(module.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            guilty += [module.name for name in names if name.split(".")[0] == "airflow"]
+    assert guilty == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["validate", "tests/examples/files/good/hello.hotswap.yaml"]])
+def test_the_command_line_starts_without_airflow(arguments: list[str]) -> None:
+    code = (
+        "import sys; from hotswap_airflow.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "assert 'airflow' not in sys.modules, 'airflow was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True, capture_output=True)
+
+
+def _catches_all(handler: ast.ExceptHandler) -> bool:
+    kind = handler.type
+    return kind is None or (isinstance(kind, ast.Name) and kind.id in {"Exception", "BaseException"})
+
+
+def test_no_blanket_except_outside_the_outermost_edges() -> None:
+    guilty = []
+    for module in MODULES:
+        handlers = (n for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.ExceptHandler))
+        guilty += [f"{module.name}:{handler.lineno}" for handler in handlers if _catches_all(handler)]
+    assert guilty == []
+
+
+def test_no_tracked_file_names_a_machine_or_an_index() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    guilty = []
+    for name in listed.splitlines():
+        path = ROOT / name
+        if path.suffix in {".png", ".gz"} or not path.is_file() or path == Path(__file__):
+            continue
+        text = path.read_text(errors="replace")
+        guilty += [f"{name}: {word}" for word in PRIVATE_WORDS if word in text]
+    assert guilty == []

@@ -1,0 +1,115 @@
+"""The job script, run by the real bash as Slurm would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.request import Input, JobRequest, Output
+from hotswap_airflow.slurm.script import render_script
+
+KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
+
+
+def _start(work: Path, request: JobRequest, job_id: str = "7", **environment: str) -> subprocess.Popen[str]:
+    key_dir = work / ".hotswap" / "jobs" / request.key.digest
+    key_dir.mkdir(parents=True, exist_ok=True)
+    (work / "runs" / request.key.run.folder).mkdir(parents=True, exist_ok=True)
+    (key_dir / "script").write_text(render_script(request))
+    env = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": job_id, "SLURM_SUBMIT_DIR": str(key_dir), **environment}
+    return subprocess.Popen(
+        ["bash", "script"], cwd=key_dir, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def _run(work: Path, request: JobRequest, **environment: str) -> tuple[int, str]:
+    process = _start(work, request, **environment)
+    said, _ = process.communicate(timeout=20)
+    return process.returncode, said
+
+
+def _key_dir(work: Path) -> Path:
+    return work / ".hotswap" / "jobs" / KEY.digest
+
+
+def test_it_runs_in_the_run_directory_and_notes_its_end(tmp_path: Path) -> None:
+    status, said = _run(tmp_path, JobRequest(KEY, text="pwd; echo a=1 >> $HOTSWAP_OUTPUT; echo $HOTSWAP_ATTEMPT"))
+    assert (status, said) == (0, f"{tmp_path}/runs/{KEY.run.folder}\n1\n")
+    assert (_key_dir(tmp_path) / "id").read_text() == "7\n"
+    assert (_key_dir(tmp_path) / "exit").read_text() == "0\n"
+    assert (_key_dir(tmp_path) / "output").read_text() == "a=1\n"
+
+
+def test_a_failure_is_the_scripts_own(tmp_path: Path) -> None:
+    assert _run(tmp_path, JobRequest(KEY, text="false | cat\necho never"))[0] == 1
+    assert _run(tmp_path, JobRequest(KEY.next_generation(), text="exit 42"))[0] == 42
+    assert _run(tmp_path, JobRequest(JobKey(KEY.run, "u"), text="echo $NOT_SET"))[0] == 1
+
+
+def test_the_second_job_under_a_key_does_nothing(tmp_path: Path) -> None:
+    _run(tmp_path, JobRequest(KEY, text="echo once >> done"))
+    assert _run(tmp_path, JobRequest(KEY, text="echo twice >> done"), SLURM_JOB_ID="8") == (0, "")
+    assert (tmp_path / "runs" / KEY.run.folder / "done").read_text() == "once\n"
+
+
+def test_a_requeued_job_begins_again_with_a_higher_attempt(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text="echo $HOTSWAP_ATTEMPT; cat $HOTSWAP_OUTPUT; echo a=1 >> $HOTSWAP_OUTPUT", attempt=2)
+    assert _run(tmp_path, request) == (0, "2\n")
+    assert _run(tmp_path, request, SLURM_RESTART_COUNT="1") == (0, "3\n")
+
+
+def test_declared_paths_are_checked(tmp_path: Path) -> None:
+    status, said = _run(tmp_path, JobRequest(KEY, text="true", inputs=(Input("mesh", "mesh dat"),)))
+    assert status == 1
+    assert "the declared input mesh is missing" in said
+    assert "the declared input mesh is missing" in (_key_dir(tmp_path) / "reason").read_text()
+    other = JobRequest(JobKey(KEY.run, "o"), text="true", outputs=(Output("o", "file", "deep/er/f"),))
+    status, said = _run(tmp_path, other)
+    assert (status, "the declared output o was not made" in said) == (1, True)
+    made = JobRequest(JobKey(KEY.run, "p"), text='echo > "$OUTPUT_O"; ls -d "$OUTPUT_D"', outputs=(
+        Output("o", "file", "deep/er/f"), Output("d", "dir", "di r"),
+    ))  # fmt: skip
+    assert _run(tmp_path, made)[0] == 0
+
+
+def test_a_script_runs_by_its_first_line(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / KEY.run.folder / "bin"
+    folder.mkdir(parents=True)
+    (folder / "a b.py").write_text("#!/usr/bin/env python3\nimport os\nprint(os.environ['PARAM_X'] * 2)\n")
+    (folder / "plain").write_text("echo $BASH_VERSION | head -c 1\n")
+    assert _run(tmp_path, JobRequest(KEY, script="bin/a b.py", variables=(("PARAM_X", "ab"),))) == (0, "abab\n")
+    assert _run(tmp_path, JobRequest(JobKey(KEY.run, "q"), script="bin/plain"))[1].isdigit()
+
+
+def test_a_signal_reaches_the_persons_own_process(tmp_path: Path) -> None:
+    text = 'trap "echo saved; exit 85" USR1\nmkfifo f; echo ready > ready; read x > /dev/null 2>&1 < f & wait $!'
+    process = _start(tmp_path, JobRequest(KEY, text=text))
+    ready = tmp_path / "runs" / KEY.run.folder / "ready"
+    while not ready.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGUSR1)
+    said, _ = process.communicate(timeout=20)
+    assert (process.returncode, said) == (85, "saved\n")
+    assert (_key_dir(tmp_path) / "exit").read_text() == "85\n"
+
+
+_any_text = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=60)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=_any_text | st.just("'\"; touch x; $(id) `id` \\\n\t"))
+def test_a_value_arrives_exactly_as_it_was(tmp_path: Path, value: str) -> None:
+    work = tmp_path / "w"
+    request = JobRequest(KEY, text='printf %s "$PARAM_X" > value', variables=(("PARAM_X", value),))
+    for name in ("id", "value"):
+        (_key_dir(work) / name).unlink(missing_ok=True)
+    assert _run(work, request)[0] == 0
+    run_dir = work / "runs" / KEY.run.folder
+    assert (run_dir / "value").read_bytes() == value.encode()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["value"]

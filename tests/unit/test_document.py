@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotswap_airflow.errors import SpecError
+from hotswap_airflow.workflow.document import Place, read_document
+
+
+def _data(text: str) -> object:
+    return read_document(text.encode(), "w.hotswap.yaml").data
+
+
+def _problem(text: str | bytes) -> tuple[int, int, str]:
+    with pytest.raises(SpecError) as caught:
+        read_document(text if isinstance(text, bytes) else text.encode(), "w.hotswap.yaml")
+    first = caught.value.problems[0]
+    return first.line, first.column, first.code
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("on", "on"), ("yes", "yes"), ("2026-01-01", "2026-01-01"), ("01:30:00", "01:30:00"), ("1e3", 1000.0),
+     ("true", True), ("True", "True"), ("~", None), ("0x1f", 31), ("0o17", 15), ("017", 17), ("-.inf", float("-inf")),
+     ("'1'", "1"), ("1_000", "1_000")],
+)  # fmt: skip
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    assert _data(f"a: {text}") == {"a": value}
+
+
+_texts = st.text(alphabet=string.ascii_letters + " -_äß日#:", max_size=12)
+_trees = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | _texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(_texts, _trees, min_size=1, max_size=5))
+def test_json_reads_as_itself(tree: dict[str, object]) -> None:
+    raw = json.dumps(tree, ensure_ascii=False, indent=1).encode()
+    assert read_document(raw, "w.hotswap.json").data == tree
+
+
+@given(st.binary(max_size=200))
+def test_whatever_the_bytes_the_answer_is_a_document_or_problems(raw: bytes) -> None:
+    try:
+        document = read_document(raw, "w.hotswap.yaml")
+    except SpecError as error:
+        assert all(problem.line >= 1 and problem.column >= 1 for problem in error.problems)
+    else:
+        assert document.root is not None
+
+
+@given(st.text(alphabet="ab:- \n\t[]{}\"'#&*!|>1", max_size=80))
+def test_whatever_the_text_the_answer_is_a_document_or_problems(text: str) -> None:
+    try:
+        read_document(text.encode(), "w.hotswap.yaml")
+    except SpecError as error:
+        assert error.problems
+
+
+def test_places_count_characters_and_not_the_mark_of_the_order() -> None:
+    document = read_document("\ufeffä: {日本: x, b: [1, 2]}\n".encode(), "w.hotswap.yaml")
+    assert document.key_place(("ä",)) == Place(1, 1)
+    assert document.value_place(("ä", "日本")) == Place(1, 9)
+    assert document.key_place(("ä", "b")) == Place(1, 12)
+    assert document.value_place(("ä", "b", 1)) == Place(1, 19)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\na: 2\n", (2, 1, "duplicate-key")),
+        ("a: !x 1\n", (1, 4, "yaml-tag")),
+        ("a:\n\tb: 1\n", (2, 1, "yaml-tab")),
+        ("a: [1, 2\n", (1, 4, "yaml-unclosed")),
+        ("a: 'x\n", (1, 4, "yaml-unclosed")),
+        ("a: {b: [1\n", (1, 4, "yaml-unclosed")),
+        ("---\na: 1\n---\nb: 2\n", (3, 1, "multiple-documents")),
+        ("# only words\n", (1, 1, "empty-file")),
+        ("a: *b\n", (1, 4, "yaml-syntax")),
+        ("? [a]\n: 1\n", (1, 3, "wrong-type")),
+        (b"a: \xff\n", (1, 4, "not-utf8")),
+        ("a: b\nc:d\n", (2, 1, "yaml-colon-space")),
+    ],
+)
+def test_what_cannot_be_read_is_shown_where_it_stands(text: str | bytes, expected: tuple[int, int, str]) -> None:
+    assert _problem(text) == expected
+
+
+def test_deep_files_and_bombs_end_in_a_problem() -> None:
+    assert _problem("[" * 5000 + "]" * 5000)[2] == "yaml-syntax"
+    bomb = "a: &a [1,2,3,4,5,6,7,8,9,10]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(6)
+    )
+    assert _problem(bomb)[2] == "yaml-alias-limit"
