@@ -63,9 +63,23 @@ class JobKey:
         readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.workflow, self.job))
         return f"{NAME_PREFIX}.{self.run.installation}.{readable}.{self.digest}"
 
+    def name_of(self, digest: str) -> str:
+        """The name in Slurm of another try of the same job."""
+        return self.job_name.removesuffix(self.digest) + digest
+
     def next_generation(self) -> JobKey:
         """The key of the try after this one has failed."""
         return replace(self, generation=self.generation + 1)
+
+
+def try_of(digest: str) -> tuple[int, int]:
+    """Epoch and generation of a job's digest.
+
+    >>> try_of("0123456789abcdef0123-e2-g1")
+    (2, 1)
+    """
+    _, epoch, generation = digest.rsplit("-", 2)
+    return int(epoch[1:]), int(generation[1:])
 
 
 def _digest(*parts: str) -> str:

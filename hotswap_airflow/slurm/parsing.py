@@ -18,6 +18,7 @@ _UNKNOWN_OUTCOME = re.compile(
 SQUEUE_FORMAT = "%i|%T|%r|%N|%j"
 SACCT_FIELDS = "JobID,State,ExitCode,NodeList,JobName"
 _FIELDS = 5
+_JOB_ID = re.compile(r"[0-9]+(?:_(?:[0-9]+|\[[^|]*\]))?(?:\+[0-9]+)?\|")
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ def outcome_is_unknown(stderr: str) -> bool:
 def parse_squeue(stdout: str) -> list[QueuedJob]:
     """Read ``squeue -h -t all -o SQUEUE_FORMAT``; a line that is cut off is an error.
 
+    A line that begins with no job id belongs to the name before it: names may hold line breaks.
+
     >>> parse_squeue("7|PENDING|Resources||hs.a.b.c")[0].status.reason
     'Resources'
     """
     jobs = []
-    for line in stdout.splitlines():
-        if not line.strip():
+    for line in stdout.split("\n"):
+        if not _JOB_ID.match(line):
             continue
         fields = line.split("|", _FIELDS - 1)
         if len(fields) < _FIELDS:
@@ -83,8 +86,8 @@ def parse_sacct(stdout: str) -> list[QueuedJob]:
     '1000'
     """
     jobs = []
-    for line in stdout.splitlines():
-        if not line.strip():
+    for line in stdout.split("\n"):
+        if not _JOB_ID.match(line):
             continue
         fields = line.split("|", _FIELDS - 1)
         if len(fields) < _FIELDS:

@@ -29,6 +29,7 @@ key_dir=$SLURM_SUBMIT_DIR
 # Say who we are before anything else. Another job under the same key has already begun: leave it alone.
 (set -o noclobber; printf '%s\\n' "$SLURM_JOB_ID" > "$key_dir/id") 2> /dev/null
 [ "$(cat "$key_dir/id")" = "$SLURM_JOB_ID" ] || exit 0
+[ ! -e "$key_dir/cancelled" ] || exit 1
 
 finish() {{
   printf '%s\\n' "$1" > "$key_dir/exit.new" && mv -f "$key_dir/exit.new" "$key_dir/exit"

@@ -1,13 +1,229 @@
-"""A sandbox of real Slurm clusters on this host."""
+"""A sandbox of real Slurm clusters on this host, up in seconds, gone without a trace."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.testing import processes
+from hotswap_airflow.testing.login_node import HOST, LoginNode
+from hotswap_airflow.testing.processes import Daemon
+from hotswap_airflow.testing.slurm import CPUS, GPU_NODES, GPUS, LICENCES, MEMORY_MB, ClusterOptions, SlurmCluster
+
+DEFAULT_NAME = "default"
+_ATTEMPTS = 3
+
+
+@dataclass
+class Sandbox:
+    """Clusters that were started together, in one folder."""
+
+    name: str
+    folder: Path
+    clusters: list[SlurmCluster] = field(default_factory=list)
+    login_nodes: dict[str, LoginNode] = field(default_factory=dict)
+
+    @property
+    def site_file(self) -> Path:
+        """The site file that matches the clusters."""
+        return self.folder / "site.yaml"
+
+    def cluster(self, name: str) -> SlurmCluster:
+        """The cluster of a name. Raises ``KeyError``."""
+        return {cluster.name: cluster for cluster in self.clusters}[name]
+
+    def up(self, options: ClusterOptions, clusters: int = 1, *, sshd: bool = False) -> None:
+        """Start everything. Raises ``SetupError``, and then nothing is left running."""
+        names = cluster_names(clusters)
+        try:
+            for name in names:
+                self._start_cluster(name, options)
+            for cluster in self.clusters if sshd else ():
+                self._start_login_node(cluster)
+            self.site_file.write_text(site_text(self, options), encoding="utf-8")
+        except BaseException:
+            self.down()
+            raise
+
+    def _start_cluster(self, name: str, options: ClusterOptions) -> None:
+        """Start a cluster; a port that somebody took meanwhile is a reason to try again."""
+        for attempt in range(_ATTEMPTS):
+            cluster = SlurmCluster(name, self.folder / name / str(attempt), options)
+            self.clusters.append(cluster)
+            try:
+                cluster.start()
+            except SetupError:
+                if attempt == _ATTEMPTS - 1 or not cluster.daemons:
+                    raise
+                cluster.stop()
+                self.clusters.remove(cluster)
+            else:
+                if options.accounting:
+                    from hotswap_airflow.testing.accounting import register
+
+                    register(cluster)
+                return
+
+    def _start_login_node(self, cluster: SlurmCluster) -> None:
+        (port,) = processes.free_ports(1)
+        environment = {"SLURM_CONF": str(cluster.conf), "PATH": processes.PATH}
+        node = LoginNode(self.folder / cluster.name / "login", port, environment)
+        self.login_nodes[cluster.name] = node
+        node.start()
+
+    def down(self) -> None:
+        """Stop exactly what was started, and remove its folder."""
+        for node in self.login_nodes.values():
+            node.stop()
+        for cluster in self.clusters:
+            cluster.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def connection_uri(self, cluster: str) -> str:
+        """The cluster's connection as Airflow and the command line read it from ``AIRFLOW_CONN_…``."""
+        node = self.login_nodes.get(cluster)
+        if node is None:
+            return f"slurm://?transport=local&slurm_conf={quote(str(self.cluster(cluster).conf), safe='')}"
+        extra = f"key_file={quote(str(node.key), safe='')}&known_hosts={quote(str(node.known_hosts), safe='')}"
+        return f"slurm://{quote(node.user)}@{HOST}:{node.port}/?{extra}"
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What ``status --json`` says: one entry a cluster."""
+        return [
+            {
+                "name": self.name,
+                "cluster": cluster.name,
+                "slurm_conf": str(cluster.conf),
+                "ssh": self._ssh(cluster.name),
+                "connection": self.connection_uri(cluster.name),
+                "site": str(self.site_file),
+                "running": bool(cluster.daemons) and all(daemon.is_alive for daemon in cluster.daemons),
+            }
+            for cluster in self.clusters
+        ]
+
+    def _ssh(self, cluster: str) -> dict[str, Any] | None:
+        node = self.login_nodes.get(cluster)
+        return None if node is None else {"host": HOST, "port": node.port, "user": node.user, "key": str(node.key)}
+
+
+def cluster_names(count: int) -> list[str]:
+    """Names of a sandbox's clusters: main, then c2, c3 and so on."""
+    return ["main", *(f"c{number}" for number in range(2, count + 1))]
+
+
+def site_text(sandbox: Sandbox, options: ClusterOptions) -> str:
+    """A site file that says of the clusters what they are."""
+    clusters = {}
+    for cluster in sandbox.clusters:
+        node = {"nodes": options.nodes, "cpus": CPUS, "mem": f"{MEMORY_MB}M"}
+        clusters[cluster.name] = {
+            "kind": "slurm",
+            "connection": f"slurm_{cluster.name}",
+            "workdir": str(sandbox.folder / cluster.name / "work"),
+            "max_array_size": options.max_array_size,
+            "licenses": LICENCES,
+            "defaults": {"slurm": {"partition": "batch", "nodes": 1, "time": "10m", "mem": "1G"}},
+            "partitions": {
+                "debug": {**node, "max_time": "30m", "max_nodes": 2},
+                "batch": {**node, "max_time": "2d", "max_nodes": options.nodes},
+                "gpu": {**node, "nodes": min(GPU_NODES, options.nodes), "gpus": GPUS, "max_time": "1d", "max_nodes": 2},
+            },
+        }
+    first = sandbox.clusters[0].name
+    environments = {name: {"cluster": first} for name in ("dev", "qa", "prod")}
+    # JSON is YAML, and needs nobody to quote it.
+    return json.dumps({"hotswap": "site/v1", "environments": environments, "clusters": clusters}, indent=2) + "\n"
+
+
+def state_folder() -> Path:
+    """Where it is written down which sandboxes are up."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "hotswap" / "sandboxes"
+
+
+def create(name: str = DEFAULT_NAME, folder: Path | None = None) -> Sandbox:
+    """A sandbox that is not up yet, in a folder short enough for sockets."""
+    return Sandbox(name, folder or Path(tempfile.mkdtemp(prefix="hotswap-")))
+
+
+def save(sandbox: Sandbox) -> None:
+    """Write down what was started, so that another process can stop it."""
+    state = {
+        "folder": str(sandbox.folder),
+        "clusters": [
+            {
+                "name": cluster.name,
+                "folder": str(cluster.folder),
+                "options": asdict(cluster.options),
+                "daemons": [asdict(daemon) for daemon in cluster.daemons],
+            }
+            for cluster in sandbox.clusters
+        ],
+        "login_nodes": {
+            name: {"folder": str(n.folder), "port": n.port, "environment": n.environment, "daemon": asdict(n.daemon)}
+            for name, n in sandbox.login_nodes.items()
+            if n.daemon is not None
+        },
+    }
+    path = state_folder() / f"{sandbox.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(state, indent=2), encoding="utf-8")
+    new.replace(path)
+
+
+def load_all() -> list[Sandbox]:
+    """All sandboxes that were started on this host by this user."""
+    return [_read(path) for path in sorted(state_folder().glob("*.json"))]
+
+
+def _read(path: Path) -> Sandbox:
+    state = json.loads(path.read_text(encoding="utf-8"))
+    clusters = []
+    for entry in state["clusters"]:
+        options = ClusterOptions(**{**entry["options"], "extra": tuple(entry["options"]["extra"])})
+        daemons = [Daemon(**daemon) for daemon in entry["daemons"]]
+        clusters.append(SlurmCluster(entry["name"], Path(entry["folder"]), options, daemons))
+    nodes = {
+        name: LoginNode(Path(node["folder"]), node["port"], node["environment"], Daemon(**node["daemon"]))
+        for name, node in state["login_nodes"].items()
+    }
+    return Sandbox(path.stem, Path(state["folder"]), clusters, nodes)
+
+
+def find(name: str) -> Sandbox | None:
+    """The sandbox of a name, as it was written down."""
+    path = state_folder() / f"{name}.json"
+    return _read(path) if path.exists() else None
+
+
+def forget(name: str) -> None:
+    """Strike a sandbox off the list."""
+    (state_folder() / f"{name}.json").unlink(missing_ok=True)
+
+
+def is_up(sandbox: Sandbox) -> bool:
+    """Whether every process of it still runs."""
+    nodes = [node.daemon for node in sandbox.login_nodes.values()]
+    daemons = [daemon for cluster in sandbox.clusters for daemon in cluster.daemons] + nodes
+    return bool(sandbox.clusters) and all(daemon is not None and daemon.is_alive for daemon in daemons)
+
+
+def running() -> Sandbox | None:
+    """The sandbox that is up; the default one if several are."""
+    up = [sandbox for sandbox in load_all() if is_up(sandbox)]
+    return next((sandbox for sandbox in up if sandbox.name == DEFAULT_NAME), up[0] if up else None)
 
 
 def running_site_file() -> Path | None:
     """The site file of the sandbox that is up; None where none is."""
-    return None
+    sandbox = running()
+    return sandbox.site_file if sandbox is not None else None

@@ -1,0 +1,242 @@
+"""What we ask of a login node, each in one round trip; answers as values, refusals as errors."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.cluster import scripts
+from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
+from hotswap_airflow.errors import CommandFailed, SubmissionRefused, UnreadableAnswer
+from hotswap_airflow.slurm import parsing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.slurm.parsing import QueuedJob
+    from hotswap_airflow.slurm.request import JobRequest
+
+SBATCH_LIMIT = 45
+"""Seconds that sbatch may take before it is ended; what it did is then unknown."""
+OUTPUT_LIMIT = 1_000_000
+TRANSFER_TIMEOUT = 600.0
+_ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What became of a submission: a job, or why there is none yet.
+
+    ``age`` is how long ago, in seconds, somebody began to submit whose end is not known.
+    """
+
+    job_id: int | None = None
+    is_new: bool = False
+    is_cancelled: bool = False
+    age: int | None = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of one try of a job: its id, what settled it, and who asked last."""
+
+    digest: str
+    job_id: int | None
+    is_cancelled: bool
+    asked: str
+    settled: str
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What a job's folder shows: the script's exit status, bytes of its log, the job's id."""
+
+    exit_status: int | None
+    log_size: int
+    job_id: int | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job left: exit status, why it refused to start or end, and the lines of its values."""
+
+    exit_status: int | None
+    reason: str
+    output: str
+
+
+class ClusterClient:
+    """One account on one cluster. ``workdir`` is absolute or below the account's home."""
+
+    def __init__(self, transport: Transport, workdir: str, name: str = "the cluster") -> None:
+        self.transport = transport
+        self.workdir = workdir
+        self.name = name
+
+    async def _ask(
+        self,
+        program: str,
+        *arguments: str,
+        stdin: bytes | AsyncIterator[bytes] = b"",
+        limit: float = COMMAND_TIMEOUT,
+    ) -> bytes:
+        """Run one of our programs; give what stands between its markers."""
+        code = program.encode()
+        argv = ("sh", "-c", scripts.LOADER, "hotswap", str(len(code)), self.workdir, *arguments)
+        reply = await self.transport.run(argv, _after(code, stdin), limit)
+        begin, end = f"\n{scripts.BEGIN}\n".encode(), f"\n{scripts.END}\n".encode()
+        _, found, rest = reply.stdout.partition(begin)
+        body, ended, _ = rest.rpartition(end)
+        if not found or not ended:
+            said = (reply.stdout + reply.stderr).decode("utf-8", "replace")[-500:]
+            raise UnreadableAnswer(self.name, said, "whole answer")
+        if body.startswith(b"error "):
+            raise CommandFailed(f"{self.name}: {body[6:].decode('utf-8', 'replace').strip()}")
+        return body
+
+    async def _words(self, program: str, *arguments: str, stdin: bytes = b"", limit: float = COMMAND_TIMEOUT) -> str:
+        return (await self._ask(program, *arguments, stdin=stdin, limit=limit)).decode("utf-8", "replace")
+
+    async def find(self, stem: str) -> list[Folder]:
+        """Give the folders of all tries of a job."""
+        folders = []
+        for line in (await self._words(scripts.FIND, stem)).splitlines():
+            digest, job_id, cancelled, asked, settled = line.split("|", 4)
+            folders.append(Folder(digest, _number(job_id), bool(cancelled), asked, settled))
+        return folders
+
+    async def submit(self, request: JobRequest, script: str, asked: str, *, again: bool = False) -> Submission:
+        """Find the job of a key or submit it. Raises ``SubmissionRefused``.
+
+        ``again`` is for a submission whose end was unknown and which squeue and sacct do not know.
+        """
+        mode = "again" if again else "find"
+        said = await self._words(
+            scripts.SUBMIT,
+            request.key.digest,
+            mode,
+            asked,
+            str(SBATCH_LIMIT),
+            *request.argv,
+            stdin=script.encode(),
+            limit=SBATCH_LIMIT + COMMAND_TIMEOUT,
+        )
+        word, _, rest = said.partition(" ")
+        match word.strip():
+            case "found" | "submitted":
+                return Submission(int(rest), is_new=word == "submitted")
+            case "cancelled":
+                return Submission(is_cancelled=True)
+            case "busy":
+                return Submission(age=0)
+            case "orphaned":
+                return Submission(age=int(rest))
+        return await self._failed(request, rest)
+
+    async def _failed(self, request: JobRequest, said: str) -> Submission:
+        status, _, words = said.partition("\n")
+        timed_out = status.strip() in {"124", "137", "143"}
+        if timed_out or status.strip() == "0" or parsing.outcome_is_unknown(words):
+            return Submission(age=0)
+        await self._words(scripts.RELEASE, request.key.digest)
+        shown = " ".join(line.removeprefix("sbatch: error: ") for line in words.strip().splitlines())
+        raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
+
+    async def adopt(self, digest: str, job_id: int) -> int:
+        """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""
+        return int((await self._words(scripts.ADOPT, digest, str(job_id))).split()[-1])
+
+    async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
+        """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
+        lines = "".join(f"{digest}\n" for digest in digests)
+        said = await self._words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=lines.encode())
+        queue, rest = _answered(said, "squeue", self.name)
+        glimpses = {}
+        for line in rest.splitlines():
+            if line.strip():
+                digest, exit_status, size, job_id = line.split()
+                glimpses[digest] = Glimpse(_number(exit_status), int(size), _number(job_id))
+        return parsing.parse_squeue(queue), glimpses
+
+    async def accounting(self, since: str, job_ids: Iterable[int] = (), name: str | None = None) -> list[QueuedJob]:
+        """Ask sacct for jobs by id, or for those of a name. Raises ``CommandFailed`` where there is no accounting."""
+        which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
+        said = await self._words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which)
+        return parsing.parse_sacct(_answered(said, "sacct", self.name)[0])
+
+    async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
+        """Read pieces of logs: digest, offset and count in bytes."""
+        lines = "".join(f"{digest} {offset} {count}\n" for digest, offset, count in pieces)
+        return _sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
+
+    async def result(self, digest: str) -> Result:
+        """Give what a job left in its folder."""
+        parts = _sized(await self._ask(scripts.RESULT, digest, str(OUTPUT_LIMIT)))
+        text = {name: part.decode("utf-8", "replace") for name, part in parts.items()}
+        return Result(_number(text["exit"].strip()), text["reason"].strip(), text["output"])
+
+    async def settle(self, digest: str, words: str) -> None:
+        """Note that the end of a job was told to the one who waited."""
+        await self._words(scripts.SETTLE, digest, words)
+
+    async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more."""
+        lines = "".join(f"{digest} {name}\n" for digest, name in jobs)
+        said = await self._words(scripts.CANCEL, stdin=lines.encode())
+        if said.startswith("failed"):
+            raise CommandFailed(f"{self.name}: scancel {said.strip()}")
+
+    async def lay_out(self, folder: str, pack: str) -> str | None:
+        """Find or make a run's folder; give its absolute path, or None where the pack must be sent first."""
+        said = (await self._words(scripts.LAYOUT, folder, pack, limit=TRANSFER_TIMEOUT)).strip()
+        return None if said == "missing" else said.removeprefix("ready ")
+
+    async def send_pack(self, pack: str, archive: AsyncIterator[bytes]) -> None:
+        """Store the files of a pack on the cluster, from a tar archive."""
+        await self._ask(scripts.UNPACK, pack, stdin=archive, limit=TRANSFER_TIMEOUT)
+
+    async def probe(self) -> str:
+        """Give what the cluster says about itself, one fact a line."""
+        return await self._words(scripts.PROBE)
+
+    def key_dir(self, digest: str) -> str:
+        """Where a job's own files are, as a person would find them."""
+        return posixpath.join(self.workdir, ".hotswap", "jobs", digest)
+
+
+async def _prefixed(code: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield code
+    async for chunk in rest:
+        yield chunk
+
+
+def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
+    return code + stdin if isinstance(stdin, bytes) else _prefixed(code, stdin)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _answered(said: str, program: str, name: str) -> tuple[str, str]:
+    """Split an answer at the program's exit status; a failure of the program is an error."""
+    match = _ANSWERED.search(said)
+    if match is None:
+        raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
+    if match[1] != "0":
+        raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}")
+    return said[: match.start()], said[match.end() :]
+
+
+def _sized(body: bytes) -> dict[str, bytes]:
+    """Read ``name size``, then so many bytes, again and again."""
+    parts: dict[str, bytes] = {}
+    while body.strip():
+        head, _, rest = body.partition(b"\n")
+        name, size = head.split()
+        parts[name.decode()] = rest[: int(size)]
+        body = rest[int(size) + 1 :]
+    return parts

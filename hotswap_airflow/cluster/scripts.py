@@ -1,0 +1,249 @@
+"""The shell programs that run on the login node. Constant text: whatever varies comes as arguments or on stdin.
+
+Every answer stands between two marker lines, so that login banners do no harm and a cut answer is noticed.
+"""
+
+from __future__ import annotations
+
+BEGIN = "hotswap-begin"
+END = "hotswap-end"
+LOADER = 'program=$(head -c "$1"); shift; eval "$program"'
+"""The program comes on stdin, its length first: the command line stays one line for any login shell."""
+
+_PROLOGUE = """\
+set -u
+export LC_ALL=C
+umask 077
+root=$1; shift
+begin() { printf '\\nhotswap-begin\\n'; }
+end() { printf '\\nhotswap-end\\n'; exit 0; }
+say() { begin; printf '%s\\n' "$*"; end; }
+# A program's output, then its exit status and the first words of its complaint.
+answer() {
+  { complaint=$("$@" 2>&1 >&3); status=$?; } 3>&1
+  printf '\\nhotswap-answered %s %s\\n' "$status" "$(printf %s "$complaint" | head -c 400 | tr '\\n' ' ')"
+}
+cd 2> /dev/null || say "error the home folder cannot be entered"
+mkdir -p -- "$root/.hotswap/jobs" "$root/.hotswap/packs" "$root/runs" 2> /dev/null
+cd -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
+[ -w . ] || say "error the work folder cannot be written: $root"
+here=$(pwd -P)
+"""
+
+FIND = (
+    _PROLOGUE
+    + """\
+# For each try of a job that has a folder: digest, id, what settled it, the tries that asked for it.
+stem=$1
+begin
+for dir in .hotswap/jobs/"$stem"-e*-g*; do
+  [ -d "$dir" ] || continue
+  id=$(cat "$dir/id" 2> /dev/null)
+  settled=$(cat "$dir/settled" 2> /dev/null)
+  asked=$(tail -n 1 "$dir/asked" 2> /dev/null)
+  cancelled=; [ -e "$dir/cancelled" ] && cancelled=cancelled
+  printf '%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$asked" "$settled"
+done
+end
+"""
+)
+
+SUBMIT = (
+    _PROLOGUE
+    + """\
+# Find the job of a key, or submit it: once, whoever asks and whatever dies in between.
+digest=$1 mode=$2 asked=$3 limit=$4; shift 4
+cd .hotswap/jobs || say "error the work folder cannot be entered"
+mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
+  say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
+cd -- "$digest" || say "error the job's folder cannot be entered"
+printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
+[ ! -e cancelled ] || say cancelled
+[ ! -s id ] || say "found $(cat id)"
+# The lock lives as long as this shell and its sbatch do, on this host.
+exec 9>> lock
+flock -n 9 || say busy
+[ ! -s id ] || say "found $(cat id)"
+if [ -e began ] && [ "$mode" != again ]; then
+  touch now
+  say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
+fi
+cat > script.new && [ -s script.new ] && mv -f script.new script ||
+  say "error the job's script cannot be written: disk or quota full?"
+for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
+  [ "$name" = SLURM_CONF ] || unset "$name"
+done
+: > began
+timeout "$limit" "$@" > answer 2> refusal < /dev/null
+status=$?
+id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
+if [ "$status" -eq 0 ] && [ -n "$id" ]; then
+  (set -C; printf '%s\\n' "$id" > id) 2> /dev/null
+  say "submitted $id"
+fi
+begin
+printf 'failed %s\\n' "$status"
+cat answer refusal
+end
+"""
+)
+
+RELEASE = (
+    _PROLOGUE
+    + """\
+# sbatch refused the job for certain: nothing was submitted under this key.
+rm -f ".hotswap/jobs/$1/began"
+say released
+"""
+)
+
+ADOPT = (
+    _PROLOGUE
+    + """\
+# Slurm knows a job of this name, the folder does not: write down its id.
+cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
+(set -C; printf '%s\\n' "$2" > id) 2> /dev/null
+say "found $(cat id)"
+"""
+)
+
+STATUS = (
+    _PROLOGUE
+    + """\
+# All jobs of this user, then what each asked-for folder holds: exit status and size of the log.
+begin
+answer squeue -h -r -t all -u "$(id -un)" -o "$1"
+while read -r digest; do
+  dir=.hotswap/jobs/$digest
+  size=$(stat -L -c %s "$dir/job.log" 2> /dev/null)
+  printf '%s %s %s %s\\n' "$digest" "$(cat "$dir/exit" 2> /dev/null || echo -)" "${size:-0}" \\
+    "$(cat "$dir/id" 2> /dev/null || echo -)"
+done
+end
+"""
+)
+
+ACCOUNTING = (
+    _PROLOGUE
+    + """\
+# What accounting knows of some jobs, by id or by name.
+begin
+answer sacct -X -n -P -S "$1" -o "$2" "$3"
+end
+"""
+)
+
+TAIL = (
+    _PROLOGUE
+    + """\
+# A piece of each log: for every line `digest offset count` the bytes, with their number before them.
+begin
+while read -r digest offset count; do
+  file=.hotswap/jobs/$digest/job.log
+  size=$(tail -c "+$((offset + 1))" "$file" 2> /dev/null | head -c "$count" | wc -c)
+  printf '%s %s\\n' "$digest" "$size"
+  tail -c "+$((offset + 1))" "$file" 2> /dev/null | head -c "$size"
+  printf '\\n'
+done
+end
+"""
+)
+
+RESULT = (
+    _PROLOGUE
+    + """\
+# What a job left in its folder: exit status, why it refused, and the values it wrote; each with its length.
+cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
+begin
+for name in exit reason output; do
+  size=$(head -c "$2" "$name" 2> /dev/null | wc -c)
+  printf '%s %s\\n' "$name" "$size"
+  head -c "$size" "$name" 2> /dev/null
+  printf '\\n'
+done
+end
+"""
+)
+
+SETTLE = (
+    _PROLOGUE
+    + """\
+# The end of a job was told to the one who waited.
+cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
+printf '%s\\n' "$2" > settled.new && mv -f settled.new settled
+say settled
+"""
+)
+
+CANCEL = (
+    _PROLOGUE
+    + """\
+# For every line `digest name id`: nothing is submitted under the key any more, and what was is cancelled.
+user=$(id -un)
+failed=
+while read -r digest name id; do
+  mkdir -p -- ".hotswap/jobs/$digest" && : > ".hotswap/jobs/$digest/cancelled"
+  # By name, so that an id that Slurm gave to another job meanwhile is left alone.
+  said=$(scancel --quiet --user="$user" --name="$name" 2>&1) || failed="$failed $said"
+done
+begin
+[ -z "$failed" ] && echo cancelled || printf 'failed %s\\n' "$failed"
+end
+"""
+)
+
+LAYOUT = (
+    _PROLOGUE
+    + """\
+umask 022
+# The run's folder, once: with real copies of the workflow's files, whole or not at all.
+folder=$1 pack=$2
+run=runs/$folder
+[ ! -e "$run/.hotswap-run" ] || say "ready $here/$run"
+[ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || say missing
+mkdir -p -- "${run%/*}"
+new=$(mktemp -d ".hotswap/run.XXXXXX") || say "error the run's folder cannot be made: disk or quota full?"
+if [ -n "$pack" ]; then
+  cp -R -- ".hotswap/packs/$pack/." "$new" || { rm -rf -- "$new"; say "error the workflow's files cannot be copied"; }
+fi
+chmod 755 "$new"
+: > "$new/.hotswap-run"
+mv -T -- "$new" "$run" 2> /dev/null || rm -rf -- "$new"
+[ -e "$run/.hotswap-run" ] || say "error the run's folder cannot be made: $here/$run"
+say "ready $here/$run"
+"""
+)
+
+UNPACK = (
+    _PROLOGUE
+    + """\
+umask 022
+# The workflow's files, once a cluster and digest; the archive is on stdin.
+pack=.hotswap/packs/$1
+new=$(mktemp -d ".hotswap/pack.XXXXXX") || say "error the workflow's files cannot be stored: disk or quota full?"
+if ! said=$(tar -x -f - -C "$new" 2>&1); then
+  rm -rf -- "$new"
+  say "error the workflow's files cannot be stored: $said"
+fi
+mv -T -- "$new" "$pack" 2> /dev/null || rm -rf -- "$new"
+[ -d "$pack" ] || say "error the workflow's files cannot be stored"
+say stored
+"""
+)
+
+PROBE = (
+    _PROLOGUE
+    + """\
+# What the cluster is and allows; read-only but for one file in the work folder.
+begin
+printf 'version %s\\n' "$(sbatch --version 2>&1 | head -n 1)"
+printf 'user %s\\n' "$(id -un)"
+printf 'time %s\\n' "$(date +%s)"
+printf 'folder %s\\n' "$here"
+sacct -X -n -P -S now-1hour -o JobID > /dev/null 2>&1; printf 'sacct %s\\n' "$?"
+scontrol show config 2> /dev/null |
+  sed -n 's/^\\(ClusterName\\|MaxArraySize\\|MinJobAge\\|MaxJobCount\\|AccountingStorageType\\) *= */config \\1 /p'
+sinfo -h -o 'partition %P %a %l %D' 2> /dev/null
+end
+"""
+)

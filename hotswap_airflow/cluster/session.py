@@ -1,0 +1,210 @@
+"""One job from its request to its end: found or submitted once, watched, read. Whoever waits may die at any point."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hotswap_airflow.errors import (
+    ClusterError,
+    CommandFailed,
+    ConnectionLost,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    LoginRequired,
+    OutputMissing,
+    UnreadableAnswer,
+)
+from hotswap_airflow.slurm.identity import try_of
+from hotswap_airflow.slurm.judgement import Try, choose_generation
+from hotswap_airflow.slurm.request import read_outputs
+from hotswap_airflow.slurm.script import render_script
+from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from hotswap_airflow.cluster.client import ClusterClient, Submission
+    from hotswap_airflow.cluster.watcher import JobWatcher, Observation
+    from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.request import JobRequest
+
+PATIENCE = 60.0
+"""Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_RECENTLY = "now-7days"
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: its values by output name, or the error that names the remedy."""
+
+    key: JobKey
+    job_id: int | None
+    status: JobStatus
+    values: dict[str, Any]
+    error: JobError | None = None
+
+
+class Session:
+    """The jobs of one connection. ``report`` takes lines for the log of the one who waits."""
+
+    def __init__(self, client: ClusterClient, watcher: JobWatcher, patience: float = PATIENCE) -> None:
+        self.client = client
+        self.watcher = watcher
+        self.patience = patience
+
+    async def conduct(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Outcome:
+        """Find or submit the job of a request and wait for its end. ``asked`` is ``<try> <clear>``.
+
+        Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
+        """
+        request = await self._settled_key(request, asked, report)
+        submission = await self.submit(request, asked, report)
+        if submission.job_id is None:
+            error = JobCancelled(f"job {request.key.job} was cancelled before it was submitted")
+            return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error)
+        verb = "submitted" if submission.is_new else "found"
+        report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
+        status = await self._watch(request, submission.job_id, report)
+        return await self._finish(request, submission.job_id, status, asked, report)
+
+    async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
+        """Cancel what older epochs left, and choose the generation to find or submit."""
+        key = request.key
+        folders = await self._persist(lambda: self.client.find(key.stem), report)
+        older = [f for f in folders if try_of(f.digest)[0] != key.epoch and not f.settled and not f.is_cancelled]
+        if older:
+            report(f"cancelling {len(older)} job(s) of earlier runs of this task")
+            await self._persist(
+                lambda: self.client.cancel([(folder.digest, key.name_of(folder.digest)) for folder in older]), report
+            )
+        tries = [Try(*try_of(folder.digest), folder.is_cancelled, folder.settled) for folder in folders]
+        generation = choose_generation(tries, key.epoch, asked)
+        return replace(request, key=replace(key, generation=generation))
+
+    async def submit(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Submission:
+        """Find the job or submit it; never twice. An end that is not known is looked up until it is."""
+        script = render_script(request)
+        again = False
+        while True:
+            submit = partial(self.client.submit, request, script, asked, again=again)
+            found = await self._persist(submit, report)
+            if found.job_id is not None or found.is_cancelled:
+                return found
+            job_id = await self._look_up(request.key.job_name, report)
+            if job_id is not None and job_id > 0:
+                return replace(found, job_id=await self._adopt(request.key.digest, job_id, report))
+            again = job_id is not None and (found.age or 0) >= self.patience
+            if not again:
+                await asyncio.sleep(_FIRST_PAUSE)
+
+    async def _adopt(self, digest: str, job_id: int, report: Callable[[str], None]) -> int:
+        return await self._persist(lambda: self.client.adopt(digest, job_id), report)
+
+    async def _look_up(self, name: str, report: Callable[[str], None]) -> int | None:
+        """The id of the job of a name; 0 where all sources say there is none, None where one gave no answer."""
+        try:
+            queue, _ = await self.client.status([])
+        except LoginRequired:
+            raise
+        except ClusterError as error:
+            report(f"cannot tell yet whether the job was submitted: {error}")
+            return None
+        found = [row.job_id for row in queue if row.name == name]
+        if not found:
+            try:
+                found = [row.job_id for row in await self.client.accounting(_RECENTLY, name=name)]
+            except CommandFailed:
+                found = []  # a site without accounting: the key's folder is the second source
+            except (ConnectionLost, UnreadableAnswer):
+                return None
+        return int(found[-1].split("_")[0]) if found else 0
+
+    async def _watch(self, request: JobRequest, job_id: int, report: Callable[[str], None]) -> JobStatus:
+        key = request.key
+        job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock())
+        try:
+            while True:
+                news = await job.observe()
+                self._report(news, key, report)
+                if news.status.phase.is_final or news.status.never_starts:
+                    return news.status
+        finally:
+            self.watcher.forget(key.digest)
+
+    def _report(self, news: Observation, key: JobKey, report: Callable[[str], None]) -> None:
+        if news.skipped:
+            place = f"{self.client.name}:{self.client.key_dir(key.digest)}/job.log"
+            report(f"[{news.skipped} bytes left out here; the whole log: {place}]")
+        if news.text:
+            report(news.text.rstrip("\n"))
+        if news.trouble:
+            report(f"waiting for {self.client.name}: {news.trouble}")
+        elif not news.text or news.status.phase.is_final:
+            report(f"{news.status.sentence}")
+
+    async def _finish(
+        self, request: JobRequest, job_id: int, status: JobStatus, asked: str, report: Callable[[str], None]
+    ) -> Outcome:
+        key = request.key
+        if status.never_starts:
+            await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
+        result = await self._persist(lambda: self.client.result(key.digest), report)
+        run_dir = f"{await self._run_dir(request, report)}"
+        values, complaints = read_outputs(request.outputs, run_dir, result.output)
+        error = error_of(status, key.job)
+        if isinstance(error, JobFailed) and result.reason:
+            error = OutputMissing(f"job {key.job}: {result.reason.removeprefix('hotswap: ')}")
+        if error is None and complaints:
+            error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
+        state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
+        await self._persist(lambda: self.client.settle(key.digest, f"{asked} {state}"), report)
+        return Outcome(key, job_id, status, {} if error else values, error)
+
+    async def _run_dir(self, request: JobRequest, report: Callable[[str], None]) -> str:
+        folder = request.key.run.folder
+        return await self._persist(lambda: self.client.lay_out(folder, ""), report) or ""
+
+    async def lay_out(
+        self, folder: str, pack: str, archive: Callable[[], AsyncIterator[bytes]], report: Callable[[str], None]
+    ) -> None:
+        """Find or make the run's folder; the workflow's files are sent where the cluster lacks them."""
+        if await self._persist(lambda: self.client.lay_out(folder, pack), report) is None:
+            report(f"sending the workflow's files to {self.client.name}")
+            await self._persist(lambda: self.client.send_pack(pack, archive()), report)
+            await self._persist(lambda: self.client.lay_out(folder, pack), report)
+
+    async def cancel(self, key: JobKey) -> None:
+        """Cancel every job of a key's epoch, and wait until none is in the queue any more."""
+        folders = await self.client.find(key.stem)
+        mine = [folder.digest for folder in folders if try_of(folder.digest)[0] == key.epoch]
+        names = {digest: key.name_of(digest) for digest in mine or [key.digest]}
+        await self.client.cancel(names.items())
+        pause = 0.2
+        while await self._is_queued(set(names.values())):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _is_queued(self, names: set[str]) -> bool:
+        queue, _ = await self.client.status([])
+        leaving = {"COMPLETING"}
+        return any(
+            row.name in names and not row.status.phase.is_final and row.status.state not in leaving for row in queue
+        )
+
+    async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:
+        """Ask until there is an answer; a lost connection or a garbled answer is waited out."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await ask()
+            except (ConnectionLost, UnreadableAnswer) as error:
+                if pause == _FIRST_PAUSE:
+                    report(f"waiting for {self.client.name}: {error}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)

@@ -1,0 +1,33 @@
+"""What carries a command to a login node and its answer back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+COMMAND_TIMEOUT = 60.0
+"""Seconds after which a command without an answer counts as a lost connection."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command answered; ``status`` is its exit status."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Transport(Protocol):
+    """One connection to one login node, used by many tasks of one event loop."""
+
+    async def run(
+        self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = COMMAND_TIMEOUT
+    ) -> Reply:
+        """Run a command. Raises ``ConnectionLost`` where no answer came, ``LoginRequired`` where we are not let in."""
+
+    async def close(self) -> None:
+        """Give the connection up; the next ``run`` opens a new one."""

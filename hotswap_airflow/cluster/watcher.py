@@ -1,0 +1,212 @@
+"""One watcher answers for all jobs of a connection: one squeue, and one sacct for the missing, an interval."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
+from hotswap_airflow.slurm.judgement import Evidence, judge
+from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+    from hotswap_airflow.slurm.parsing import QueuedJob
+
+LOG_CHUNK = 64 * 1024
+_SACCT_PAUSE = 600.0
+_SINCE_EVER = "1970-01-01"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Seconds between polls: after a change, and at most in silence."""
+
+    shortest: float = 2.0
+    longest: float = 15.0
+    growth: float = 1.5
+
+
+@dataclass(frozen=True)
+class Observation:
+    """News of one job: its status, new text of its log, and how many bytes of it were left out."""
+
+    status: JobStatus
+    text: str = ""
+    skipped: int = 0
+    trouble: str = ""
+
+
+@dataclass
+class WatchedJob:
+    """A job that somebody waits for; ``news`` are observations in order, or the error that ends the watch."""
+
+    digest: str
+    name: str
+    job_id: int
+    submitted_at: float
+    offset: int = 0
+    missing_since: float | None = None
+    status: JobStatus | None = None
+    news: asyncio.Queue[Observation | LoginRequired] = field(default_factory=asyncio.Queue)
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+
+    async def observe(self) -> Observation:
+        """Wait for news. Raises ``LoginRequired`` where only a person can go on."""
+        found = await self.news.get()
+        if isinstance(found, LoginRequired):
+            raise found
+        return found
+
+
+class JobWatcher:
+    """Polls while anybody waits. Belongs to one event loop."""
+
+    def __init__(
+        self, client: ClusterClient, interval: Interval | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self._interval = interval or Interval()
+        self._delay = self._interval.shortest
+        self._jobs: dict[str, WatchedJob] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._no_accounting_until = 0.0
+
+    def watch(self, digest: str, name: str, job_id: int, submitted_at: float, offset: int = 0) -> WatchedJob:
+        """Begin to watch a job; news come by ``observe``."""
+        job = WatchedJob(digest, name, job_id, submitted_at, offset)
+        self._jobs[digest] = job
+        self._delay = self._interval.shortest
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="hotswap watcher")
+        return job
+
+    def forget(self, digest: str) -> None:
+        """Watch a job no more; the watcher rests when it was the last."""
+        self._jobs.pop(digest, None)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Stop watching; nobody hears any more of these jobs."""
+        self._jobs.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._jobs:
+            try:
+                changed = await self._poll()
+                self._delay = self._interval.shortest if changed else self._delay * self._interval.growth
+            except LoginRequired as error:
+                self._give_up(error)
+                return
+            except ClusterError as error:
+                self._tell_trouble(error)
+                self._delay *= self._interval.growth
+            self._delay = min(self._delay, self._interval.longest)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for the next poll, or for a new job."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(self._delay):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _give_up(self, error: LoginRequired) -> None:
+        for job in self._jobs.values():
+            job.news.put_nowait(error)
+        self._jobs.clear()
+
+    def _tell_trouble(self, error: ClusterError) -> None:
+        for job in self._jobs.values():
+            if job.status != UNREACHABLE:
+                job.status = UNREACHABLE
+                job.news.put_nowait(Observation(UNREACHABLE, trouble=str(error)))
+
+    async def _poll(self) -> bool:
+        jobs = dict(self._jobs)
+        queue, glimpses = await self.client.status(jobs)
+        queued = {row.name: row.status for row in queue}
+        accounted = await self._accounting(jobs.values(), queued)
+        found = {
+            digest: self._judged(job, queued.get(job.name), accounted, glimpses.get(digest))
+            for digest, job in jobs.items()
+        }
+        tails = await self._tails(jobs, found, glimpses)
+        changes = [self._tell(job, found[digest], *tails.get(digest, (b"", 0))) for digest, job in jobs.items()]
+        return any(changes)
+
+    async def _accounting(
+        self, jobs: Iterable[WatchedJob], queued: dict[str, JobStatus]
+    ) -> dict[str, JobStatus] | None:
+        """What sacct says of jobs that the queue does not know, or knows as ended; None without sacct."""
+        asked = [job.job_id for job in jobs if job.name not in queued or queued[job.name].phase.is_final]
+        if self.clock() < self._no_accounting_until:
+            return None
+        if not asked:
+            return {}
+        try:
+            rows: list[QueuedJob] = await self.client.accounting(_SINCE_EVER, asked)
+        except CommandFailed:
+            self._no_accounting_until = self.clock() + _SACCT_PAUSE
+            return None
+        return {row.name: row.status for row in rows}
+
+    def _judged(
+        self, job: WatchedJob, queued: JobStatus | None, accounted: dict[str, JobStatus] | None, glimpse: Glimpse | None
+    ) -> JobStatus:
+        now = self.clock()
+        if queued is not None:
+            job.missing_since = None
+        elif job.missing_since is None:
+            job.missing_since = now
+        return judge(
+            Evidence(
+                now=now,
+                submitted_at=job.submitted_at,
+                missing_since=now if job.missing_since is None else job.missing_since,
+                queued=queued,
+                accounted=(accounted or {}).get(job.name),
+                sentinel=glimpse.exit_status if glimpse else None,
+                has_accounting=accounted is not None,
+            )
+        )
+
+    async def _tails(
+        self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
+    ) -> dict[str, tuple[bytes, int]]:
+        """New bytes of each log, and how many before them are left out because a poll may take only so many."""
+        pieces = []
+        skipped = {}
+        for digest, job in jobs.items():
+            size = glimpses[digest].log_size if digest in glimpses else 0
+            if size > job.offset or found[digest].phase.is_final:
+                skipped[digest] = max(0, size - job.offset - LOG_CHUNK)
+                pieces.append((digest, job.offset + skipped[digest], LOG_CHUNK))
+        if not pieces:
+            return {}
+        read = await self.client.tails(pieces)
+        return {digest: (piece, skipped[digest]) for digest, piece in read.items()}
+
+    def _tell(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
+        is_new = status != job.status
+        if piece or is_new:
+            job.offset += skipped + len(piece)
+            text = job.decoder.decode(piece, final=status.phase.is_final)
+            job.status = status
+            job.news.put_nowait(Observation(status, text, skipped))
+        if status.phase.is_final:
+            self._jobs.pop(job.digest, None)
+        return is_new

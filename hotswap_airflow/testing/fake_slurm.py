@@ -1,0 +1,238 @@
+"""A double of Slurm for what the real one cannot be made to do: lost replies, any state, a clock to turn.
+
+It stands behind the real programs' names on PATH, so everything of ours above it is the real thing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from hotswap_airflow.cluster.local import LocalTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+PROGRAMS = ("sbatch", "squeue", "sacct", "scancel")
+TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
+NO_CONTROLLER = "{0}: error: Unable to contact slurm controller (connect failure)\n"
+_ENDED = {"COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
+_SHIM = """\
+#!{python} -SE
+import json, os, socket, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.connect({address!r})
+stream = peer.makefile("rw", encoding="utf-8", errors="surrogateescape")
+stream.write(json.dumps({{"argv": [os.path.basename(sys.argv[0]), *sys.argv[1:]], "cwd": os.getcwd()}}) + "\\n")
+stream.flush()
+reply = json.loads(stream.readline())
+sys.stdout.write(reply["stdout"])
+sys.stderr.write(reply["stderr"])
+sys.exit(reply["status"])
+"""
+Answer = tuple[int, str, str]
+
+
+@dataclass
+class FakeJob:
+    """A job of the double. With ``script`` states it goes through them, one a question; else its script runs."""
+
+    job_id: int
+    name: str
+    folder: str
+    states: list[str] = field(default_factory=list)
+    reason: str = "None"
+    ending: str = "0:0"
+    by: str = ""
+    ended_at: float | None = None
+    process: subprocess.Popen[bytes] | None = None
+    is_forgotten: bool = False
+
+    @property
+    def state(self) -> str:
+        """Slurm's word for how it is now."""
+        return self.states[0]
+
+
+class FakeSlurm:
+    """The double; use it as a context manager. Attributes may be set at any time.
+
+    ``is_down``: nobody answers. ``has_accounting``: whether there is an sacct. ``banner``: what a wrapped sbatch
+    prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
+    ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this.
+    ``outcomes``: state sequences of the next jobs, instead of running their scripts.
+    """
+
+    def __init__(self, folder: Path, min_job_age: float = 300.0) -> None:
+        self.folder = folder
+        self.min_job_age = min_job_age
+        self.jobs: dict[int, FakeJob] = {}
+        self.calls: list[list[str]] = []
+        self.is_down = False
+        self.has_accounting = True
+        self.banner = ""
+        self.refusal = ""
+        self.lost_replies = 0
+        self.dropped = 0
+        self.outcomes: list[list[str]] = []
+        self._turned = 0.0
+        self._lock = threading.RLock()
+        self._server: socketserver.ThreadingUnixStreamServer | None = None
+
+    def __enter__(self) -> Self:
+        """Put the programs in place and begin to answer."""
+        programs = self.folder / "bin"
+        programs.mkdir(parents=True, exist_ok=True)
+        address = str(self.folder / "fake")
+        for name in PROGRAMS:
+            shim = programs / name
+            shim.write_text(_SHIM.format(python=sys.executable, address=address), encoding="utf-8")
+            shim.chmod(0o755)
+        self._server = socketserver.ThreadingUnixStreamServer(address, _handler(self._answer))
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop answering, and end what still runs."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        for job in self.jobs.values():
+            _kill(job)
+
+    @property
+    def transport(self) -> LocalTransport:
+        """A transport whose programs are the double's."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        return LocalTransport({"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "HOME": str(home)})
+
+    def clock(self) -> float:
+        """Seconds since the epoch, as far as the clock was turned."""
+        return time.time() + self._turned
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock."""
+        self._turned += seconds
+
+    def forget(self, job_id: int) -> None:
+        """Lose a job without a trace, as after a controller lost its state."""
+        with self._lock:
+            _kill(self.jobs[job_id])
+            self.jobs[job_id].is_forgotten = True
+
+    def _answer(self, argv: Sequence[str], cwd: str) -> Answer:
+        with self._lock:
+            self.calls.append(list(argv))
+            if self.is_down:
+                return 1, "", NO_CONTROLLER.format(argv[0])
+            for job in self.jobs.values():
+                self._note_end(job)
+            programs: dict[str, Callable[[dict[str, str], str], Answer]] = {
+                "sbatch": self._sbatch,
+                "squeue": self._squeue,
+                "sacct": self._sacct,
+                "scancel": self._scancel,
+            }
+            return programs[argv[0]](_options(argv[1:]), cwd)
+
+    def _note_end(self, job: FakeJob) -> None:
+        if job.process is not None and job.state == "RUNNING":
+            status = job.process.poll()
+            if status is not None:
+                job.states = ["COMPLETED" if status == 0 else "FAILED"]
+                job.ending = f"{status}:0" if status >= 0 else f"0:{-status}"
+        if job.state in _ENDED and job.ended_at is None:
+            job.ended_at = self.clock()
+
+    def _sbatch(self, options: dict[str, str], cwd: str) -> Answer:
+        if self.refusal:
+            return 1, "", f"sbatch: error: Batch job submission failed: {self.refusal}\n"
+        if self.dropped > 0:
+            self.dropped -= 1
+            return 1, "", TIMED_OUT
+        job = FakeJob(len(self.jobs) + 1, options["job-name"], cwd)
+        self.jobs[job.job_id] = job
+        if self.outcomes:
+            job.states = self.outcomes.pop(0)
+        else:
+            job.states = ["RUNNING"]
+            job.process = _run_script(job, options)
+        if self.lost_replies > 0:
+            self.lost_replies -= 1
+            return 1, "", TIMED_OUT
+        return 0, f"{self.banner}{job.job_id}\n", ""
+
+    def _squeue(self, _options: dict[str, str], _cwd: str) -> Answer:
+        lines = []
+        for job in self.jobs.values():
+            age = self.clock() - job.ended_at if job.ended_at is not None else 0.0
+            if not job.is_forgotten and age <= self.min_job_age:
+                lines.append(f"{job.job_id}|{job.state}|{job.reason}|fake-1|{job.name}\n")
+            if len(job.states) > 1:
+                job.states.pop(0)
+        return 0, "".join(lines), ""
+
+    def _sacct(self, options: dict[str, str], _cwd: str) -> Answer:
+        if not self.has_accounting:
+            return 1, "", "Slurm accounting storage is disabled\n"
+        asked = set(options.get("jobs", "").split(","))
+        lines = []
+        for job in self.jobs.values():
+            if not job.is_forgotten and (str(job.job_id) in asked or job.name == options.get("name")):
+                state = f"{job.state} by {job.by}" if job.by else job.state
+                lines.append(f"{job.job_id}|{state}|{job.ending}|fake-1|{job.name}\n")
+        return 0, "".join(lines), ""
+
+    def _scancel(self, options: dict[str, str], _cwd: str) -> Answer:
+        for job in self.jobs.values():
+            if job.name == options.get("name") and job.state not in _ENDED:
+                _kill(job)
+                job.states, job.by, job.ending = ["CANCELLED"], str(os.getuid()), "0:15"
+                job.ended_at = self.clock()
+        return 0, "", ""
+
+
+def _handler(answer: Callable[[Sequence[str], str], Answer]) -> type[socketserver.StreamRequestHandler]:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            request: dict[str, Any] = json.loads(self.rfile.readline())
+            status, stdout, stderr = answer(request["argv"], request["cwd"])
+            reply = {"status": status, "stdout": stdout, "stderr": stderr}
+            self.wfile.write(json.dumps(reply).encode() + b"\n")
+
+    return Handler
+
+
+def _options(argv: Sequence[str]) -> dict[str, str]:
+    """Long options of a command line; short ones are of no interest here."""
+    pairs = (word[2:].partition("=") for word in argv if word.startswith("--"))
+    return {name: value for name, _, value in pairs}
+
+
+def _run_script(job: FakeJob, options: dict[str, str]) -> subprocess.Popen[bytes]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "SLURM_JOB_ID": str(job.job_id),
+        "SLURM_SUBMIT_DIR": job.folder,
+    }
+    command = f"exec bash script >> {shlex.quote(options['output'])} 2>&1"
+    return subprocess.Popen(["sh", "-c", command], cwd=job.folder, env=environment, start_new_session=True)
+
+
+def _kill(job: FakeJob) -> None:
+    if job.process is not None and job.process.poll() is None:
+        os.killpg(job.process.pid, signal.SIGKILL)
+        job.process.wait()

@@ -1,0 +1,137 @@
+"""Processes that outlive their starter, and are stopped by pid, and only they."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_STOP_PATIENCE = 5.0
+_PAUSE = 0.02
+_START_TIME_FIELD = 19
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A process by pid and start time, so that a pid which Linux gave away again is left alone."""
+
+    name: str
+    pid: int
+    started: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this very process still runs."""
+        return start_time(self.pid) == self.started
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal, if it still runs."""
+        if self.is_alive:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+
+def start_time(pid: int) -> str | None:
+    """When a process began, in Linux's own ticks; None where there is none, or only a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[_START_TIME_FIELD]
+
+
+def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> Daemon:
+    """Start a process in a session of its own; what it prints goes to a file."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment), start_new_session=True
+        )
+    started = start_time(process.pid)
+    if started is None:
+        raise SetupError(f"{name} ended at once: {tail(log)}")
+    return Daemon(name, process.pid, started)
+
+
+def stop(daemons: Sequence[Daemon]) -> None:
+    """End processes, the last started first; what does not end by itself is killed."""
+    for daemon in reversed(daemons):
+        daemon.kill(signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_PATIENCE
+    while time.monotonic() < deadline and any(reap(daemon) for daemon in daemons):
+        time.sleep(_PAUSE)
+    for daemon in daemons:
+        daemon.kill()
+        reap(daemon)
+
+
+def reap(daemon: Daemon) -> bool:
+    """Whether a process still runs; a child of ours that ended is cleared away."""
+    with contextlib.suppress(ChildProcessError):  # another process started it
+        os.waitpid(daemon.pid, os.WNOHANG)
+    return daemon.is_alive
+
+
+def wait_until(what: str, holds: Callable[[], bool], limit: float = 30.0) -> None:
+    """Wait for a condition. Raises ``SetupError`` where it does not come to hold."""
+    deadline = time.monotonic() + limit
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SetupError(f"{what} did not happen within {limit:.0f} s")
+        time.sleep(_PAUSE)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on the loopback interface that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def tail(log: Path) -> str:
+    """The end of a log, for an error message."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")[-600:].strip()
+    except FileNotFoundError:
+        return "(no log)"
+
+
+def processes_with(variable: str) -> list[int]:
+    """Pids of this user's processes that have ``NAME=value`` in their environment."""
+    wanted = variable.encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
+                continue
+            if wanted in environment.split(b"\0"):
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,255 @@
+"""A real Slurm cluster of several nodes on this host: its configuration and its daemons."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.testing import processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hotswap_airflow.testing.processes import Daemon
+
+PACKAGES = {
+    "munged": "munge",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "squeue": "slurm-client",
+    "slurmdbd": "slurmdbd",
+    "mariadbd": "mariadb-server",
+    "sshd": "openssh-server",
+    "ssh-keygen": "openssh-client",
+}
+"""Which Debian package brings a program."""
+CPUS, MEMORY_MB, GPUS, LICENCES = 4, 8000, 2, {"solver": 2}
+GPU_NODES = 2
+_GPU_DEVICE = (1, 3)  # /dev/null's numbers: a device that can be opened, and does nothing
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What a sandbox cluster is like. ``extra`` lines go into slurm.conf as they are."""
+
+    nodes: int = 4
+    max_array_size: int = 1001
+    accounting: bool = False
+    extra: tuple[str, ...] = ()
+
+
+@dataclass
+class SlurmCluster:
+    """One cluster in a folder of its own; ``daemons`` in the order they were started."""
+
+    name: str
+    folder: Path
+    options: ClusterOptions
+    daemons: list[Daemon] = field(default_factory=list)
+
+    @property
+    def conf(self) -> Path:
+        """The slurm.conf that points clients to this cluster."""
+        return self.folder / "slurm.conf"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to talk to this cluster."""
+        return {"PATH": processes.PATH, "SLURM_CONF": str(self.conf), "HOME": _home(), "LANG": "C.UTF-8"}
+
+    def run(self, *argv: str) -> str:
+        """Run a program against this cluster; give what it prints. Raises ``SetupError``."""
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SetupError(f"{argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def start(self) -> None:
+        """Start the cluster and wait until all nodes are idle. Raises ``SetupError``."""
+        need("munged", "slurmctld", "slurmd", "sbatch")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._munge()
+        ports = processes.free_ports(1 + self.options.nodes)
+        if self.options.accounting:
+            from hotswap_airflow.testing.accounting import start_accounting
+
+            port = start_accounting(self)
+            self._configure(ports, accounting_port=port)
+        else:
+            self._configure(ports)
+        self.start_controller()
+        for number in range(1, self.options.nodes + 1):
+            self.start_node(number)
+        processes.wait_until(f"the start of cluster {self.name} ({self._logs()})", self._is_ready)
+
+    def start_daemon(self, name: str, *argv: str) -> Daemon:
+        """Start one of the cluster's programs in the foreground; its output is in ``<name>.out``."""
+        daemon = processes.start(name, argv, self.folder / f"{name}.out", self.environment)
+        self.daemons.append(daemon)
+        return daemon
+
+    def start_controller(self) -> None:
+        """Start slurmctld, also again with the state it left."""
+        self.start_daemon("slurmctld", "slurmctld", "-D", "-i", "-f", str(self.conf))
+
+    def start_node(self, number: int) -> None:
+        """Start the slurmd of a node."""
+        node = f"{self.name}-{number}"
+        self.start_daemon(f"slurmd-{number}", "slurmd", "-D", "-N", node, "-f", str(self.conf))
+
+    def stop_daemon(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """End one daemon, for tests of what happens without it."""
+        for daemon in [daemon for daemon in self.daemons if daemon.name == name]:
+            daemon.kill(number)
+            processes.wait_until(f"the end of {name}", lambda gone=daemon: not processes.reap(gone))  # type: ignore[misc]
+            self.daemons.remove(daemon)
+
+    def stop(self) -> None:
+        """End every daemon, and what still runs of its jobs."""
+        processes.stop(self.daemons)
+        for pid in processes.processes_with(f"SLURM_CONF={self.conf}"):
+            if pid != os.getpid():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self.daemons.clear()
+
+    def _logs(self) -> str:
+        return f"its logs are in {self.folder}"
+
+    def _is_ready(self) -> bool:
+        dead = [daemon.name for daemon in self.daemons if not processes.reap(daemon)]
+        if dead:
+            raise SetupError(
+                f"{dead[0]} of cluster {self.name} ended: {processes.tail(self.folder / f'{dead[0]}.out')}"
+            )
+        done = subprocess.run(
+            ["sinfo", "-h", "-N", "-o", "%N %t"], env=self.environment, capture_output=True, text=True, check=False
+        )
+        idle = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" idle")}
+        return done.returncode == 0 and len(idle) == self.options.nodes
+
+    def _munge(self) -> None:
+        key = self.folder / "munge.key"
+        if not key.exists():
+            key.write_bytes(secrets.token_bytes(1024))
+            key.chmod(0o400)
+        socket_path = self.folder / "munge"
+        self.start_daemon(
+            "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={socket_path}",
+            f"--pid-file={self.folder}/munged.pid", f"--log-file={self.folder}/munged.log",
+            f"--seed-file={self.folder}/munged.seed",
+        )  # fmt: skip
+        processes.wait_until("the start of munged", socket_path.exists)
+
+    def _configure(self, ports: list[int], accounting_port: int | None = None) -> None:
+        for name in ("state", "spool"):
+            (self.folder / name).mkdir(exist_ok=True)
+        self.conf.write_text(slurm_conf(self.name, self.folder, self.options, ports, accounting_port), encoding="utf-8")
+        (self.folder / "gres.conf").write_text(_gres_conf(self.name, self.folder, self.options), encoding="utf-8")
+        (self.folder / "cgroup.conf").write_text("", encoding="utf-8")
+
+
+def need(*programs: str) -> None:
+    """Raise ``SetupError`` that names the Debian packages of programs which are not here."""
+    missing = [name for name in programs if shutil.which(name, path=processes.PATH) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        raise SetupError(f"missing here: {', '.join(missing)}; on Debian: sudo apt-get install {packages}")
+
+
+def user_name() -> str:
+    """Who we are."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def _home() -> str:
+    return pwd.getpwuid(os.getuid()).pw_dir
+
+
+def _gres_conf(name: str, folder: Path, options: ClusterOptions) -> str:
+    gpu_nodes = _gpu_nodes(name, options)
+    if os.geteuid() != 0:
+        return f"NodeName={gpu_nodes} Name=gpu Count={GPUS}\n"
+    for number in range(GPUS):
+        device = folder / f"gpu{number}"
+        if not device.exists():
+            os.mknod(device, 0o666 | 0o020000, os.makedev(*_GPU_DEVICE))
+    return f"NodeName={gpu_nodes} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n"
+
+
+def _gpu_nodes(name: str, options: ClusterOptions) -> str:
+    return f"{name}-[1-{min(GPU_NODES, options.nodes)}]"
+
+
+def slurm_conf(name: str, folder: Path, options: ClusterOptions, ports: list[int], accounting_port: int | None) -> str:
+    """The text of slurm.conf: every node is a slurmd of this host on a port of its own."""
+    host = socket.gethostname().split(".")[0]
+    user = user_name()
+    nodes = [
+        f"NodeName={name}-{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[number]} "
+        f"CPUs={CPUS} RealMemory={MEMORY_MB}" + (f" Gres=gpu:{GPUS}" if number <= GPU_NODES else "")
+        for number in range(1, options.nodes + 1)
+    ]
+    everywhere = f"{name}-[1-{options.nodes}]"
+    lines = [
+        f"ClusterName={name}",
+        f"SlurmctldHost={host}(127.0.0.1)",
+        f"SlurmctldPort={ports[0]}",
+        f"SlurmUser={user}",
+        f"SlurmdUser={user}",
+        f"AuthInfo=socket={folder}/munge",
+        f"StateSaveLocation={folder}/state",
+        f"SlurmdSpoolDir={folder}/spool/%n",
+        f"SlurmctldPidFile={folder}/slurmctld.pid",
+        f"SlurmdPidFile={folder}/slurmd-%n.pid",
+        f"SlurmctldLogFile={folder}/slurmctld.log",
+        f"SlurmdLogFile={folder}/slurmd-%n.log",
+        f"MaxArraySize={options.max_array_size}",
+        f"Licenses={','.join(f'{licence}:{count}' for licence, count in LICENCES.items())}",
+        *_FIXED,
+        *(_accounting(accounting_port) if accounting_port else ()),
+        *options.extra,
+        *nodes,
+        f"PartitionName=debug Nodes={everywhere} MaxTime=00:30:00 MaxNodes=2 DefMemPerCPU=100",
+        f"PartitionName=batch Nodes={everywhere} Default=YES MaxTime=2-00:00:00 DefMemPerCPU=100",
+        f"PartitionName=gpu Nodes={_gpu_nodes(name, options)} MaxTime=1-00:00:00 DefMemPerCPU=100",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_FIXED = (
+    "ProctrackType=proctrack/linuxproc",
+    "TaskPlugin=task/none",
+    "JobAcctGatherType=jobacct_gather/linux",
+    "JobAcctGatherFrequency=1",
+    "SelectType=select/cons_tres",
+    "SelectTypeParameters=CR_Core_Memory",
+    "SlurmdParameters=config_overrides",
+    "GresTypes=gpu",
+    "ReturnToService=2",
+    "MaxJobCount=200000",
+    "MpiDefault=none",
+    "SchedulerParameters=batch_sched_delay=0,bf_interval=5,sched_min_interval=0",
+    "KillWait=3",
+    "InactiveLimit=0",
+)
+
+
+def _accounting(port: int) -> tuple[str, ...]:
+    return (
+        "AccountingStorageType=accounting_storage/slurmdbd",
+        "AccountingStorageHost=127.0.0.1",
+        f"AccountingStoragePort={port}",
+        "AccountingStorageTRES=gres/gpu",
+    )

@@ -1,0 +1,111 @@
+"""A cluster behind each transport, for the contract suite."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.cluster.transport import Transport
+from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
+from hotswap_airflow.testing.login_node import HOST, LoginNode
+from hotswap_airflow.testing.slurm import SlurmCluster
+
+QUICK = Interval(0.1, 0.5)
+
+
+@dataclass
+class Bench:
+    """A session with everything a test wants to look at."""
+
+    session: Session
+    workdir: Path
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def client(self) -> ClusterClient:
+        return self.session.client
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def key_dir(self, request: JobRequest) -> Path:
+        return self.workdir / ".hotswap" / "jobs" / request.key.digest
+
+    def run_dir(self, request: JobRequest) -> Path:
+        return self.workdir / "runs" / request.key.run.folder
+
+
+@pytest.fixture
+def make_request() -> Callable[..., JobRequest]:
+    """Requests of one run that no other test has."""
+    return partial(request_of, uuid.uuid4().hex)
+
+
+def request_of(nonce: str, text: str = "echo hi", job: str = "fit", **changes: object) -> JobRequest:
+    options = (("partition", "debug"), ("time", "00:02:00"), ("mem", "50M"))
+    key = JobKey(RunKey("test", "flow", "dev", "run", nonce), job)
+    return JobRequest(**{"key": key, "text": text, "options": options, **changes})  # type: ignore[arg-type]
+
+
+def bench_of(transport: Transport, workdir: Path, patience: float = 2.0, clock: object = None) -> Bench:
+    client = ClusterClient(transport, str(workdir), "main")
+    watcher = JobWatcher(client, QUICK, **({"clock": clock} if clock else {}))  # type: ignore[arg-type]
+    return Bench(Session(client, watcher, patience), workdir)
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path) -> Iterator[FakeSlurm]:
+    with FakeSlurm(tmp_path) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def fake_bench(fake_slurm: FakeSlurm, tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = bench_of(fake_slurm.transport, tmp_path / "work", clock=fake_slurm.clock)
+    yield bench
+    await bench.session.watcher.close()
+
+
+def ssh_transport(node: LoginNode) -> SshTransport:
+    def connect() -> object:
+        return asyncssh.connect(
+            HOST,
+            node.port,
+            username=node.user,
+            client_keys=[str(node.key)],
+            known_hosts=str(node.known_hosts),
+            config=[],
+        )
+
+    return SshTransport(connect, "slurm_main")  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["local", "ssh", "fake"])
+async def bench(
+    request: pytest.FixtureRequest, slurm_cluster: SlurmCluster, ssh_login_node: LoginNode, tmp_path: Path
+) -> AsyncIterator[Bench]:
+    transport: Transport
+    if request.param == "local":
+        transport = LocalTransport(slurm_cluster.environment)
+    elif request.param == "ssh":
+        transport = ssh_transport(ssh_login_node)
+    else:
+        transport = request.getfixturevalue("fake_slurm").transport
+    made = bench_of(transport, tmp_path / "work")
+    yield made
+    await made.session.watcher.close()
+    await transport.close()

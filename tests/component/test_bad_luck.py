@@ -1,0 +1,340 @@
+"""What a real cluster does now and then: lost answers, lost jobs, lost connections. Never a wrong state, never twice."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from hotswap_airflow import errors
+from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.slurm.request import JobRequest, Output
+from hotswap_airflow.slurm.states import Phase
+from hotswap_airflow.testing import sandbox
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
+from hotswap_airflow.testing.login_node import HOST, LoginNode
+from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
+
+MakeRequest = Callable[..., JobRequest]
+
+
+async def _none() -> Any:
+    yield b""
+
+
+async def _lay_out(bench: Any, request: JobRequest) -> None:
+    await bench.session.lay_out(request.key.run.folder, "", _none, bench.lines.append)
+
+
+async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
+    await _lay_out(bench, request)
+    async with asyncio.timeout(60):
+        return await bench.session.conduct(request, asked, bench.lines.append)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def _submitted(fake: FakeSlurm) -> int:
+    return len(fake.jobs)
+
+
+async def test_an_answer_that_is_lost_is_looked_up(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.lost_replies = 1
+    outcome = await _conduct(fake_bench, make_request())
+    assert outcome.error is None
+    assert _submitted(fake_slurm) == 1
+    assert "found Slurm job 1 on main" in fake_bench.log
+
+
+async def test_a_lost_answer_is_found_in_accounting_when_the_queue_forgot(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.lost_replies, fake_slurm.min_job_age = 1, -1.0
+    fake_slurm.outcomes = [["COMPLETED"]]
+    outcome = await _conduct(fake_bench, make_request())
+    assert (outcome.error, _submitted(fake_slurm)) == (None, 1)
+
+
+async def test_a_submission_that_never_arrived_is_made_again_after_its_patience(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.dropped = 2
+    outcome = await _conduct(fake_bench, make_request())
+    assert (outcome.error, _submitted(fake_slurm)) == (None, 1)
+
+
+async def test_no_submission_while_nobody_answers(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.is_down = True
+    request = make_request()
+    await _lay_out(fake_bench, request)
+    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    await _until(lambda: "cannot tell yet whether the job was submitted" in fake_bench.log)
+    fake_slurm.is_down = False
+    assert (await asyncio.wait_for(task, 30)).error is None
+    assert _submitted(fake_slurm) == 1
+
+
+async def test_a_controller_that_is_away_changes_nothing(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request()
+    await _lay_out(fake_bench, request)
+    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    await _until(lambda: "RUNNING" in fake_bench.log)
+    fake_slurm.is_down = True
+    await _until(lambda: "waiting for main" in fake_bench.log)
+    fake_slurm.advance(3600)
+    assert not task.done()
+    fake_slurm.jobs[1].states = ["COMPLETED"]
+    fake_slurm.is_down = False
+    assert (await asyncio.wait_for(task, 30)).error is None
+
+
+async def test_a_job_is_gone_only_when_two_sources_miss_it_for_a_while(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request()
+    await _lay_out(fake_bench, request)
+    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    await _until(lambda: "RUNNING" in fake_bench.log)
+    fake_slurm.forget(1)
+    await _until(lambda: "COMPLETING" in fake_bench.log)
+    assert not task.done()
+    fake_slurm.advance(61)
+    outcome = await asyncio.wait_for(task, 30)
+    assert type(outcome.error) is errors.JobNodeFailed
+    assert "is gone" in str(outcome.error)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("echo v=1 >> $HOTSWAP_OUTPUT", None), ("exit 4", errors.JobFailed)])
+async def test_a_site_without_accounting_that_forgets_at_once(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, text: str, kind: type | None
+) -> None:
+    fake_slurm.has_accounting, fake_slurm.min_job_age = False, -1.0
+    outcome = await _conduct(fake_bench, make_request(text, outputs=(Output("v", "integer"),)))
+    assert (type(outcome.error) if outcome.error else None) is kind
+    assert outcome.status.exit_status == (4 if kind else 0)
+
+
+async def test_an_sbatch_that_a_site_wrapped(fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest) -> None:
+    fake_slurm.banner = "Welcome to alps\n12 nodes are down today\n"
+    assert (await _conduct(fake_bench, make_request())).error is None
+
+
+@pytest.mark.parametrize(
+    ("states", "kind"),
+    [
+        (["PENDING", "CONFIGURING", "RUNNING", "OUT_OF_MEMORY"], errors.JobOutOfMemory),
+        (["RUNNING", "REQUEUED", "PENDING", "RUNNING", "COMPLETED"], None),
+        (["RUNNING", "SOMETHING_NEW", "NODE_FAIL"], errors.JobNodeFailed),
+        (["PREEMPTED"], errors.JobPreempted),
+        (["RUNNING", "TIMEOUT"], errors.JobTimedOut),
+    ],
+)
+async def test_any_sequence_of_states(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, states: list[str], kind: type | None
+) -> None:
+    fake_slurm.outcomes = [states]
+    outcome = await _conduct(fake_bench, make_request())
+    assert (type(outcome.error) if outcome.error else None) is kind
+
+
+async def test_a_job_that_can_never_start_is_cancelled_and_told(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["PENDING"]]
+    request = make_request()
+    await _lay_out(fake_bench, request)
+    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    await _until(lambda: 1 in fake_slurm.jobs)
+    fake_slurm.jobs[1].reason = "BadConstraints"
+    outcome = await asyncio.wait_for(task, 30)
+    assert type(outcome.error) is errors.JobNeverStarts
+    assert fake_slurm.jobs[1].state == "CANCELLED"
+
+
+async def test_hundred_jobs_are_two_commands_an_interval(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    requests = [make_request(job=f"j{number}") for number in range(100)]
+    fake_slurm.outcomes = [["RUNNING"]] * 100
+    await _lay_out(fake_bench, requests[0])
+    for request in requests:
+        found = await fake_bench.session.submit(request, "1 0", fake_bench.lines.append)
+        fake_bench.session.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
+    fake_slurm.calls.clear()
+    await _until(lambda: len(fake_slurm.calls) >= 6)
+    assert {call[0] for call in fake_slurm.calls} == {"squeue"}
+
+
+def _ssh(node: LoginNode, **changes: Any) -> SshTransport:
+    settings = {
+        "username": node.user, "client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": [], **changes,
+    }  # fmt: skip
+
+    async def connect() -> asyncssh.SSHClientConnection:
+        return await asyncssh.connect(HOST, node.port, **settings)
+
+    return SshTransport(connect, "slurm_main")
+
+
+@pytest.fixture
+def own_login_node(slurm_cluster: SlurmCluster, tmp_path: Path) -> Any:
+    from hotswap_airflow.testing import processes
+
+    node = LoginNode(tmp_path / "login", processes.free_ports(1)[0], {"SLURM_CONF": str(slurm_cluster.conf)})
+    node.start()
+    yield node
+    node.stop()
+
+
+async def test_a_wrong_host_key_and_a_refused_key_fail_at_once(own_login_node: LoginNode, tmp_path: Path) -> None:
+    other = tmp_path / "known_hosts"
+    public = own_login_node.key.with_suffix(".pub").read_text()
+    other.write_text(f"[{HOST}]:{own_login_node.port} {public}")
+    with pytest.raises(errors.LoginRequired, match="host key of slurm_main is not the known one"):
+        await _ssh(own_login_node, known_hosts=str(other)).run(("true",))
+    stranger = asyncssh.generate_private_key("ssh-ed25519")
+    with pytest.raises(errors.LoginRequired, match=r"does not let us in.*check the user and the key"):
+        await _ssh(own_login_node, client_keys=[stranger]).run(("true",))
+
+
+async def test_a_host_that_does_not_answer_is_a_lost_connection(own_login_node: LoginNode) -> None:
+    own_login_node.stop()
+    with pytest.raises(errors.ConnectionLost, match="slurm_main cannot be reached"):
+        await _ssh(own_login_node).run(("true",))
+
+
+async def test_commands_over_ssh(own_login_node: LoginNode) -> None:
+    transport = _ssh(own_login_node)
+    odd = "a 'b' \"c\" $(id) `id` ; \\ * ? !x"
+    reply = await transport.run(("printf", "%s", odd))
+    assert reply.stdout.decode() == odd
+    assert (await transport.run(("sh", "-c", "cat; exit 3"), b"\0\xff")).stdout == b"\0\xff"
+    many = await asyncio.gather(*(transport.run(("echo", str(n))) for n in range(40)))
+    assert [int(reply.stdout) for reply in many] == list(range(40))
+    with pytest.raises(errors.ConnectionLost, match="no answer within 0 s"):
+        await transport.run(("sleep", "60"), limit=0.2)
+    await transport.close()
+
+
+async def test_local_commands() -> None:
+    transport = LocalTransport()
+    assert (await transport.run(("sh", "-c", "cat; exit 3"), b"x" * 10**6)).status == 3
+    assert (await transport.run(("true",), b"x" * 10**6)).status == 0
+    with pytest.raises(errors.CommandFailed, match="cannot be run here"):
+        await transport.run(("no-such-program",))
+    with pytest.raises(errors.ConnectionLost):
+        await transport.run(("sleep", "60"), limit=0.2)
+
+
+async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
+    own_login_node: LoginNode, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+
+    transport = _ssh(own_login_node)
+    client = ClusterClient(transport, str(tmp_path / "work"), "main")
+    session = Session(client, JobWatcher(client, Interval(0.1, 0.3)))
+    lines: list[str] = []
+    request = make_request("while [ ! -e go ]; do sleep 0.1; done; echo went on")
+    await session.lay_out(request.key.run.folder, "", _none, lines.append)
+    task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
+    await _until(lambda: any("RUNNING" in line for line in lines))
+    own_login_node.drop_sessions()
+    own_login_node.stop()
+    await _until(lambda: any("waiting for main" in line for line in lines))
+    own_login_node.start()
+    (tmp_path / "work" / "runs" / request.key.run.folder / "go").touch()
+    outcome = await asyncio.wait_for(task, 60)
+    assert outcome.error is None
+    assert "went on" in "\n".join(lines)
+    await transport.close()
+
+
+async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point(
+    slurm_cluster: SlurmCluster, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    """The three places on the login node: after mkdir, after sbatch was accepted, before the id is written."""
+    from hotswap_airflow.cluster import scripts
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+    from hotswap_airflow.slurm.script import render_script
+
+    client = ClusterClient(LocalTransport(slurm_cluster.environment), str(tmp_path), "main")
+    session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
+    points = {
+        "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
+        "before sbatch": ": > began\n",
+        "after sbatch": "status=$?\nid=",
+    }
+    for number, (point, place) in enumerate(points.items()):
+        request = make_request("true", job=f"killed{number}")
+        killed = scripts.SUBMIT.replace(
+            place, "kill -9 $$\n" + place if point != "before sbatch" else place + "kill -9 $$\n"
+        )
+        assert killed != scripts.SUBMIT, point
+        argv = ["sh", "-c", killed, "hotswap", str(tmp_path), request.key.digest, "find", "1 0", "45", *request.argv]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            argv,
+            input=render_script(request).encode(),
+            env=slurm_cluster.environment,
+            capture_output=True,
+        )
+        assert done.returncode == -9, point
+        lines: list[str] = []
+        await session.lay_out(request.key.run.folder, "", _none, lines.append)
+        outcome = await asyncio.wait_for(session.conduct(request, "1 0", lines.append), 60)
+        assert outcome.error is None, point
+        queue, _ = await client.status([])
+        assert len([row for row in queue if row.name == request.key.job_name]) == 1, point
+
+
+async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: MakeRequest) -> None:
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+
+    made = sandbox.create("restart")
+    made.up(ClusterOptions(nodes=1))
+    try:
+        cluster = made.clusters[0]
+        client = ClusterClient(LocalTransport(cluster.environment), str(tmp_path / "work"), "main")
+        session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
+        lines: list[str] = []
+        request = make_request("while [ ! -e go ]; do sleep 0.1; done")
+        await session.lay_out(request.key.run.folder, "", _none, lines.append)
+        task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
+        await _until(lambda: any("RUNNING" in line for line in lines))
+        cluster.stop_daemon("slurmctld", signal.SIGTERM)
+        await _until(lambda: any("waiting for main" in line for line in lines))
+        late = replace(request, key=replace(request.key, job="late"), text="true")
+        second = asyncio.create_task(session.conduct(late, "1 0", lines.append))
+        cluster.start_controller()
+        (tmp_path / "work" / "runs" / request.key.run.folder / "go").touch()
+        assert (await asyncio.wait_for(task, 90)).status.phase is Phase.SUCCEEDED
+        assert (await asyncio.wait_for(second, 90)).status.phase is Phase.SUCCEEDED
+    finally:
+        made.down()

@@ -1,0 +1,173 @@
+"""One contract for every transport, and for the double as for the real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hotswap_airflow import errors
+from hotswap_airflow.slurm.request import Input, JobRequest, Output
+from hotswap_airflow.slurm.states import Phase
+
+MakeRequest = Callable[..., JobRequest]
+
+
+async def _lay_out(bench: Any, request: JobRequest, pack: str = "", files: dict[str, bytes] | None = None) -> None:
+    def archive() -> AsyncIterator[bytes]:
+        return _tar(files or {})
+
+    await bench.session.lay_out(request.key.run.folder, pack, archive, bench.lines.append)
+
+
+async def _tar(files: dict[str, bytes]) -> AsyncIterator[bytes]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o755
+            tar.addfile(info, io.BytesIO(content))
+    yield buffer.getvalue()
+
+
+async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
+    await _lay_out(bench, request)
+    async with asyncio.timeout(60):
+        return await bench.session.conduct(request, asked, bench.lines.append)
+
+
+async def test_a_job_runs_and_its_log_and_values_come_back(bench: Any, make_request: MakeRequest) -> None:
+    text = 'echo "grüße $PARAM_X"; echo rmse=0.5 >> $HOTSWAP_OUTPUT; echo data > "$OUTPUT_F"'
+    request = make_request(
+        text,
+        variables=(("PARAM_X", "'\"; touch x; $(id) \n"),),
+        outputs=(Output("rmse", "number"), Output("f", "file", "o/f")),
+    )
+    outcome = await _conduct(bench, request)
+    assert outcome.error is None
+    assert outcome.status.phase is Phase.SUCCEEDED
+    assert outcome.values == {"rmse": 0.5, "f": f"{bench.run_dir(request)}/o/f"}
+    assert "grüße '\"; touch x; $(id)" in bench.log
+    assert f"submitted Slurm job {outcome.job_id} on main" in bench.log
+    assert sorted(path.name for path in bench.run_dir(request).iterdir()) == [".hotswap-run", "o"]
+
+
+async def test_a_failure_has_its_exit_status(bench: Any, make_request: MakeRequest) -> None:
+    outcome = await _conduct(bench, make_request("echo before; exit 3"))
+    assert type(outcome.error) is errors.JobFailed
+    assert "exit status 3" in str(outcome.error)
+    assert "before" in bench.log
+
+
+async def test_a_missing_output_is_named(bench: Any, make_request: MakeRequest) -> None:
+    outcome = await _conduct(bench, make_request("true", outputs=(Output("f", "file", "f"),)))
+    assert type(outcome.error) is errors.OutputMissing
+    assert "the declared output f was not made" in str(outcome.error)
+    other = make_request("true", job="other", outputs=(Output("v", "integer"),))
+    assert "output `v` was not written" in str((await _conduct(bench, other)).error)
+    third = make_request("true", job="third", inputs=(Input("i", "gone"),))
+    assert "the declared input i is missing" in str((await _conduct(bench, third)).error)
+
+
+async def test_the_same_key_is_one_job_however_often_it_is_asked_for(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("echo ran >> ran; sleep 1")
+    await _lay_out(bench, request)
+    found = await asyncio.gather(*(bench.session.submit(request, "1 0", bench.lines.append) for _ in range(5)))
+    assert len({one.job_id for one in found}) == 1
+    assert sum(one.is_new for one in found) == 1
+    outcome = await _conduct(bench, request)
+    assert outcome.error is None
+    assert (bench.run_dir(request) / "ran").read_text() == "ran\n"
+
+
+async def test_the_same_try_hears_the_same_end_again_and_a_new_try_runs_anew(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("echo x >> ran; exit 1")
+    first = await _conduct(bench, request, "1 0")
+    again = await _conduct(bench, request, "1 0")
+    assert (again.job_id, type(again.error)) == (first.job_id, errors.JobFailed)
+    retried = await _conduct(bench, request, "2 0")
+    assert retried.job_id != first.job_id
+    assert retried.key.generation == 1
+    assert (bench.run_dir(request) / "ran").read_text() == "x\nx\n"
+
+
+async def test_a_clear_cancels_what_an_older_epoch_left(bench: Any, make_request: MakeRequest) -> None:
+    old = make_request("sleep 60")
+    await _lay_out(bench, old)
+    await bench.session.submit(old, "1 0", bench.lines.append)
+    new = replace(old, key=replace(old.key, epoch=2), text="echo new")
+    outcome = await _conduct(bench, new, "2 1")
+    assert outcome.error is None
+    assert "cancelling 1 job(s) of earlier runs" in bench.log
+    queue, _ = await bench.client.status([])
+    (left,) = [row.status.state for row in queue if row.name == old.key.job_name]
+    assert left in {"CANCELLED", "COMPLETING"}
+
+
+async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("sleep 60")
+    await _lay_out(bench, request)
+    waiting = asyncio.create_task(bench.session.conduct(request, "1 0", bench.lines.append))
+    while "submitted" not in bench.log:
+        await asyncio.sleep(0.02)
+    await bench.session.cancel(request.key)
+    outcome = await asyncio.wait_for(waiting, 30)
+    assert type(outcome.error) is errors.JobCancelled
+    late = make_request("sleep 60", job="late")
+    await bench.client.cancel([(late.key.digest, late.key.job_name)])
+    assert (await bench.session.submit(late, "1 0", bench.lines.append)).is_cancelled
+
+
+async def test_a_runs_folder_is_made_once_with_its_files(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("fit/go && echo changed > fit/go")
+    files = {"fit/go": b"#!/bin/bash\necho from the pack\n", "fit/data": b"1"}
+    await _lay_out(bench, request, "p1", files)
+    assert "sending the workflow's files to main" in bench.log
+    bench.lines.clear()
+    other = replace(request, key=replace(request.key, run=replace(request.key.run, run="two")))
+    await _lay_out(bench, other, "p1", files)
+    assert bench.log == ""
+    outcome = await bench.session.conduct(request, "1 0", bench.lines.append)
+    assert outcome.error is None
+    assert "from the pack" in bench.log
+    await _lay_out(bench, request, "p1", files)
+    assert (bench.run_dir(request) / "fit/go").read_text() == "changed\n"
+    assert (bench.run_dir(other) / "fit/go").read_bytes() == files["fit/go"]
+
+
+async def test_an_option_slurm_does_not_take_is_a_refusal(bench: Any, make_request: MakeRequest, request: Any) -> None:
+    if "fake" in request.node.name:
+        request.getfixturevalue("fake_slurm").refusal = "Invalid partition name specified"
+    bad = make_request("true", options=(("partition", "nowhere"),))
+    await _lay_out(bench, bad)
+    for _ in range(2):
+        with pytest.raises(errors.SubmissionRefused, match=r"[Ii]nvalid partition name specified"):
+            await bench.session.submit(bad, "1 0", bench.lines.append)
+
+
+async def test_a_work_folder_that_cannot_be_made_is_named(bench: Any, make_request: MakeRequest) -> None:
+    bench.workdir.parent.mkdir(exist_ok=True)
+    bench.workdir.write_text("a file is in the way")
+    with pytest.raises(errors.CommandFailed, match="the work folder cannot be made"):
+        await bench.session.submit(make_request("true"), "1 0", bench.lines.append)
+
+
+async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_record(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    outcome = await _conduct(bench, make_request("head -c 300000 /dev/zero | tr '\\0' 'x'; echo; echo the end"))
+    assert outcome.error is None
+    assert "the end" in bench.log
+    left_out = [line for line in bench.lines if "bytes left out here; the whole log: main:" in line]
+    assert len(left_out) >= 1
+    assert max(map(len, bench.lines)) <= 64 * 1024
+    assert len(bench.lines) < 20
