@@ -31,13 +31,19 @@ def read_bytes(path: str) -> bytes:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def find_site(named: str | None) -> Site | None:
-    """The site: named, set, or that of a sandbox which is up. Raises ``SetupError``, ``SpecError``."""
+def site_path(named: str | None) -> Path | None:
+    """The site file: named, set, or that of a sandbox which is up; None where there is none."""
     path = named or read_without_airflow().site
-    if path is None:
-        from hotswap_airflow.testing.sandbox import running_site_file
+    if path is not None:
+        return Path(path)
+    from hotswap_airflow.testing.sandbox import running_site_file
 
-        path = running_site_file()
+    return running_site_file()
+
+
+def find_site(named: str | None) -> Site | None:
+    """The site a workflow is checked against. Raises ``SetupError``, ``SpecError``."""
+    path = site_path(named)
     return read_site(read_bytes(str(path)), str(path)) if path is not None else None
 
 

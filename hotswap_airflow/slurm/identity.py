@@ -60,8 +60,8 @@ class JobKey:
     @property
     def job_name(self) -> str:
         """The job's name in Slurm; accounting alone can tell from it whose job it was."""
-        readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.workflow, self.job))
-        return f"{NAME_PREFIX}.{self.run.installation}.{readable}.{self.digest}"
+        readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.installation, self.run.workflow, self.job))
+        return f"{NAME_PREFIX}.{readable}.{self.digest}"
 
     def name_of(self, digest: str) -> str:
         """The name in Slurm of another try of the same job."""

@@ -42,15 +42,17 @@ class Sandbox:
     def up(self, options: ClusterOptions, clusters: int = 1, *, sshd: bool = False) -> None:
         """Start everything. Raises ``SetupError``, and then nothing is left running."""
         names = cluster_names(clusters)
+        is_up = False
         try:
             for name in names:
                 self._start_cluster(name, options)
             for cluster in self.clusters if sshd else ():
                 self._start_login_node(cluster)
             self.site_file.write_text(site_text(self, options), encoding="utf-8")
-        except BaseException:
-            self.down()
-            raise
+            is_up = True
+        finally:
+            if not is_up:
+                self.down()
 
     def _start_cluster(self, name: str, options: ClusterOptions) -> None:
         """Start a cluster; a port that somebody took meanwhile is a reason to try again."""

@@ -218,7 +218,7 @@ def slurm_conf(name: str, folder: Path, options: ClusterOptions, ports: list[int
         f"MaxArraySize={options.max_array_size}",
         f"Licenses={','.join(f'{licence}:{count}' for licence, count in LICENCES.items())}",
         *_FIXED,
-        *(_accounting(accounting_port) if accounting_port else ()),
+        *(_accounting(folder, accounting_port) if accounting_port else ()),
         *options.extra,
         *nodes,
         f"PartitionName=debug Nodes={everywhere} MaxTime=00:30:00 MaxNodes=2 DefMemPerCPU=100",
@@ -246,10 +246,12 @@ _FIXED = (
 )
 
 
-def _accounting(port: int) -> tuple[str, ...]:
+def _accounting(folder: Path, port: int) -> tuple[str, ...]:
     return (
         "AccountingStorageType=accounting_storage/slurmdbd",
         "AccountingStorageHost=127.0.0.1",
         f"AccountingStoragePort={port}",
+        # With munge this is the socket by which slurmdbd is spoken to.
+        f"AccountingStoragePass={folder}/munge",
         "AccountingStorageTRES=gres/gpu",
     )

@@ -36,12 +36,19 @@ class Pack:
     files: tuple[PackedFile, ...] = ()
 
     @property
+    def listing(self) -> bytes:
+        """Paths, contents and modes as text; kept in the store under the pack's digest."""
+        return json.dumps([[f.path, f.digest, f.executable] for f in self.files]).encode()
+
+    @property
     def digest(self) -> str:
-        """Digest of paths, contents and modes; the empty text where there are no files."""
-        if not self.files:
-            return ""
-        listing = json.dumps([[f.path, f.digest, f.executable] for f in self.files])
-        return hashlib.sha256(listing.encode()).hexdigest()[:32]
+        """Digest of the listing; the empty text where there are no files."""
+        return content_digest(self.listing) if self.files else ""
+
+    @classmethod
+    def from_listing(cls, listing: bytes) -> Pack:
+        """Read what ``listing`` gave."""
+        return cls(tuple(PackedFile(*entry) for entry in json.loads(listing)))
 
 
 def content_digest(content: bytes) -> str:

@@ -1,0 +1,155 @@
+"""``hotswap run``: a workflow straight on its cluster, without Airflow or its database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.cli import loading, saved_run
+from hotswap_airflow.cli.runner import Runner
+from hotswap_airflow.cli.saved_run import SavedRun
+from hotswap_airflow.cluster.login import Login, make_transport, parse_login
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.store.contents import ContentStore
+from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.workflow.param_text import read_params
+
+if TYPE_CHECKING:
+    import argparse
+
+    from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.workflow.plan import Plan
+    from hotswap_airflow.workflow.site import Site
+
+INTERRUPTED = 130
+_EXIT = {"success": 0, "failed": 1, "cancelled": INTERRUPTED, "left": 0}
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``run``."""
+    run = commands.add_parser("run", help="run a workflow straight on its cluster, without Airflow")
+    run.add_argument("file", nargs="?", metavar="FILE")
+    loading.add_site_arguments(run)
+    run.add_argument("--param", action="append", default=[], metavar="K=V", help="a parameter; may be given often")
+    run.add_argument("--connection", metavar="URI", help="ssh://USER@HOST, slurm://…, or a host of ~/.ssh/config")
+    run.add_argument("--attach", metavar="RUN", help="go on with a run that was left")
+    run.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
+    run.set_defaults(action=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if (arguments.file is None) == (arguments.attach is None):
+        raise SetupError("give a FILE, or --attach RUN")
+    saved = saved_run.load(arguments.attach) if arguments.attach else _begin(arguments)
+    plan, site = saved_run.plan_of(saved)
+    state, summary = asyncio.run(_drive(plan, site, saved))
+    if arguments.json:
+        print(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        _tell_end(state, summary)
+    return _EXIT[state]
+
+
+def _begin(arguments: argparse.Namespace) -> SavedRun:
+    plan, site = loading.plan_file(arguments.file, arguments.site, arguments.environment)
+    site_path = loading.site_path(arguments.site)
+    saved = SavedRun(
+        run=saved_run.new_run_id(),
+        nonce=secrets.token_hex(4),
+        installation=saved_run.installation(),
+        file=arguments.file,
+        environment=plan.environment,
+        site=loading.read_bytes(str(site_path)).decode() if site_path else None,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        params=read_params(plan.params, arguments.param),
+        logins={name: _login_text(site, name, arguments.connection) for name in {job.cluster for job in plan.jobs}},
+    )
+    saved_run.save(saved, loading.read_bytes(arguments.file), DiskFolder(Path(arguments.file).parent), plan)
+    return saved
+
+
+def _login_text(site: Site, cluster: str, given: str | None) -> str:
+    """How to reach a cluster; variables and sandboxes are looked up again when the run is attached to."""
+    if given:
+        return given if "://" in given or given.startswith("{") else f"ssh://{given}"
+    name = site.clusters[cluster].connection
+    _login(name or cluster, f"@{name}")
+    return f"@{name}"
+
+
+def _login(cluster: str, text: str) -> Login:
+    """The login of a text: a URI, JSON, or ``@ID`` for a connection of that id. Raises ``SetupError``."""
+    if not text.startswith("@"):
+        return parse_login(cluster, text)
+    name = text[1:]
+    if found := os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
+        return parse_login(name, found)
+    from hotswap_airflow.testing import sandbox
+
+    up = sandbox.running()
+    if up is not None and name.removeprefix("slurm_") in {cluster.name for cluster in up.clusters}:
+        return parse_login(name, up.connection_uri(name.removeprefix("slurm_")))
+    wanted = f"set AIRFLOW_CONN_{name.upper()}, " if name else ""
+    raise SetupError(f"how is cluster {cluster} reached? {wanted}give --connection URI, or start `hotswap sandbox up`")
+
+
+async def _drive(plan: Plan, site: Site, saved: SavedRun) -> tuple[str, dict[str, Any]]:
+    transports: dict[str, Transport] = {
+        cluster: make_transport(_login(cluster, text), os.environ) for cluster, text in saved.logins.items()
+    }
+    store = ContentStore(saved_run.state_folder())
+    files = saved_run.files_of(saved)
+    for file in plan.pack.files:
+        store.put(files.read(file.path))
+    runner = Runner(plan, site, saved, transports, store, _say)
+    print(f"run {saved.run} of {plan.workflow} in {plan.environment}", file=sys.stderr)
+    try:
+        state = await _until_signal(runner)
+    finally:
+        await runner.close()
+    return state, runner.summary(state)
+
+
+async def _until_signal(runner: Runner) -> str:
+    """Run to the end; Ctrl-C cancels the jobs, a lost terminal leaves them."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[str] = loop.create_future()
+
+    def stop(how: str) -> None:
+        if not stopped.done():
+            stopped.set_result(how)
+
+    for number, how in ((signal.SIGINT, "cancelled"), (signal.SIGHUP, "left"), (signal.SIGTERM, "left")):
+        loop.add_signal_handler(number, stop, how)
+    running = asyncio.ensure_future(runner.run())
+    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        return running.result()
+    if stopped.result() == "cancelled":
+        await runner.cancel()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return stopped.result()
+
+
+def _say(job: str, line: str) -> None:
+    try:
+        for part in line.splitlines():
+            print(f"{datetime.now().astimezone():%H:%M:%S}  {job}  {part}", file=sys.stderr)
+    except OSError:
+        return  # the terminal is gone; the signal that says so comes by itself
+
+
+def _tell_end(state: str, summary: dict[str, Any]) -> None:
+    for name, value in summary["outputs"].items():
+        print(f"{name} = {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    print(f"{state}: {', '.join(f'{job} {how}' for job, how in summary['jobs'].items())}")
+    if state == "left":
+        print(f"the jobs go on; hotswap run --attach {summary['run']}")

@@ -1,0 +1,165 @@
+"""Drive a run straight on its clusters: start what may start, wait, read values, tell how it went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+from hotswap_airflow.errors import CommandFailed, JobError, JobNodeFailed, JobPreempted
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.store.contents import archive
+from hotswap_airflow.workflow.binding import RunValues, bind
+from hotswap_airflow.workflow.run_state import JobState, readiness, run_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hotswap_airflow.cli.saved_run import SavedRun
+    from hotswap_airflow.cluster.session import Outcome
+    from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.store.contents import ContentStore
+    from hotswap_airflow.workflow.plan import Plan, PlannedJob
+    from hotswap_airflow.workflow.site import Site
+
+RETRIES = 2
+"""Further attempts after a node failure or a preemption, which are not the user's doing."""
+
+
+@dataclass
+class Runner:
+    """One run. ``report(job, line)`` hears everything; ``states`` and ``outputs`` grow as jobs end."""
+
+    plan: Plan
+    site: Site
+    saved: SavedRun
+    transports: dict[str, Transport]
+    store: ContentStore
+    report: Callable[[str, str], None]
+    interval: Interval = field(default_factory=Interval)
+    states: dict[str, JobState] = field(default_factory=dict)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    active: dict[str, JobKey] = field(default_factory=dict)
+    _sessions: dict[str, Session] = field(default_factory=dict)
+
+    @property
+    def run_key(self) -> RunKey:
+        """Who this run is on its clusters."""
+        saved = self.saved
+        return RunKey(saved.installation, self.plan.workflow, self.plan.environment, saved.run, saved.nonce)
+
+    def session(self, cluster: str) -> Session:
+        """The one session of a cluster."""
+        if cluster not in self._sessions:
+            client = ClusterClient(self.transports[cluster], self.site.clusters[cluster].workdir, cluster)
+            self._sessions[cluster] = Session(client, JobWatcher(client, self.interval))
+        return self._sessions[cluster]
+
+    async def run(self) -> str:
+        """Run every job that may; give how the run ended."""
+        waiting = {job.name: job for job in self.plan.jobs}
+        running: dict[asyncio.Task[None], str] = {}
+        try:
+            while waiting or running:
+                self._start_ready(waiting, running)
+                if not running:
+                    continue
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    running.pop(task)
+                    task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return run_state(self.plan, self.states)
+
+    def _start_ready(self, waiting: dict[str, PlannedJob], running: dict[asyncio.Task[None], str]) -> None:
+        for name, job in list(waiting.items()):
+            match readiness(job, self.states):
+                case "skip":
+                    del waiting[name]
+                    self.states[name] = "skipped"
+                    self.report(name, "skipped")
+                case "start":
+                    del waiting[name]
+                    running[asyncio.create_task(self._job(job))] = name
+
+    async def _job(self, job: PlannedJob) -> None:
+        try:
+            outcome = await self._with_retries(job)
+        except (JobError, CommandFailed) as error:
+            self.states[job.name] = "failed"
+            self.report(job.name, f"failed: {error}")
+            return
+        finally:
+            self.active.pop(job.name, None)
+        self.states[job.name] = "failed" if outcome.error else "success"
+        self.outputs[job.name] = outcome.values
+        self.report(job.name, f"failed: {outcome.error}" if outcome.error else "succeeded")
+
+    async def _with_retries(self, job: PlannedJob) -> Outcome:
+        report = partial(self.report, job.name)
+        session = self.session(job.cluster)
+        stream = partial(archive, self.plan.pack, self.store)
+        await session.lay_out(self.run_key.folder, self.plan.pack.digest, stream, report)
+        attempt = 1
+        outcome = await self._attempt(session, job, attempt)
+        while isinstance(outcome.error, (JobNodeFailed, JobPreempted)) and attempt <= RETRIES:
+            attempt += 1
+            self.counts["requeues"] += 1
+            report(f"{outcome.error}; it is submitted again")
+            outcome = await self._attempt(session, job, attempt)
+        self.counts["slurm_jobs"] += outcome.key.generation + (outcome.job_id is not None)
+        return outcome
+
+    async def _attempt(self, session: Session, job: PlannedJob, attempt: int) -> Outcome:
+        key = JobKey(self.run_key, job.name)
+        self.active[job.name] = key
+        request = bind(self.plan, job, key, self._values(), attempt)
+        return await session.conduct(request, f"{attempt} 0", partial(self.report, job.name))
+
+    def _values(self) -> RunValues:
+        return RunValues(
+            run_id=self.saved.run,
+            params=self.saved.params,
+            outputs=self.outputs,
+            states=self.states,
+            date=self.saved.started,
+        )
+
+    async def cancel(self) -> None:
+        """Cancel every job that was started and has not ended."""
+        for name, key in list(self.active.items()):
+            self.report(name, "cancelling")
+            await self.session(self.plan.job(name).cluster).cancel(key)
+
+    async def close(self) -> None:
+        """Give connections up; jobs go on."""
+        for session in self._sessions.values():
+            await session.watcher.close()
+            await session.client.transport.close()
+
+    def summary(self, state: str) -> dict[str, Any]:
+        """What ``--json`` ends with."""
+        outputs = {
+            f"{job.name}.{name}": value
+            for job in self.plan.jobs
+            for name, value in self.outputs.get(job.name, {}).items()
+        }
+        return {
+            "run": self.saved.run,
+            "state": state,
+            "slurm_jobs": self.counts["slurm_jobs"],
+            "outputs": outputs,
+            "jobs": {job.name: self.states.get(job.name, "skipped") for job in self.plan.jobs},
+            "retried": self.counts["retried"],
+            "requeues": self.counts["requeues"],
+            "failed_elements": self.counts["failed_elements"],
+        }

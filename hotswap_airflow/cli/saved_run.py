@@ -1,0 +1,100 @@
+"""A run of ``hotswap run`` on disk: all that ``--attach`` needs, whatever is edited or dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.store.contents import write_whole
+from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.plan import Plan, make_plan
+from hotswap_airflow.workflow.site import Site, implied_site, read_site
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """What a run began with. ``logins`` are connections by name, as texts."""
+
+    run: str
+    nonce: str
+    installation: str
+    file: str
+    environment: str
+    site: str | None
+    started: str
+    params: Mapping[str, Any]
+    logins: Mapping[str, str]
+
+
+def state_folder() -> Path:
+    """Where this user's runs are kept."""
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "hotswap"
+
+
+def installation() -> str:
+    """A short id of this user's installation, made once."""
+    path = state_folder() / "installation"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        write_whole(path, secrets.token_hex(4).encode())
+        return path.read_text(encoding="utf-8").strip()
+
+
+def new_run_id() -> str:
+    """A run's id that people can sort by."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def folder_of(run: str) -> Path:
+    """Where one run is kept."""
+    return state_folder() / "runs" / run
+
+
+def save(saved: SavedRun, raw: bytes, folder: DiskFolder, plan: Plan) -> None:
+    """Keep a run: its facts, the workflow's text and every file it names. Only this user may read it."""
+    home = folder_of(saved.run)
+    home.mkdir(parents=True)
+    home.chmod(0o700)
+    for file in plan.pack.files:
+        target = home / "files" / file.path
+        write_whole(target, folder.read(file.path))
+        target.chmod(0o755 if file.executable else 0o644)
+    (home / "files").mkdir(exist_ok=True)
+    write_whole(home / "workflow", raw)
+    write_whole(home / "run.json", json.dumps(asdict(saved), indent=2).encode())
+
+
+def load(run: str) -> SavedRun:
+    """Read a run. Raises ``SetupError`` where there is none."""
+    try:
+        data = json.loads((folder_of(run) / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        known = sorted((path.name for path in (state_folder() / "runs").glob("*")), reverse=True)[:5]
+        raise SetupError(f"there is no run {run!r}; the latest are: {', '.join(known) or 'none'}") from None
+    return SavedRun(**data)
+
+
+def plan_of(saved: SavedRun) -> tuple[Plan, Site]:
+    """The plan a run began with. Raises ``SpecError``."""
+    home = folder_of(saved.run)
+    site = read_site(saved.site.encode(), "site.yaml") if saved.site else implied_site("")
+    checked = check_workflow((home / "workflow").read_bytes(), saved.file, files_of(saved), site)
+    if checked.source is None:
+        raise SpecError(checked.problems)
+    return make_plan(checked.source, site, saved.environment), site
+
+
+def files_of(saved: SavedRun) -> DiskFolder:
+    """The files a run began with."""
+    return DiskFolder(folder_of(saved.run) / "files")

@@ -1,0 +1,72 @@
+"""The manifest of the provider: what Airflow reads to know what we ship."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hotswap_airflow import __version__
+
+_NAME = "Slurm (hotswap)"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the manifest."""
+    return {
+        "package-name": "hotswap-airflow",
+        "name": "Hotswap",
+        "description": "Research workflows on Slurm clusters.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _NAME,
+                "external-doc-url": "https://slurm.schedmd.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": _NAME, "python-modules": ["hotswap_airflow.hooks.slurm"]}],
+        "operators": [
+            {
+                "integration-name": _NAME,
+                "python-modules": ["hotswap_airflow.operators.slurm", "hotswap_airflow.operators.workflow"],
+            }
+        ],
+        "triggers": [{"integration-name": _NAME, "python-modules": ["hotswap_airflow.triggers.job"]}],
+        "connection-types": [
+            {
+                "hook-class-name": "hotswap_airflow.hooks.slurm.SlurmHook",
+                "hook-name": "Slurm",
+                "connection-type": "slurm",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"login": "Username", "host": "Login node"},
+                    "placeholders": {
+                        "host": "login.cluster.example",
+                        "extra": '{"key_file": "/path/to/key", "host_key": "ssh-ed25519 AAAA"}',
+                    },
+                },
+            }
+        ],
+        "extra-links": ["hotswap_airflow.operators.slurm.SlurmJobLink"],
+        "config": {"hotswap": {"description": "Workflows on Slurm clusters.", "options": _OPTIONS}},
+    }
+
+
+def _option(description: str, example: str, default: str | None = None) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": default,
+    }
+
+
+_OPTIONS: dict[str, Any] = {
+    "store_path": _option(
+        "A persistent folder that dag-processor, workers and triggerers all see (default: hotswap below AIRFLOW_HOME).",
+        "/shared/airflow/hotswap",
+    ),
+    "site": _option("The site file: clusters, environments and their limits.", "/etc/hotswap/site.yaml"),
+    "environment": _option("Which environment of the site this Airflow runs (default: the site's first).", "prod"),
+    "discovery": _option("How YAML files are found: auto patches one function, stub writes files.", "stub", "auto"),
+}

@@ -1,0 +1,80 @@
+"""Contents by digest: what a run began with stays readable, whatever is edited meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import StoreError
+from hotswap_airflow.workflow.files import content_digest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hotswap_airflow.workflow.files import Pack, PackedFile
+
+
+class ContentStore:
+    """A folder of contents, each in a file of its digest. Processes may write at the same time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, digest: str) -> Path:
+        """Where a content is, or would be."""
+        return self.root / "contents" / digest[:2] / digest
+
+    def put(self, content: bytes) -> str:
+        """Keep a content; give its digest. Raises ``StoreError`` where it cannot be written."""
+        digest = content_digest(content)
+        path = self.path(digest)
+        if not path.exists():
+            try:
+                write_whole(path, content)
+            except OSError as error:
+                raise StoreError(f"the store {self.root} cannot be written: {error.strerror}") from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Give a content. Raises ``StoreError`` where this process does not see it."""
+        try:
+            return self.path(digest).read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"content {digest[:12]} is not in the store {self.root}: let [hotswap] store_path name one persistent "
+                "folder that dag-processor, workers and triggerers all see"
+            ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+async def archive(pack: Pack, store: ContentStore) -> AsyncIterator[bytes]:
+    """Stream a pack as a tar archive, one file at a time, read off the event loop. Raises ``StoreError``."""
+    for file in pack.files:
+        content = await asyncio.to_thread(store.get, file.digest)
+        yield _header(file, len(content))
+        yield content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _header(file: PackedFile, size: int) -> bytes:
+    info = tarfile.TarInfo(file.path)
+    info.size = size
+    info.mode = 0o755 if file.executable else 0o644
+    return info.tobuf(tarfile.PAX_FORMAT)

