@@ -1,0 +1,291 @@
+"""The DAGs folder as a versioned bundle whose Dag files are workflow YAML.
+
+Naming ``hotswap_airflow.bundle.WorkflowFolder`` in ``[dag_processor] dag_bundle_config_list`` is all there is to do:
+importing this module registers the importer and lets the dag-processor find YAML below our own store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import airflow.utils.file
+from airflow.configuration import conf
+from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+from airflow.dag_processing.importers import (
+    AbstractDagImporter,
+    DagImportError,
+    DagImportResult,
+    get_importer_registry,
+)
+
+from hotswap_airflow.dag_builder import build_dag
+from hotswap_airflow.errors import HotswapError, SpecError, StoreError
+from hotswap_airflow.operators.slurm import airflow_settings
+from hotswap_airflow.store.contents import ContentStore
+from hotswap_airflow.store.scan import FolderScan
+from hotswap_airflow.store.versions import (
+    DELETED,
+    MANIFEST,
+    REJECTED,
+    Manifest,
+    ManifestFolder,
+    VersionStore,
+    merge,
+    read_manifest,
+)
+from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.plan import make_plan
+from hotswap_airflow.workflow.site import implied_site, read_site
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from airflow.sdk import DAG
+
+DEFAULT_CONNECTION = "slurm_default"
+_PRUNE_EVERY = 3600.0
+_PATCHED = "_hotswap_find"
+_folders: dict[Path, VersionStore] = {}
+
+
+class WorkflowFolder(BaseDagBundle):
+    """A folder of workflows. ``folder`` defaults to Airflow's DAGs folder."""
+
+    supports_versioning = True
+
+    def __init__(self, *, folder: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        settings = airflow_settings()
+        self.folder = Path(folder or conf.get_mandatory_value("core", "dags_folder")).expanduser()
+        self._store = VersionStore(settings.store_path / "bundles" / self.name, ContentStore(settings.store_path))
+        self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment)
+        self._current = self.version
+        self._pruned_at = 0.0
+        _folders[self.folder.absolute()] = self._store
+
+    def initialize(self) -> None:
+        """Make the folder of our version readable. Raises ``StoreError`` where a pinned one is gone."""
+        if self.version is None:
+            self.refresh()
+        elif not self._store.path(self.version).is_dir():
+            raise StoreError(
+                f"version {self.version} of bundle {self.name} is not in {self._store.root}: let [hotswap] store_path "
+                "name one persistent folder that dag-processor and workers both see"
+            )
+        super().initialize()
+
+    @property
+    def path(self) -> Path:
+        """The folder of our version."""
+        return self._store.path(self._current or "none")
+
+    def get_current_version(self) -> BundleVersion | None:
+        """Our version."""
+        return BundleVersion(self._current) if self._current else None
+
+    def refresh(self) -> None:
+        """Look at the folder and make a version of what it holds now. Runs in the dag-processor only."""
+        if self.version is not None:
+            raise StoreError(f"version {self.version} of bundle {self.name} is pinned")
+        with _locked(self._store.root):
+            before = self._store.manifest(self._store.current())
+            manifest = merge(before, self._scan.scan(), self._is_active)
+            extra = _stubs(manifest) if discovery_mode() == "stub" else {}
+            self._current = self._store.publish(manifest, extra)
+            self._store.follow_renames(manifest)
+            self._prune()
+
+    def _is_active(self, dag_id: str) -> bool:
+        """Whether a run of a Dag has not ended; asked in the dag-processor's manager, which has the database."""
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
+        from airflow.utils.state import DagRunState
+        from sqlalchemy import select
+
+        active = (DagRunState.QUEUED, DagRunState.RUNNING)
+        query = select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.state.in_(active)).limit(1)
+        with create_session() as session:
+            return session.execute(query).first() is not None
+
+    def _prune(self) -> None:
+        if time.monotonic() - self._pruned_at < _PRUNE_EVERY:
+            return
+        self._pruned_at = time.monotonic()
+        from airflow.models.dag import DagModel
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            needed = set(session.scalars(select(DagRun.bundle_version).distinct()))
+            needed |= set(session.scalars(select(DagModel.bundle_version).distinct()))
+        self._store.prune({version for version in needed if version})
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class WorkflowImporter(AbstractDagImporter):
+    """Makes Dags of the workflow files of a version."""
+
+    @classmethod
+    def supported_extensions(cls) -> list[str]:
+        """What Airflow hands to us; other YAML is passed over."""
+        return [".yaml", ".json", REJECTED]
+
+    def list_dag_files(self, directory: str | os.PathLike[str], safe_mode: bool = True) -> Iterator[str]:  # noqa: ARG002, FBT001, FBT002
+        """Give the workflow files of a version; nothing for any other folder."""
+        root = Path(directory)
+        if (root / MANIFEST).exists():
+            for path, entry in read_manifest(root).items():
+                yield str(root / path)
+                if entry.error and entry.is_valid:
+                    yield str(root / f"{path}{REJECTED}")
+
+    def import_file(
+        self,
+        file_path: str | Path,
+        *,
+        bundle_path: Path | None = None,
+        bundle_name: str | None = None,  # noqa: ARG002
+        safe_mode: bool = True,  # noqa: ARG002
+    ) -> DagImportResult:
+        """Make the Dag of a file, or say what is wrong with it under its own name."""
+        path = Path(file_path)
+        result = DagImportResult(file_path=self.get_relative_path(path, bundle_path))
+        root = _version_root(path)
+        if root is None:
+            return result
+        if path.suffix == REJECTED:
+            result.errors.append(_error(result.file_path, path.read_text(encoding="utf-8")))
+            return result
+        try:
+            dag = load_dag(root, path.relative_to(root).as_posix())
+        except HotswapError as error:
+            result.errors.append(_error(result.file_path, str(error)))
+        else:
+            dag.fileloc, dag.relative_fileloc = str(path), result.file_path
+            result.dags.append(dag)
+        return result
+
+
+def _error(path: str, text: str) -> DagImportError:
+    return DagImportError(file_path=path, message=text, error_type="workflow", stacktrace=text)
+
+
+def _version_root(path: Path) -> Path | None:
+    return next((folder for folder in path.parents if (folder / MANIFEST).exists()), None)
+
+
+def load_dag(root: Path, path: str) -> DAG:
+    """The Dag of a workflow of a version. Raises ``SpecError`` and ``StoreError``."""
+    contents = ContentStore(airflow_settings().store_path)
+    entry = read_manifest(root)[path]
+    if not entry.is_valid and entry.error:
+        raise HotswapError(entry.error)
+    site = read_site(contents.get(entry.site), "site.yaml") if entry.site else None
+    checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
+    if checked.source is None:
+        raise SpecError(checked.problems)
+    used = site or implied_site(DEFAULT_CONNECTION)
+    environment = entry.environment or used.default_environment
+    if environment not in used.environments:
+        known = ", ".join(used.environments)
+        raise HotswapError(f"[hotswap] environment is {environment!r}, but the site has: {known}")
+    plan = make_plan(checked.source, used, environment)
+    return build_dag(plan, used, is_deleted=(root / f"{path}{DELETED}").exists())
+
+
+def _stubs(manifest: Manifest) -> dict[str, bytes]:
+    """Python files that stand for the workflows where YAML is not discovered."""
+    stubs = {}
+    for path, entry in manifest.items():
+        name = path
+        for suffix in vocabulary.WORKFLOW_SUFFIXES:
+            name = name.removesuffix(suffix)
+        text = f"# airflow dag of {path}, made by hotswap ({entry.text[:12]} {len(entry.files)} {entry.is_deleted})\n"
+        text += f"from hotswap_airflow.bundle import load_stub\n\ndag = load_stub(__file__, {path!r})\n"
+        stubs[f"{name}_hotswap.py"] = text.encode()
+        if entry.error and entry.is_valid:
+            error = f"# airflow dag of {path}: its newer text is not taken\nraise ImportError({entry.error!r})\n"
+            stubs[f"{name}_hotswap_rejected.py"] = error.encode()
+    return stubs
+
+
+def load_stub(stub: str, path: str) -> DAG:
+    """The Dag that a stub stands for. Raises ``HotswapError``."""
+    root = _version_root(Path(stub))
+    if root is None:
+        raise StoreError(f"{stub} is not below a version of a hotswap bundle")
+    return load_dag(root, path)
+
+
+def _find_dag_file_paths(directory: str | os.PathLike[str], safe_mode: bool) -> list[str]:  # noqa: FBT001
+    """Airflow's own search, and workflow files below our own store; their Python files are no Dags."""
+    found: list[str] = getattr(airflow.utils.file, _PATCHED)(directory, safe_mode)
+    if (Path(directory) / MANIFEST).exists():
+        return found + list(WorkflowImporter().list_dag_files(directory))
+    theirs = _files_of_workflows()
+    return [path for path in found if Path(path).absolute() not in theirs] if theirs else found
+
+
+def _files_of_workflows() -> set[Path]:
+    """Files beside workflows that belong to them, in the folders we serve."""
+    theirs = set()
+    for folder, store in _folders.items():
+        for path, entry in store.manifest(store.current()).items():
+            theirs |= {(folder / path).parent / file for file, _, _ in entry.files}
+    return theirs
+
+
+def install() -> None:
+    """Register the importer and extend Airflow's search for Dag files. Doing it again changes nothing."""
+    registry = get_importer_registry()
+    if not isinstance(registry.get_importer("x.yaml"), WorkflowImporter):
+        registry.register(WorkflowImporter())
+    if not hasattr(airflow.utils.file, _PATCHED) and hasattr(airflow.utils.file, "find_dag_file_paths"):
+        setattr(airflow.utils.file, _PATCHED, airflow.utils.file.find_dag_file_paths)
+        airflow.utils.file.find_dag_file_paths = _find_dag_file_paths
+
+
+def discovery_works() -> bool:
+    """Whether the dag-processor of this Airflow finds a YAML file below our store: tried, not assumed."""
+    import tempfile
+
+    from airflow.dag_processing import manager
+
+    with tempfile.TemporaryDirectory() as name:
+        probe = Path(name) / "probe.hotswap.yaml"
+        probe.touch()
+        entry = {"text": "", "workflow": "probe", "files": []}
+        import json
+
+        (Path(name) / MANIFEST).write_text(json.dumps({probe.name: entry}), encoding="utf-8")
+        search = getattr(manager, "list_py_file_paths", None)
+        return search is not None and str(probe) in search(name)
+
+
+_mode: list[str] = []
+
+
+def discovery_mode() -> str:
+    """How workflow files become Dag files here: ``patch`` or ``stub``."""
+    if airflow_settings().discovery == "stub":
+        return "stub"
+    if not _mode:
+        _mode.append("patch" if discovery_works() else "stub")
+    return _mode[0]
+
+
+install()

@@ -1,0 +1,1 @@
+"""Airflow begins here: connections become transports."""

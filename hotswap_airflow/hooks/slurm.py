@@ -1,0 +1,108 @@
+"""The hook of connections of type ``slurm`` (or ``ssh``): an account on a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.ssh.hooks.ssh import SSHHookAsync
+from airflow.sdk import BaseHook
+
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.login import Login
+from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.errors import HotswapError, LoginRequired
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from hotswap_airflow.cluster.transport import Transport
+
+DEFAULT_WORKDIR = "hotswap-runs"
+
+
+class SlurmHook(BaseHook):
+    """Reach a cluster over ssh, or as processes of this machine where ``transport`` is ``local``.
+
+    Extra fields: those of the ssh provider (``key_file``, ``private_key``, ``known_hosts``, ``host_key``,
+    ``no_host_key_check``), ``transport`` (ssh or local), ``slurm_conf`` (local only) and ``workdir``.
+    """
+
+    conn_name_attr = "slurm_conn_id"
+    default_conn_name = "slurm_default"
+    conn_type = "slurm"
+    hook_name = "Slurm"
+
+    def __init__(self, slurm_conn_id: str = default_conn_name, workdir: str | None = None) -> None:
+        super().__init__()
+        self.slurm_conn_id = slurm_conn_id
+        self.workdir = workdir
+
+    async def client(self) -> ClusterClient:
+        """A client for the connection's cluster; nothing is sent yet. Raises ``LoginRequired``."""
+        connection = await self._connection()
+        login = login_of(self.slurm_conn_id, connection)
+        workdir = self.workdir or str(login.extra.get("workdir") or DEFAULT_WORKDIR)
+        return ClusterClient(self._transport(login), workdir, self.slurm_conn_id)
+
+    async def _connection(self) -> Connection:
+        connection: Connection = await self.aget_connection(self.slurm_conn_id)
+        return connection
+
+    def _transport(self, login: Login) -> Transport:
+        if login.is_local:
+            return LocalTransport(login.local_environment(os.environ))
+
+        async def connect() -> Any:
+            try:
+                hook: Any = SSHHookAsync(ssh_conn_id=self.slurm_conn_id)
+                return await hook.get_conn()
+            except (ValueError, FileNotFoundError) as error:
+                words = f"connection {self.slurm_conn_id} cannot be used: {error}; correct its fields"
+                raise LoginRequired(words) from error
+
+        return SshTransport(connect, self.slurm_conn_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in and ask the cluster what it is; for the UI's button."""
+        try:
+            return True, asyncio.run(self._probe())
+        except HotswapError as error:
+            return False, str(error)
+
+    async def _probe(self) -> str:
+        client = await self.client()
+        try:
+            facts = dict(line.split(" ", 1) for line in (await client.probe()).splitlines() if " " in line)
+        finally:
+            await client.transport.close()
+        return f"{facts.get('version', 'no sbatch')}, as {facts.get('user')}, in {facts.get('folder')}"
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """How the connection form looks."""
+        return UI_FIELDS
+
+
+UI_FIELDS: dict[str, Any] = {
+    "hidden_fields": ["schema"],
+    "relabeling": {"login": "Username", "host": "Login node"},
+    "placeholders": {
+        "host": "login.cluster.example",
+        "extra": '{"key_file": "…", "host_key": "ssh-ed25519 …"} or {"transport": "local"}',
+    },
+}
+
+
+def login_of(name: str, connection: Connection) -> Login:
+    """The login of an Airflow connection."""
+    return Login(
+        name,
+        connection.host or "",
+        connection.port,
+        connection.login,
+        connection.password,
+        connection.extra_dejson or {},
+    )

@@ -1,0 +1,1 @@
+"""Operators: they render and defer; workers never open ssh."""

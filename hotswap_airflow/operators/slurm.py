@@ -1,0 +1,174 @@
+"""Run a job on a Slurm cluster as a task that holds no worker while the job waits or runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.configuration import AIRFLOW_HOME
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.execution_time.xcom import XCom
+
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.operators import run_identity
+from hotswap_airflow.settings import SECTION, Settings, read_settings
+from hotswap_airflow.slurm import options as slurm_options
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.request import JobRequest, as_text
+from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+    from airflow.sdk.types import TaskInstanceKey
+
+SMALL_ENOUGH = 1_200
+"""Bytes of a request that may stand in the trigger's row; larger ones go by XCom."""
+MAX_GENERATION = 2
+"""How often a job is submitted again for what is not the user's doing."""
+_RETRIED = {"JobNodeFailed", "JobPreempted"}
+
+
+def airflow_settings() -> Settings:
+    """The ``[hotswap]`` section as Airflow reads it. Raises ``SetupError``."""
+    return read_settings(lambda key: conf.get(SECTION, key, fallback=None), Path(AIRFLOW_HOME))
+
+
+class SlurmJobLink(BaseOperatorLink):
+    """Where a task's job is: key and, once known, id."""
+
+    name = "Slurm job"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+        """The job's page; the key is enough to find it while its id is not known."""
+        return f"/hotswap/jobs?dag={ti_key.dag_id}&run={ti_key.run_id}&task={ti_key.task_id}&map={ti_key.map_index}"
+
+
+class SlurmJobOperator(BaseOperator):
+    """Submit ``command`` (bash text) or ``script`` (a file on the cluster) and wait for its end, deferred.
+
+    ``slurm`` are sbatch's long options without dashes, ``env`` reaches the job exactly as given.
+    ``workdir`` is the folder on the cluster below which runs live (default: the connection's).
+    The task fails without a retry where the job failed by itself; lost nodes are retried.
+    """
+
+    template_fields: Sequence[str] = ("command", "script", "slurm", "env", "slurm_conn_id")
+    template_ext: Sequence[str] = ()
+    ui_color = "#dbe9f6"
+    operator_extra_links = (SlurmJobLink(),)
+
+    def __init__(
+        self,
+        *,
+        command: str | None = None,
+        script: str | None = None,
+        slurm: Mapping[str, Any] | None = None,
+        env: Mapping[str, Any] | None = None,
+        slurm_conn_id: str = "slurm_default",
+        workdir: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.command = command
+        self.script = script
+        self.slurm = slurm
+        self.env = env
+        self.slurm_conn_id = slurm_conn_id
+        self.workdir = workdir
+
+    def execute(self, context: Context) -> NoReturn:
+        """Render the job and hand it to the triggerer."""
+        settings = airflow_settings()
+        try:
+            request = self.make_request(context, self._key(context, settings))
+        except SetupError as error:
+            raise AirflowFailException(str(error)) from None
+        self._defer(context, settings, request)
+
+    def make_request(self, context: Context, key: JobKey) -> JobRequest:
+        """The job of this task. Raises ``SetupError`` for arguments that cannot be."""
+        if (self.command is None) == (self.script is None):
+            raise SetupError(f"task {self.task_id}: give either command or script")
+        return JobRequest(
+            key=key,
+            text=self.command,
+            script=self.script,
+            options=tuple(_checked(self.slurm or {})),
+            variables=tuple((name, as_text(value)) for name, value in (self.env or {}).items()),
+            attempt=context["ti"].try_number,
+        )
+
+    def environment(self, settings: Settings) -> str:
+        """The environment the run belongs to."""
+        return settings.environment or "default"
+
+    def pack_digest(self) -> str:
+        """The workflow's own files, by digest; empty where there are none."""
+        return ""
+
+    def _key(self, context: Context, settings: Settings) -> JobKey:
+        ti = context["ti"]
+        run = RunKey(
+            installation=run_identity.installation(settings.store_path),
+            workflow=ti.dag_id,
+            environment=self.environment(settings),
+            run=ti.run_id,
+            nonce=run_identity.run_nonce(context),
+        )
+        return JobKey(run, ti.task_id, -1 if ti.map_index is None else ti.map_index, run_identity.epoch(context))
+
+    def _defer(self, context: Context, settings: Settings, request: JobRequest) -> NoReturn:
+        text = request.to_json()
+        if len(text.encode()) > SMALL_ENOUGH:
+            context["ti"].xcom_push(REQUEST_KEY, text)
+        limit = self.execution_timeout
+        self.defer(
+            trigger=SlurmJobTrigger(
+                slurm_conn_id=self.slurm_conn_id,
+                workdir=self.workdir,
+                request=text if len(text.encode()) <= SMALL_ENOUGH else None,
+                asked=run_identity.asked(context),
+                pack=self.pack_digest(),
+                store=str(settings.store_path),
+                resumes=bool(self.outlets) or bool(self.on_success_callback),
+                deadline=time.time() + limit.total_seconds() if limit else None,
+            ),
+            method_name="resume",
+        )
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """End the task as its job ended."""
+        error = event["error"]
+        if error is None:
+            ti = context["ti"]
+            return XCom.get_one(
+                key="return_value", dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index
+            )
+        message = f"{error}: {event['message']}"
+        self.log.error("%s", message)
+        if error in _RETRIED and event.get("generation", 0) < MAX_GENERATION:
+            raise AirflowException(message)
+        raise AirflowFailException(message)
+
+
+def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Options as sbatch takes them. Raises ``SetupError``."""
+    pairs = []
+    for name, value in asked.items():
+        if name in slurm_options.RESERVED:
+            raise SetupError(f"slurm option {name} is set by hotswap; {slurm_options.RESERVED[name]}")
+        if name not in slurm_options.OPTIONS:
+            raise SetupError(f"there is no slurm option {name!r}")
+        if value is None:
+            continue
+        try:
+            text = slurm_options.check(name, value)
+        except slurm_options.Refusal as refusal:
+            raise SetupError(f"slurm.{name}: {refusal.message}; {refusal.remedy}") from None
+        if text is not None:
+            pairs.append((name, text))
+    return pairs

@@ -1,0 +1,225 @@
+"""Versions of a folder of workflows: what a run began with can be read again, whatever is edited meanwhile.
+
+A version is a manifest, path by path: the digest of the workflow's text, of every file it names, of the site
+file, and the environment it was compiled for. Its folder holds the texts alone; everything else is in the
+store of contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import StoreError
+from hotswap_airflow.store.contents import ContentStore, write_whole
+from hotswap_airflow.workflow.source import FileEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+MANIFEST = ".hotswap-manifest.json"
+REJECTED, DELETED = ".rejected", ".deleted"
+_YOUNG = 3600.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One workflow of a version. ``error`` is why a newer text of it is not taken; ``workflow`` its Dag's id.
+
+    ``files`` are paths beside the workflow with digest and mode; ``site`` is empty where there was none.
+    """
+
+    text: str
+    workflow: str
+    files: tuple[tuple[str, str, bool], ...] = ()
+    site: str = ""
+    environment: str = ""
+    error: str = ""
+    is_valid: bool = True
+    is_deleted: bool = False
+
+
+Manifest = dict[str, Entry]
+
+
+class ManifestFolder:
+    """The folder of a workflow as a version has it."""
+
+    def __init__(self, contents: ContentStore, files: Collection[tuple[str, str, bool]]) -> None:
+        self._contents = contents
+        self._files = {path: (digest, executable) for path, digest, executable in files}
+
+    def walk(self, below: str, depth: int | None) -> Iterator[FileEntry]:
+        """Give the files below a folder."""
+        for path in self._files:
+            rest = PurePosixPath(path).parts[len(PurePosixPath(below).parts) :]
+            if path.startswith(f"{below}/" if below else "") and (depth is None or len(rest) <= depth):
+                yield self._entry(path)
+
+    def entry(self, path: str) -> FileEntry | None:
+        """Give one file; None where the version has none of that path."""
+        return self._entry(path) if path in self._files else None
+
+    def _entry(self, path: str) -> FileEntry:
+        digest, executable = self._files[path]
+        return FileEntry(path, self._contents.path(digest).stat().st_size, 0o755 if executable else 0o644)
+
+    def read(self, path: str) -> bytes:
+        """Give a file's content."""
+        return self._contents.get(self._files[path][0])
+
+
+def merge(before: Manifest, found: Manifest, is_active: Callable[[str], bool]) -> Manifest:
+    """What is served: the new texts, the last valid one where a text is broken, the last one of the deleted.
+
+    A deleted workflow stays as long as a run of it is active; a renamed file is served under its new path.
+    """
+    served: Manifest = {}
+    for path, entry in found.items():
+        old = before.get(path)
+        if not entry.is_valid and old is not None and old.is_valid:
+            served[path] = replace(old, error=entry.error, is_deleted=False)
+        else:
+            served[path] = entry
+    names = {entry.workflow for entry in served.values() if entry.is_valid}
+    for path, old in before.items():
+        gone = path not in found and old.is_valid and old.workflow not in names
+        if gone and is_active(old.workflow):
+            served[path] = replace(old, error="", is_deleted=True)
+    return served
+
+
+class VersionStore:
+    """The versions of one folder, below ``root``; contents are shared with other folders."""
+
+    def __init__(self, root: Path, contents: ContentStore) -> None:
+        self.root = root
+        self.contents = contents
+
+    def current(self) -> str | None:
+        """The newest version; None before the first."""
+        try:
+            return (self.root / "current").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+
+    def path(self, version: str) -> Path:
+        """The folder of a version."""
+        return self.root / "versions" / version
+
+    def manifest(self, version: str | None) -> Manifest:
+        """What a version holds; nothing for None. Raises ``StoreError`` where it is gone."""
+        return read_manifest(self.path(version)) if version else {}
+
+    def publish(self, manifest: Manifest, extra: Mapping[str, bytes] | None = None) -> str:
+        """Make a version the newest one; what changed gets a new time, so that it is parsed again.
+
+        ``extra`` are further files of the version, by path.
+        """
+        before = self.current()
+        version = _digest(manifest, extra or {})
+        if version == before:
+            return version
+        old = self.manifest(before) if before and self.path(before).is_dir() else {}
+        changed = {path for path, entry in manifest.items() if old.get(path) != entry}
+        if self.path(version).is_dir():  # an undo: runs may be reading it, so it stays as it is
+            for path in changed:
+                for file in self.path(version).glob(f"{path}*"):
+                    os.utime(file)
+        else:
+            self._build(version, manifest, before, changed, extra or {})
+        write_whole(self.root / "current", version.encode())
+        return version
+
+    def _build(
+        self, version: str, manifest: Manifest, before: str | None, changed: set[str], extra: Mapping[str, bytes]
+    ) -> None:
+        target = self.path(version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+        new.chmod(0o755)
+        for path, entry in manifest.items():
+            for name, content in self._served(path, entry):
+                same = self.path(before) / name if before and path not in changed else None
+                _put(new / name, content, same)
+        for name, content in extra.items():
+            _put(new / name, content, self.path(before) / name if before else None)
+        write_manifest(new, manifest)
+        try:
+            new.rename(target)
+        except OSError:  # another process was first
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _served(self, path: str, entry: Entry) -> Iterator[tuple[str, bytes]]:
+        yield path, self.contents.get(entry.text)
+        if entry.error and entry.is_valid:
+            yield path + REJECTED, entry.error.encode()
+        if entry.is_deleted:
+            yield path + DELETED, b""
+
+    def follow_renames(self, manifest: Manifest) -> None:
+        """Let runs of older versions find their workflow under its new path.
+
+        A worker opens the file of the path that the Dag has now, in the version that the run began with.
+        """
+        places = {entry.workflow: path for path, entry in manifest.items() if entry.is_valid}
+        for folder in (self.root / "versions").glob("[!.]*"):
+            kept = read_manifest(folder)
+            moved = {
+                places[entry.workflow]: (path, entry)
+                for path, entry in kept.items()
+                if entry.is_valid and entry.workflow in places and places[entry.workflow] not in kept
+            }
+            for new, (old, _) in moved.items():
+                (folder / new).parent.mkdir(parents=True, exist_ok=True)
+                if not (folder / new).exists():
+                    os.link(folder / old, folder / new)
+            if moved:
+                write_manifest(folder, kept | {new: entry for new, (_, entry) in moved.items()})
+
+    def prune(self, needed: Collection[str]) -> list[str]:
+        """Remove versions that nothing needs and that are not young; give their names."""
+        gone = []
+        current = self.current()
+        for folder in (self.root / "versions").glob("[!.]*"):
+            is_young = time.time() - folder.stat().st_mtime < _YOUNG
+            if folder.name not in needed and folder.name != current and not is_young:
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(folder.name)
+        return gone
+
+
+def _put(target: Path, content: bytes, same: Path | None) -> None:
+    """Write a file, or link the one of the version before where it is the same: its time must not change."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if same is not None and same.exists() and same.read_bytes() == content:
+        os.link(same, target)
+    else:
+        target.write_bytes(content)
+
+
+def _digest(manifest: Manifest, extra: Mapping[str, bytes]) -> str:
+    listing = [{path: asdict(entry) for path, entry in sorted(manifest.items())}, sorted(extra)]
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a version's folder. Raises ``StoreError`` where it is gone."""
+    try:
+        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"version {folder.name} is not in the store: {error.strerror}: {folder}") from error
+    return {path: Entry(**{**entry, "files": tuple(map(tuple, entry["files"]))}) for path, entry in data.items()}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a version's folder."""
+    data = {path: asdict(entry) for path, entry in manifest.items()}
+    write_whole(folder / MANIFEST, json.dumps(data, indent=1).encode())

@@ -1,0 +1,1 @@
+"""Jobs wait here, in the triggerer, never in a worker."""

@@ -1,0 +1,166 @@
+"""The trigger of one job: everything that touches the cluster happens here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from hotswap_airflow.errors import HotswapError, JobTimedOut
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.store.contents import ContentStore, archive
+from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, shared_session
+from hotswap_airflow.workflow.files import Pack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hotswap_airflow.cluster.session import Outcome, Session
+
+RESUME_DELAY = 10.0
+"""Seconds before which a task must not resume: an executor's late news of the deferring process would fail it."""
+REQUEST_KEY = "hotswap_request"
+LINK_KEY = "hotswap_job"
+_ENDED = {"failed", "success", "skipped", "removed", "upstream_failed", None}
+_CANCEL_LIMIT = 25.0
+
+
+class SlurmJobTrigger(BaseTrigger):
+    """Find or submit a job, watch it, and end the task or let it resume.
+
+    ``request`` is the job as text, or None where it is in the task's XCom. ``asked`` is ``<try> <clear>``.
+    ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
+    time in seconds since the epoch after which the job is cancelled.
+    """
+
+    def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
+        self,
+        *,
+        slurm_conn_id: str,
+        workdir: str,
+        request: str | None,
+        asked: str,
+        pack: str = "",
+        store: str = "",
+        resumes: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.slurm_conn_id = slurm_conn_id
+        self.workdir = workdir
+        self.request = request
+        self.asked = asked
+        self.pack = pack
+        self.store = store
+        self.resumes = resumes
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Ids, and the request where it is small."""
+        kwargs = {
+            "slurm_conn_id": self.slurm_conn_id,
+            "workdir": self.workdir,
+            "request": self.request,
+            "asked": self.asked,
+            "pack": self.pack,
+            "store": self.store,
+            "resumes": self.resumes,
+            "deadline": self.deadline,
+        }
+        return "hotswap_airflow.triggers.job.SlurmJobTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Conduct the job to its end."""
+        started = time.monotonic()
+        try:
+            request = await self._request()
+            outcome = await self._conduct(request)
+        except HotswapError as error:
+            yield await self._resumed(started, {"error": type(error).__name__, "message": str(error)})
+            return
+        if outcome.values:
+            await self._push("return_value", outcome.values)
+        if outcome.error is not None:
+            facts = {"error": type(outcome.error).__name__, "message": str(outcome.error)}
+            yield await self._resumed(started, {**facts, "generation": outcome.key.generation})
+        elif self.resumes:
+            yield await self._resumed(started, {"error": None})
+        else:
+            yield TaskSuccessEvent()
+
+    async def _resumed(self, started: float, payload: dict[str, Any]) -> TriggerEvent:
+        await asyncio.sleep(max(0.0, RESUME_DELAY - (time.monotonic() - started)))
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def _request(self) -> JobRequest:
+        text = self.request
+        if text is None:
+            async with asyncio.timeout(LOOK_UP_LIMIT):
+                found: Any = await XCom.aget_one(key=REQUEST_KEY, **self._ids())
+            text = str(found)
+        return JobRequest.from_json(text)
+
+    async def _conduct(self, request: JobRequest) -> Outcome:
+        async with shared_session(self.slurm_conn_id, self.workdir) as session:
+            await self._lay_out(session, request)
+            if self.deadline is None:
+                return await session.conduct(request, self.asked, self._report)
+            try:
+                async with asyncio.timeout(self.deadline - time.time()):
+                    return await session.conduct(request, self.asked, self._report)
+            except TimeoutError:
+                self._report("the task's time is over; cancelling the job")
+                await session.cancel(request.key)
+                raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
+
+    async def _lay_out(self, session: Session, request: JobRequest) -> None:
+        store = ContentStore(Path(self.store))
+        pack = Pack()
+        if self.pack:
+            pack = Pack.from_listing(await asyncio.to_thread(store.get, self.pack))
+        await session.lay_out(request.key.run.folder, self.pack, partial(archive, pack, store), self._report)
+
+    def _report(self, line: str) -> None:
+        self.log.log(logging.INFO, "%s", line)
+
+    def _ids(self) -> dict[str, Any]:
+        ti = self.task_instance
+        if ti is None:
+            raise RuntimeError("a job's trigger runs for a task")
+        return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+
+    async def _push(self, key: str, value: Any) -> None:
+        async with asyncio.timeout(LOOK_UP_LIMIT):
+            await XCom.aset(key=key, value=value, **self._ids())
+
+    async def on_kill(self) -> None:
+        """Cancel the job, but only where the task itself was ended: this also fires when a triggerer lost it."""
+        if await self._state() not in _ENDED:
+            return
+        async with asyncio.timeout(_CANCEL_LIMIT):
+            request = await self._request()
+            async with shared_session(self.slurm_conn_id, self.workdir) as session:
+                self._report("the task was ended; cancelling its job")
+                await session.cancel(request.key)
+
+    async def _state(self) -> str | None:
+        """The task's state as the scheduler sees it now."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        ids = self._ids()
+        async with asyncio.timeout(LOOK_UP_LIMIT):
+            states = await asyncio.to_thread(
+                RuntimeTaskInstance.get_task_states,
+                dag_id=ids["dag_id"],
+                run_ids=[ids["run_id"]],
+                task_ids=[ids["task_id"]],
+                map_index=ids["map_index"],
+            )
+        found: str | None = (states.get(ids["run_id"]) or {}).get(ids["task_id"])
+        return found
