@@ -1,14 +1,15 @@
 # Everything a person or a machine does with this repository.
-#   make demo | demo-check | down | screenshots     see it run
+#   make demo | demo-check | down     see it run
 #   make venv                                       only the `hotswap` command
 #   make fast | check | test                        for developers
 PYTHON ?= python3
 BIN := .venv/bin
 SLURM := slurmctld=slurmctld slurmd=slurmd slurmdbd=slurmdbd sbatch=slurm-client munged=munge mariadbd=mariadb-server sshd=openssh-server ssh=openssh-client
+DEMO := slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge sshd=openssh-server ssh-keygen=openssh-client python3-venv
 WORKERS ?= 2
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: venv dev fast check test docs clean system constraints
+.PHONY: venv dev fast check test docs clean system constraints demo demo-check down system-demo
 
 venv: .venv/.installed ## Python packages and the `hotswap` command, no system changes
 
@@ -46,6 +47,18 @@ test: system check docs ## everything
 	$(BIN)/coverage report --fail-under=95 --skip-covered --include='$(CORE)'
 
 CORE := hotswap_airflow/units.py,hotswap_airflow/errors.py,hotswap_airflow/slurm/*,hotswap_airflow/workflow/*
+
+demo: system-demo venv ## a real Airflow and a real Slurm cluster here, and a workflow that runs on them
+	$(BIN)/python -m hotswap_airflow.testing.demo up
+
+demo-check: system-demo venv ## the same, checked and taken down
+	$(BIN)/python -m hotswap_airflow.testing.demo check
+
+down: ## end what the demo left
+	$(BIN)/python -m hotswap_airflow.testing.demo down
+
+system-demo:
+	@.ci/install-system $(DEMO)
 
 constraints: ## resolve anew, then write names and versions only
 	rm -rf .venv/.resolve && $(PYTHON) -m venv .venv/.resolve

@@ -28,7 +28,9 @@ RESUME_DELAY = 10.0
 REQUEST_KEY = "hotswap_request"
 LINK_KEY = "hotswap_job"
 _ENDED = {"failed", "success", "skipped", "removed", "upstream_failed", None}
-_CANCEL_LIMIT = 25.0
+_CANCEL_LIMIT = 20.0
+_STATE_QUESTIONS = 5
+_endings: set[asyncio.Future[None]] = set()
 
 
 class SlurmJobTrigger(BaseTrigger):
@@ -141,13 +143,29 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the job, but only where the task itself was ended: this also fires when a triggerer lost it."""
-        if await self._state() not in _ENDED:
+        # The triggerer may cancel a slow on_kill a second time; what was begun must end all the same.
+        ending = asyncio.ensure_future(self._cancel_if_ended())
+        _endings.add(ending)
+        ending.add_done_callback(_endings.discard)
+        await asyncio.shield(ending)
+
+    async def _cancel_if_ended(self) -> None:
+        if not await self._was_ended():
             return
         async with asyncio.timeout(_CANCEL_LIMIT):
             request = await self._request()
             async with shared_session(self.slurm_conn_id, self.workdir) as session:
                 self._report("the task was ended; cancelling its job")
                 await session.cancel(request.key)
+
+    async def _was_ended(self) -> bool:
+        """Whether the task is over; asked again for a while, since the news of its end may come late."""
+        for _ in range(_STATE_QUESTIONS):
+            if await self._state() in _ENDED:
+                return True
+            await asyncio.sleep(1)
+        self._report("the task itself goes on, so its job is left alone")
+        return False
 
     async def _state(self) -> str | None:
         """The task's state as the scheduler sees it now."""

@@ -1,0 +1,163 @@
+"""The demo: a real Airflow and a real Slurm cluster on this machine, and a workflow that runs on them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.errors import HotswapError, SetupError
+from hotswap_airflow.store.contents import write_whole
+from hotswap_airflow.testing import processes, sandbox
+from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.slurm import ClusterOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hotswap_airflow.testing.sandbox import Sandbox
+
+WORKFLOW, PARAMETERS = "own-code", {"degree": 3}
+EXPECTED_RMSE = (0.001, 0.02)
+SANDBOX = "demo"
+_LONGEST_SOCKET_FOLDER = 60
+
+
+class Demo:
+    """Everything in one folder; ``say`` hears what happens, line by line."""
+
+    def __init__(self, folder: Path, examples: Path, say: Callable[[str], None]) -> None:
+        self.folder = folder.absolute()
+        self.examples = examples
+        self.say = say
+
+    def up(self) -> None:
+        """Start what does not run, and run the example. Raises ``SetupError`` where it does not end well."""
+        began = time.monotonic()
+        cluster = self._cluster()
+        self.say(f"Slurm cluster up: {len(cluster.clusters[0].daemons)} daemons, reached over real ssh")
+        services = self._services(cluster)
+        services.start()
+        write_whole(self.folder / "services.json", json.dumps(services.state()).encode())
+        self._write_access(services)
+        self.say(f"Airflow up at {services.url} after {time.monotonic() - began:.0f} s")
+        api = AirflowApi(services.url, USER, services.password)
+        result = self.run_example(api)
+        self.say(f"result: {json.dumps(result)}")
+        self.say(f"\nweb address  {services.url}\nlogin        {USER} / {services.password}")
+        self.say(f"workflows    {services.dags_folder}  (drop your own *.hotswap.yaml there)\nstop it      make down")
+
+    def _cluster(self) -> Sandbox:
+        found = sandbox.find(SANDBOX)
+        if found is not None and sandbox.is_up(found):
+            return found
+        if found is not None:
+            found.down()
+        folder = self.folder / "slurm"
+        if len(str(folder)) > _LONGEST_SOCKET_FOLDER:  # sockets have short names
+            made = sandbox.create(SANDBOX)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            made = sandbox.create(SANDBOX, folder)
+        made.up(ClusterOptions(), sshd=True)
+        sandbox.save(made)
+        return made
+
+    def _services(self, cluster: Sandbox) -> AirflowServices:
+        settings = {
+            "AIRFLOW_CONN_SLURM_MAIN": cluster.connection_uri("main"),
+            "AIRFLOW__HOTSWAP__SITE": str(cluster.site_file),
+        }
+        services = self._started()
+        if services is None or services.settings != settings:
+            if services is not None:
+                processes.stop(list(services.daemons.values()))
+            services = AirflowServices(self.folder, settings)
+        shutil.copytree(
+            self.examples, services.dags_folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+        return services
+
+    def _started(self) -> AirflowServices | None:
+        path = self.folder / "services.json"
+        if not path.exists():
+            return None
+        return AirflowServices.from_state(self.folder, json.loads(path.read_text(encoding="utf-8")))
+
+    def _write_access(self, services: AirflowServices) -> None:
+        access = {
+            "url": services.url,
+            "username": USER,
+            "password": services.password,
+            "dags_folder": str(services.dags_folder),
+        }
+        path = self.folder / "access.json"
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(access, indent=2), encoding="utf-8")
+
+    def run_example(self, api: AirflowApi) -> dict[str, Any]:
+        """Start the example and show its progress; give its result. Raises ``SetupError``."""
+        run = api.trigger(WORKFLOW, PARAMETERS)
+        self.say(f"started {WORKFLOW} with {json.dumps(PARAMETERS)}: run {run}")
+        shown: dict[str, str | None] = {}
+
+        def ended() -> str | None:
+            for task, state in api.tasks(WORKFLOW, run).items():
+                if state != shown.get(task):
+                    shown[task] = state
+                    self.say(f"  {task}: {state}")
+            state = str(api.get(f"/dags/{WORKFLOW}/dagRuns/{run}")["state"])
+            return state if state in {"success", "failed"} else None
+
+        state = api.wait(f"the end of {WORKFLOW}", ended, 300)
+        for line in api.log(WORKFLOW, run, "fit").splitlines():
+            self.say(f"  | {line}")
+        result = api.value(WORKFLOW, run, "fit")
+        low, high = EXPECTED_RMSE
+        if state != "success" or not isinstance(result, dict) or not low < result["rmse"] < high:
+            raise SetupError(f"{WORKFLOW} ended as {state} with {result}, not as expected")
+        return result
+
+    def down(self) -> None:
+        """Stop what the demo left."""
+        services = self._started()
+        if services is not None:
+            services.stop()
+            (self.folder / "services.json").unlink()
+            (self.folder / "access.json").unlink(missing_ok=True)
+        found = sandbox.find(SANDBOX)
+        if found is not None:
+            found.down()
+            sandbox.forget(SANDBOX)
+        self.say("the demo is down")
+
+
+def main() -> int:
+    """``python -m hotswap_airflow.testing.demo up|check|down``."""
+    parser = argparse.ArgumentParser(prog="demo")
+    parser.add_argument("verb", choices=("up", "check", "down"))
+    parser.add_argument("--folder", type=Path, default=Path(".demo"))
+    parser.add_argument("--examples", type=Path, default=Path("dags"))
+    arguments = parser.parse_args()
+    demo = Demo(arguments.folder, arguments.examples, lambda line: print(line, flush=True))
+    try:
+        if arguments.verb in {"up", "check"}:
+            demo.up()
+        if arguments.verb in {"check", "down"}:
+            demo.down()
+    except HotswapError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        if arguments.verb == "check":
+            demo.down()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
