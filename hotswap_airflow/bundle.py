@@ -31,11 +31,13 @@ from hotswap_airflow.store.versions import (
     DELETED,
     MANIFEST,
     REJECTED,
+    Entry,
     Manifest,
     ManifestFolder,
     VersionStore,
     merge,
     read_manifest,
+    write_manifest,
 )
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.checks import check_workflow
@@ -268,10 +270,7 @@ def discovery_works() -> bool:
     with tempfile.TemporaryDirectory() as name:
         probe = Path(name) / "probe.hotswap.yaml"
         probe.touch()
-        entry = {"text": "", "workflow": "probe", "files": []}
-        import json
-
-        (Path(name) / MANIFEST).write_text(json.dumps({probe.name: entry}), encoding="utf-8")
+        write_manifest(Path(name), {probe.name: Entry(text="", workflow="probe")})
         search = getattr(manager, "list_py_file_paths", None)
         return search is not None and str(probe) in search(name)
 

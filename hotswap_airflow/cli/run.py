@@ -17,7 +17,7 @@ from hotswap_airflow.cli.runner import Runner
 from hotswap_airflow.cli.saved_run import SavedRun
 from hotswap_airflow.cluster.login import Login, make_transport, parse_login
 from hotswap_airflow.errors import SetupError
-from hotswap_airflow.store.contents import ContentStore
+from hotswap_airflow.store.contents import ContentStore, installation
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.param_text import read_params
 
@@ -63,7 +63,7 @@ def _begin(arguments: argparse.Namespace) -> SavedRun:
     saved = SavedRun(
         run=saved_run.new_run_id(),
         nonce=secrets.token_hex(4),
-        installation=saved_run.installation(),
+        installation=installation(saved_run.state_folder()),
         file=arguments.file,
         environment=plan.environment,
         site=loading.read_bytes(str(site_path)).decode() if site_path else None,

@@ -41,16 +41,6 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "hotswap"
 
 
-def installation() -> str:
-    """A short id of this user's installation, made once."""
-    path = state_folder() / "installation"
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        write_whole(path, secrets.token_hex(4).encode())
-        return path.read_text(encoding="utf-8").strip()
-
-
 def new_run_id() -> str:
     """A run's id that people can sort by."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

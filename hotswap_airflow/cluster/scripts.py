@@ -178,10 +178,10 @@ say settled
 CANCEL = (
     _PROLOGUE
     + """\
-# For every line `digest name id`: nothing is submitted under the key any more, and what was is cancelled.
+# For every line `digest name`: nothing is submitted under the key any more, and what was is cancelled.
 user=$(id -un)
 failed=
-while read -r digest name id; do
+while read -r digest name; do
   mkdir -p -- ".hotswap/jobs/$digest" && : > ".hotswap/jobs/$digest/cancelled"
   # By name, so that an id that Slurm gave to another job meanwhile is left alone.
   said=$(scancel --quiet --user="$user" --name="$name" 2>&1) || failed="$failed $said"

@@ -155,7 +155,7 @@ class Session:
         if status.never_starts:
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         result = await self._persist(lambda: self.client.result(key.digest), report)
-        run_dir = f"{await self._run_dir(request, report)}"
+        run_dir = await self._run_dir(request, report)
         values, complaints = read_outputs(request.outputs, run_dir, result.output)
         error = error_of(status, key.job)
         if isinstance(error, JobFailed) and result.reason:
@@ -167,6 +167,9 @@ class Session:
         return Outcome(key, job_id, status, {} if error else values, error)
 
     async def _run_dir(self, request: JobRequest, report: Callable[[str], None]) -> str:
+        """Where the run is on the cluster; asked only where an output's path is made of it."""
+        if not any(output.path for output in request.outputs):
+            return ""
         folder = request.key.run.folder
         return await self._persist(lambda: self.client.lay_out(folder, ""), report) or ""
 

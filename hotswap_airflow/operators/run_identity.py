@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.xcom import XCom
 
-from hotswap_airflow.store.contents import write_whole
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow.sdk import Context
 
 NONCE_KEY = "hotswap_run"
-
-
-def installation(store: Path) -> str:
-    """A short id of this Airflow, made once in its store."""
-    path = store / "installation"
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        write_whole(path, secrets.token_hex(4).encode())
-        return path.read_text(encoding="utf-8").strip()
 
 
 def run_nonce(context: Context) -> str:

@@ -18,6 +18,7 @@ from hotswap_airflow.settings import SECTION, Settings, read_settings
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, as_text
+from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class SlurmJobOperator(BaseOperator):
     def _key(self, context: Context, settings: Settings) -> JobKey:
         ti = context["ti"]
         run = RunKey(
-            installation=run_identity.installation(settings.store_path),
+            installation=installation(settings.store_path),
             workflow=ti.dag_id,
             environment=self.environment(settings),
             run=ti.run_id,

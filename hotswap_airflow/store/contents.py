@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import tarfile
 import tempfile
 from pathlib import Path
@@ -62,6 +63,16 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def installation(store: Path) -> str:
+    """A short id of an installation, made once in its store."""
+    path = store / "installation"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        write_whole(path, secrets.token_hex(4).encode())
+        return path.read_text(encoding="utf-8").strip()
 
 
 async def archive(pack: Pack, store: ContentStore) -> AsyncIterator[bytes]:

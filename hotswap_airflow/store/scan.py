@@ -12,7 +12,7 @@ from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.store.versions import Entry, Manifest
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow, taken_names
-from hotswap_airflow.workflow.files import content_digest, matches, pack_of
+from hotswap_airflow.workflow.files import content_digest, matches, named_paths, pack_of
 from hotswap_airflow.workflow.names import stem
 from hotswap_airflow.workflow.site import Site, read_site
 
@@ -99,8 +99,7 @@ class FolderScan:
             error = self._site_error or "\n".join(map(str, checked.problems))
             return replace(entry, is_valid=False, error=error)
         spec = checked.source.spec
-        scripts = [body.script for body in spec.jobs.values() if body.script is not None]
-        pack = pack_of(folder, spec.files, scripts)
+        pack = pack_of(folder, named_paths(spec))
         for file in pack.files:
             self._contents.put(folder.read(file.path))
         if pack.files:
@@ -133,7 +132,6 @@ def _named(folder: DiskFolder, checked: CheckedWorkflow) -> Iterator[object]:
         # What is missing may come: look anew each time.
         yield object() if any(p.code in {"script-missing", "file-missing"} for p in checked.problems) else None
         return
-    spec = checked.source.spec
-    for pattern in [*spec.files, *(body.script for body in spec.jobs.values() if body.script is not None)]:
+    for pattern in named_paths(checked.source.spec):
         for entry in matches(folder, pattern):
             yield entry.path, entry.mode, _stat(folder.root / entry.path)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RESUME_DELAY = 10.0
 """Seconds before which a task must not resume: an executor's late news of the deferring process would fail it."""
 REQUEST_KEY = "hotswap_request"
-LINK_KEY = "hotswap_job"
 _ENDED = {"failed", "success", "skipped", "removed", "upstream_failed", None}
 _CANCEL_LIMIT = 20.0
 _STATE_QUESTIONS = 5

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.source import FileEntry, Folder, Source
+    from hotswap_airflow.workflow.spec import WorkflowSpec
 
 MAX_FILES = 2_000
 MAX_BYTES = 100 * 1024**2
@@ -170,10 +171,15 @@ def _overwritten(source: Source, packed: set[str]) -> Iterator[Problem]:
                 yield source.at_value(place, "output-duplicate", words, "give the output its own path")
 
 
-def pack_of(folder: Folder, patterns: list[str], scripts: list[str]) -> Pack:
+def named_paths(spec: WorkflowSpec) -> list[str]:
+    """The paths and patterns of everything that travels with a workflow."""
+    return [*spec.files, *(body.script for body in spec.jobs.values() if body.script is not None)]
+
+
+def pack_of(folder: Folder, patterns: list[str]) -> Pack:
     """Read everything that a valid workflow names. Raises ``OSError`` where a file has just gone."""
     entries: dict[str, FileEntry] = {}
-    for pattern in [*patterns, *scripts]:
+    for pattern in patterns:
         entries.update((entry.path, entry) for entry in matches(folder, pattern))
     files = (
         PackedFile(entry.path, content_digest(folder.read(entry.path)), bool(entry.mode & 0o111))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.request import Output, as_text
 from hotswap_airflow.workflow import graph, resources
-from hotswap_airflow.workflow.files import Pack, pack_of
+from hotswap_airflow.workflow.files import Pack, named_paths, pack_of
 from hotswap_airflow.workflow.names import stem
 from hotswap_airflow.workflow.references import Reference, parse_reference
 
@@ -108,7 +108,6 @@ class Plan:
 def make_plan(source: Source, site: Site, environment: str) -> Plan:
     """Resolve a valid workflow for an environment. Raises ``KeyError`` where the site has no such one."""
     spec = source.spec
-    scripts = [body.script for body in spec.jobs.values() if body.script is not None]
     return Plan(
         workflow=spec.name or stem(source.document.file),
         environment=environment,
@@ -119,7 +118,7 @@ def make_plan(source: Source, site: Site, environment: str) -> Plan:
         description=spec.description,
         owner=spec.owner,
         tags=tuple(spec.tags),
-        pack=pack_of(source.folder, spec.files, scripts),
+        pack=pack_of(source.folder, named_paths(spec)),
     )
 
 

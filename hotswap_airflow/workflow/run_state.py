@@ -35,8 +35,3 @@ def run_state(plan: Plan, states: Mapping[str, JobState]) -> Literal["success", 
 
 def _is_handled(plan: Plan, failed: str, states: Mapping[str, JobState]) -> bool:
     return any(states[job.name] == "success" and job.needs.get(failed) in {"failed", "done"} for job in plan.jobs)
-
-
-def values_of_params(plan: Plan, given: Mapping[str, object]) -> dict[str, object]:
-    """The parameters of a run: what was given, else the defaults."""
-    return {name: given.get(name, param.default) for name, param in plan.params.items()}

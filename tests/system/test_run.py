@@ -171,7 +171,7 @@ def test_a_lost_terminal_leaves_the_jobs_and_attach_goes_on(
     said = json.loads(out)
     assert said["state"] == "left"
     assert "hs." in _queue(slurm_sandbox)
-    (run_dir,) = slurm_sandbox.folder.glob(f"main/work/runs/flow/{said['run']}-*")
+    (run_dir,) = (slurm_sandbox.folder / "main").glob(f"*/runs/flow/{said['run']}-*")
     (run_dir / "go").touch()
     status, attached = _run(capsys, "--attach", said["run"])
     assert (status, attached["state"], attached["outputs"], attached["slurm_jobs"]) == (0, "success", {"a.v": 1}, 1)

@@ -157,10 +157,10 @@ def test_a_folder_that_leads_out_is_empty(tmp_path: Path) -> None:
 
 def test_a_pack_is_its_content(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
-    pack = pack_of(folder, ["src", "src/a.py"], ["data.csv"])
+    pack = pack_of(folder, ["src", "src/a.py", "data.csv"])
     assert [file.path for file in pack.files] == ["data.csv", "src/a.py", "src/deep/b.py"]
     (tmp_path / "src/a.py").chmod(0o755)
-    assert pack_of(folder, ["src"], ["data.csv"]).digest != pack.digest
+    assert pack_of(folder, ["src", "data.csv"]).digest != pack.digest
     assert Pack().digest == ""
 
 
