@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import airflow.utils.file
 from airflow.configuration import conf
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 from airflow.dag_processing.importers import (
@@ -22,7 +21,8 @@ from airflow.dag_processing.importers import (
     get_importer_registry,
 )
 
-from hotswap_airflow.dag_builder import build_dag
+from hotswap_airflow import discovery
+from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag
 from hotswap_airflow.errors import HotswapError, SpecError, StoreError
 from hotswap_airflow.operators.slurm import airflow_settings
 from hotswap_airflow.store.contents import ContentStore
@@ -31,13 +31,11 @@ from hotswap_airflow.store.versions import (
     DELETED,
     MANIFEST,
     REJECTED,
-    Entry,
     Manifest,
     ManifestFolder,
     VersionStore,
     merge,
     read_manifest,
-    write_manifest,
 )
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.checks import check_workflow
@@ -50,10 +48,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
+    from hotswap_airflow.workflow.site import Site
+
 DEFAULT_CONNECTION = "slurm_default"
 _PRUNE_EVERY = 3600.0
-_PATCHED = "_hotswap_find"
-_folders: dict[Path, VersionStore] = {}
 
 
 class WorkflowFolder(BaseDagBundle):
@@ -69,7 +67,7 @@ class WorkflowFolder(BaseDagBundle):
         self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment)
         self._current = self.version
         self._pruned_at = 0.0
-        _folders[self.folder.absolute()] = self._store
+        discovery.serve(self.folder, self._store)
 
     def initialize(self) -> None:
         """Make the folder of our version readable. Raises ``StoreError`` where a pinned one is gone."""
@@ -95,13 +93,26 @@ class WorkflowFolder(BaseDagBundle):
         """Look at the folder and make a version of what it holds now. Runs in the dag-processor only."""
         if self.version is not None:
             raise StoreError(f"version {self.version} of bundle {self.name} is pinned")
+        discovery.forget_callbacks()
         with _locked(self._store.root):
             before = self._store.manifest(self._store.current())
             manifest = merge(before, self._scan.scan(), self._is_active)
-            extra = _stubs(manifest) if discovery_mode() == "stub" else {}
+            extra = _stubs(manifest) if discovery.mode(airflow_settings().discovery) == "stub" else {}
+            extra |= self._reconciling_pass(manifest)
             self._current = self._store.publish(manifest, extra)
             self._store.follow_renames(manifest)
             self._prune()
+
+    def _reconciling_pass(self, manifest: Manifest) -> dict[str, bytes]:
+        """The Dag file of the reconciling pass, in the first of our bundles and where there is a workflow."""
+        bundles: Any = conf.getjson("dag_processor", "dag_bundle_config_list") or []
+        ours = [entry["name"] for entry in bundles if str(entry["classpath"]).startswith(f"{__name__}.")]
+        schedule = airflow_settings().reconcile
+        if schedule is None or not manifest or ours[:1] != [self.name]:
+            return {}
+        site = next((entry.site for entry in manifest.values() if entry.site), "")
+        text = f"# airflow dag: the reconciling pass\nfrom {__name__} import load_reconciling_dag\n\n"
+        return {"hotswap_reconcile.py": f"{text}dag = load_reconciling_dag({site!r}, {schedule!r})\n".encode()}
 
     def _is_active(self, dag_id: str) -> bool:
         """Whether a run of a Dag has not ended; asked in the dag-processor's manager, which has the database."""
@@ -148,12 +159,7 @@ class WorkflowImporter(AbstractDagImporter):
 
     def list_dag_files(self, directory: str | os.PathLike[str], safe_mode: bool = True) -> Iterator[str]:  # noqa: ARG002, FBT001, FBT002
         """Give the workflow files of a version; nothing for any other folder."""
-        root = Path(directory)
-        if (root / MANIFEST).exists():
-            for path, entry in read_manifest(root).items():
-                yield str(root / path)
-                if entry.error and entry.is_valid:
-                    yield str(root / f"{path}{REJECTED}")
+        yield from discovery.dag_files(Path(directory))
 
     def import_file(
         self,
@@ -196,7 +202,7 @@ def load_dag(root: Path, path: str) -> DAG:
     entry = read_manifest(root)[path]
     if not entry.is_valid and entry.error:
         raise HotswapError(entry.error)
-    site = read_site(contents.get(entry.site), "site.yaml") if entry.site else None
+    site = _read_site(contents, entry.site)
     checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
     if checked.source is None:
         raise SpecError(checked.problems)
@@ -209,6 +215,16 @@ def load_dag(root: Path, path: str) -> DAG:
     return build_dag(plan, used, is_deleted=(root / f"{path}{DELETED}").exists())
 
 
+def _read_site(contents: ContentStore, digest: str) -> Site | None:
+    return read_site(contents.get(digest), "site.yaml") if digest else None
+
+
+def load_reconciling_dag(site: str, schedule: str) -> DAG:
+    """The Dag of the reconciling pass for a site file by digest. Raises ``StoreError``."""
+    contents = ContentStore(airflow_settings().store_path)
+    return build_reconciling_dag(_read_site(contents, site) or implied_site(DEFAULT_CONNECTION), schedule)
+
+
 def _stubs(manifest: Manifest) -> dict[str, bytes]:
     """Python files that stand for the workflows where YAML is not discovered."""
     stubs = {}
@@ -216,7 +232,7 @@ def _stubs(manifest: Manifest) -> dict[str, bytes]:
         name = path
         for suffix in vocabulary.WORKFLOW_SUFFIXES:
             name = name.removesuffix(suffix)
-        text = f"# airflow dag of {path}, made by hotswap ({entry.text[:12]} {len(entry.files)} {entry.is_deleted})\n"
+        text = f"# airflow dag of {path}, made by hotswap of {entry.digest}\n"
         text += f"from hotswap_airflow.bundle import load_stub\n\ndag = load_stub(__file__, {path!r})\n"
         stubs[f"{name}_hotswap.py"] = text.encode()
         if entry.error and entry.is_valid:
@@ -233,58 +249,7 @@ def load_stub(stub: str, path: str) -> DAG:
     return load_dag(root, path)
 
 
-def _find_dag_file_paths(directory: str | os.PathLike[str], safe_mode: bool) -> list[str]:  # noqa: FBT001
-    """Airflow's own search, and workflow files below our own store; their Python files are no Dags."""
-    found: list[str] = getattr(airflow.utils.file, _PATCHED)(directory, safe_mode)
-    if (Path(directory) / MANIFEST).exists():
-        return found + list(WorkflowImporter().list_dag_files(directory))
-    theirs = _files_of_workflows()
-    return [path for path in found if Path(path).absolute() not in theirs] if theirs else found
-
-
-def _files_of_workflows() -> set[Path]:
-    """Files beside workflows that belong to them, in the folders we serve."""
-    theirs = set()
-    for folder, store in _folders.items():
-        for path, entry in store.manifest(store.current()).items():
-            theirs |= {(folder / path).parent / file for file, _, _ in entry.files}
-    return theirs
-
-
-def install() -> None:
-    """Register the importer and extend Airflow's search for Dag files. Doing it again changes nothing."""
-    registry = get_importer_registry()
-    if not isinstance(registry.get_importer("x.yaml"), WorkflowImporter):
-        registry.register(WorkflowImporter())
-    if not hasattr(airflow.utils.file, _PATCHED) and hasattr(airflow.utils.file, "find_dag_file_paths"):
-        setattr(airflow.utils.file, _PATCHED, airflow.utils.file.find_dag_file_paths)
-        airflow.utils.file.find_dag_file_paths = _find_dag_file_paths
-
-
-def discovery_works() -> bool:
-    """Whether the dag-processor of this Airflow finds a YAML file below our store: tried, not assumed."""
-    import tempfile
-
-    from airflow.dag_processing import manager
-
-    with tempfile.TemporaryDirectory() as name:
-        probe = Path(name) / "probe.hotswap.yaml"
-        probe.touch()
-        write_manifest(Path(name), {probe.name: Entry(text="", workflow="probe")})
-        search = getattr(manager, "list_py_file_paths", None)
-        return search is not None and str(probe) in search(name)
-
-
-_mode: list[str] = []
-
-
-def discovery_mode() -> str:
-    """How workflow files become Dag files here: ``patch`` or ``stub``."""
-    if airflow_settings().discovery == "stub":
-        return "stub"
-    if not _mode:
-        _mode.append("patch" if discovery_works() else "stub")
-    return _mode[0]
-
-
-install()
+discovery.install()
+registry = get_importer_registry()
+if not isinstance(registry.get_importer("x.yaml"), WorkflowImporter):
+    registry.register(WorkflowImporter())

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TriggerRule
 
-from hotswap_airflow.operators.workflow import WorkflowJobOperator
+from hotswap_airflow.operators.reconcile import ReconcileOperator
+from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOperator
 
 if TYPE_CHECKING:
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
-    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.site import Cluster, Site
     from hotswap_airflow.workflow.spec import ParamSpec
 
+RECONCILE_DAG = "hotswap-reconcile"
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 MAX_ACTIVE_RUNS = 16
 RETRIES = 5
@@ -44,12 +46,42 @@ def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False) -> DAG:
     for job in plan.jobs:
         for need in job.needs:
             tasks[need] >> tasks[job.name]
+    if any(not job.needs_success for job in plan.jobs):
+        verdict = RunVerdictOperator(plan=plan, dag=dag, retries=RETRIES, retry_delay=RETRY_DELAY)
+        [tasks[leaf] for leaf in plan.leaves] >> verdict
     return dag
+
+
+def build_reconciling_dag(site: Site, schedule: str) -> DAG:
+    """The reconciling pass over every cluster of a site."""
+    dag = DAG(
+        dag_id=RECONCILE_DAG,
+        description="Cancels jobs whose tasks are over, should all else have failed",
+        schedule=CronTriggerTimetable(schedule, timezone="UTC"),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        tags=["hotswap"],
+        rerun_with_latest_version=False,
+    )
+    for name, cluster in site.clusters.items():
+        ReconcileOperator(
+            task_id=name,
+            dag=dag,
+            slurm_conn_id=cluster.connection,
+            workdir=cluster.workdir,
+            **_placed(cluster),
+        )
+    return dag
+
+
+def _placed(cluster: Cluster) -> dict[str, Any]:
+    """The triggerers that reach a cluster, where a site says so."""
+    return {"queue": cluster.queue} if cluster.queue else {}
 
 
 def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG) -> WorkflowJobOperator:
     cluster = site.clusters[job.cluster]
-    optional: dict[str, Any] = {"queue": cluster.queue} if cluster.queue else {}
     return WorkflowJobOperator(
         plan=plan,
         job=job.name,
@@ -57,21 +89,14 @@ def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG) -> WorkflowJobOpera
         slurm_conn_id=cluster.connection,
         workdir=cluster.workdir,
         doc_md=job.description or None,
-        trigger_rule=_trigger_rule(job),
+        # Airflow's rules count a task that never ran as failed; what else than success is needed, the task judges.
+        trigger_rule=TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
         inlets=[Asset(item.asset) for item in job.inputs if item.asset],
         outlets=[Asset(planned.asset) for planned in job.outputs if planned.asset],
         retries=RETRIES,
         retry_delay=RETRY_DELAY,
-        **optional,
+        **_placed(cluster),
     )
-
-
-def _trigger_rule(job: PlannedJob) -> TriggerRule:
-    """All needs of one kind have a rule of Airflow's; mixed kinds are judged when the task starts."""
-    kinds = set(job.needs.values())
-    if kinds <= {"success"}:
-        return TriggerRule.ALL_SUCCESS
-    return TriggerRule.ALL_FAILED if kinds == {"failed"} else TriggerRule.ALL_DONE
 
 
 def _schedule(plan: Plan) -> Any:

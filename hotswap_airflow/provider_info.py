@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from hotswap_airflow import __version__
+from hotswap_airflow.hooks.form import UI_FIELDS
 
 _NAME = "Slurm (hotswap)"
+_MODULES = {
+    "hooks": ["slurm"],
+    "operators": ["slurm", "workflow", "reconcile"],
+    "sensors": ["slurm"],
+    "triggers": ["job", "awaited", "reconcile"],
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -17,38 +24,25 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Research workflows on Slurm clusters.",
         "versions": [__version__],
         "integrations": [
-            {
-                "integration-name": _NAME,
-                "external-doc-url": "https://slurm.schedmd.com/",
-                "tags": ["service"],
-            }
+            {"integration-name": _NAME, "external-doc-url": "https://slurm.schedmd.com/", "tags": ["service"]}
         ],
-        "hooks": [{"integration-name": _NAME, "python-modules": ["hotswap_airflow.hooks.slurm"]}],
-        "operators": [
-            {
-                "integration-name": _NAME,
-                "python-modules": ["hotswap_airflow.operators.slurm", "hotswap_airflow.operators.workflow"],
-            }
-        ],
-        "triggers": [{"integration-name": _NAME, "python-modules": ["hotswap_airflow.triggers.job"]}],
+        **{kind: _listed(kind) for kind in _MODULES},
         "connection-types": [
             {
                 "hook-class-name": "hotswap_airflow.hooks.slurm.SlurmHook",
                 "hook-name": "Slurm",
                 "connection-type": "slurm",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["schema"],
-                    "relabeling": {"login": "Username", "host": "Login node"},
-                    "placeholders": {
-                        "host": "login.cluster.example",
-                        "extra": '{"key_file": "/path/to/key", "host_key": "ssh-ed25519 AAAA"}',
-                    },
-                },
+                "ui-field-behaviour": {name.replace("_", "-"): value for name, value in UI_FIELDS.items()},
             }
         ],
         "extra-links": ["hotswap_airflow.operators.slurm.SlurmJobLink"],
         "config": {"hotswap": {"description": "Workflows on Slurm clusters.", "options": _OPTIONS}},
     }
+
+
+def _listed(kind: str) -> list[dict[str, Any]]:
+    modules = [f"hotswap_airflow.{kind}.{module}" for module in _MODULES[kind]]
+    return [{"integration-name": _NAME, "python-modules": modules}]
 
 
 def _option(description: str, example: str, default: str | None = None) -> dict[str, Any]:
@@ -68,5 +62,10 @@ _OPTIONS: dict[str, Any] = {
     ),
     "site": _option("The site file: clusters, environments and their limits.", "/etc/hotswap/site.yaml"),
     "environment": _option("Which environment of the site this Airflow runs (default: the site's first).", "prod"),
+    "reconcile": _option(
+        "When jobs whose tasks are over are cancelled, should all else have failed: five cron fields, or off.",
+        "0 * * * *",
+        "*/15 * * * *",
+    ),
     "discovery": _option("How YAML files are found: auto patches one function, stub writes files.", "stub", "auto"),
 }

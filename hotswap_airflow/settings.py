@@ -8,23 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from croniter import croniter
+
 from hotswap_airflow.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SECTION = "hotswap"
+RECONCILE = "*/15 * * * *"
 Discovery = Literal["auto", "stub"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What an installation sets. ``site`` None means: no site file was named."""
+    """What an installation sets. ``site`` None means: no site file was named.
+
+    ``reconcile`` is a cron expression, None where the reconciling pass is turned off.
+    """
 
     store_path: Path
     site: Path | None = None
     environment: str | None = None
     discovery: Discovery = "auto"
+    reconcile: str | None = RECONCILE
 
 
 def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
@@ -32,12 +39,16 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
     discovery = get("discovery") or "auto"
     if discovery not in {"auto", "stub"}:
         raise SetupError(f"[hotswap] discovery is {discovery!r}; use auto or stub")
+    reconcile = get("reconcile") or RECONCILE
+    if reconcile != "off" and not croniter.is_valid(reconcile):
+        raise SetupError(f"[hotswap] reconcile is {reconcile!r}; write five cron fields, or off")
     site = get("site")
     return Settings(
         store_path=Path(get("store_path") or home / "hotswap").expanduser(),
         site=Path(site).expanduser() if site else None,
         environment=get("environment") or None,
         discovery=cast("Discovery", discovery),
+        reconcile=None if reconcile == "off" else reconcile,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.cluster.login import parse_login
 from hotswap_airflow.errors import SetupError, SpecError
 from hotswap_airflow.settings import read_without_airflow
 from hotswap_airflow.store.folder import DiskFolder
@@ -15,6 +17,8 @@ from hotswap_airflow.workflow.site import Site, implied_site, read_site
 
 if TYPE_CHECKING:
     import argparse
+
+    from hotswap_airflow.cluster.login import Login
 
 
 def add_site_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,3 +81,19 @@ def plan_file(path: str, site_file: str | None, environment: str | None) -> tupl
     if name not in site.environments:
         raise SetupError(f"there is no environment {name!r}; use one of: {', '.join(site.environments)}")
     return make_plan(checked.source, site, name), site
+
+
+def find_login(cluster: str, text: str) -> Login:
+    """The login of a text: a URI, JSON, or ``@ID`` for a connection of that id. Raises ``SetupError``."""
+    if not text.startswith("@"):
+        return parse_login(cluster, text)
+    name = text[1:]
+    if found := os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
+        return parse_login(name, found)
+    from hotswap_airflow.testing import sandbox
+
+    up = sandbox.running()
+    if up is not None and name.removeprefix("slurm_") in {cluster.name for cluster in up.clusters}:
+        return parse_login(name, up.connection_uri(name.removeprefix("slurm_")))
+    wanted = f"set AIRFLOW_CONN_{name.upper()}, " if name else ""
+    raise SetupError(f"how is cluster {cluster} reached? {wanted}give --connection URI, or start `hotswap sandbox up`")

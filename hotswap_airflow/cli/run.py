@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cli import loading, saved_run
 from hotswap_airflow.cli.runner import Runner
 from hotswap_airflow.cli.saved_run import SavedRun
-from hotswap_airflow.cluster.login import Login, make_transport, parse_login
+from hotswap_airflow.cluster.login import make_transport
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.store.contents import ContentStore, installation
 from hotswap_airflow.store.folder import DiskFolder
@@ -80,29 +80,13 @@ def _login_text(site: Site, cluster: str, given: str | None) -> str:
     if given:
         return given if "://" in given or given.startswith("{") else f"ssh://{given}"
     name = site.clusters[cluster].connection
-    _login(name or cluster, f"@{name}")
+    loading.find_login(name or cluster, f"@{name}")
     return f"@{name}"
-
-
-def _login(cluster: str, text: str) -> Login:
-    """The login of a text: a URI, JSON, or ``@ID`` for a connection of that id. Raises ``SetupError``."""
-    if not text.startswith("@"):
-        return parse_login(cluster, text)
-    name = text[1:]
-    if found := os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
-        return parse_login(name, found)
-    from hotswap_airflow.testing import sandbox
-
-    up = sandbox.running()
-    if up is not None and name.removeprefix("slurm_") in {cluster.name for cluster in up.clusters}:
-        return parse_login(name, up.connection_uri(name.removeprefix("slurm_")))
-    wanted = f"set AIRFLOW_CONN_{name.upper()}, " if name else ""
-    raise SetupError(f"how is cluster {cluster} reached? {wanted}give --connection URI, or start `hotswap sandbox up`")
 
 
 async def _drive(plan: Plan, site: Site, saved: SavedRun) -> tuple[str, dict[str, Any]]:
     transports: dict[str, Transport] = {
-        cluster: make_transport(_login(cluster, text), os.environ) for cluster, text in saved.logins.items()
+        cluster: make_transport(loading.find_login(cluster, text), os.environ) for cluster, text in saved.logins.items()
     }
     store = ContentStore(saved_run.state_folder())
     files = saved_run.files_of(saved)

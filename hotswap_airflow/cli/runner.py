@@ -138,7 +138,7 @@ class Runner:
         """Cancel every job that was started and has not ended."""
         for name, key in list(self.active.items()):
             self.report(name, "cancelling")
-            await self.session(self.plan.job(name).cluster).cancel(key)
+            await self.session(self.plan.job(name).cluster).cancel(key, partial(self.report, name))
 
     async def close(self) -> None:
         """Give connections up; jobs go on."""

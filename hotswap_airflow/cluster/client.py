@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from dataclasses import dataclass
@@ -11,18 +12,22 @@ from hotswap_airflow.cluster import scripts
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
 from hotswap_airflow.errors import CommandFailed, SubmissionRefused, UnreadableAnswer
 from hotswap_airflow.slurm import parsing
+from hotswap_airflow.slurm.identity import JobKey
+from hotswap_airflow.slurm.probe import parse_probe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from hotswap_airflow.cluster.transport import Transport
     from hotswap_airflow.slurm.parsing import QueuedJob
+    from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.slurm.request import JobRequest
 
 SBATCH_LIMIT = 45
 """Seconds that sbatch may take before it is ended; what it did is then unknown."""
 OUTPUT_LIMIT = 1_000_000
 TRANSFER_TIMEOUT = 600.0
+_NO_SUCH_JOB = "Invalid job id specified"
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
 
 
@@ -119,6 +124,7 @@ class ClusterClient:
             request.key.digest,
             mode,
             asked,
+            request.key.to_json(),
             str(SBATCH_LIMIT),
             *request.argv,
             stdin=script.encode(),
@@ -167,6 +173,33 @@ class ClusterClient:
         said = await self._words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which)
         return parsing.parse_sacct(_answered(said, "sacct", self.name)[0])
 
+    async def keys(self, digests: Iterable[str]) -> list[JobKey]:
+        """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
+        said = await self._words(scripts.KEYS, stdin="".join(f"{digest}\n" for digest in digests).encode())
+        found = []
+        for line in said.splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(JobKey.from_json(line))
+        return found
+
+    async def look_up(self, which: str, since: str) -> tuple[list[QueuedJob], list[QueuedJob] | None]:
+        """What squeue and sacct say of anybody's job; None where there is no accounting.
+
+        ``which`` is ``--jobs=ID`` or ``--name=NAME``. Raises ``CommandFailed`` where squeue fails.
+        """
+        said = await self._words(scripts.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
+        try:
+            queue, rest = _answered(said, "squeue", self.name)
+        except CommandFailed as error:
+            if _NO_SUCH_JOB not in str(error):
+                raise
+            queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
+        try:
+            accounted = parsing.parse_sacct(_answered(rest, "sacct", self.name)[0])
+        except CommandFailed:
+            return parsing.parse_squeue(queue), None
+        return parsing.parse_squeue(queue), accounted
+
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
         """Read pieces of logs: digest, offset and count in bytes."""
         lines = "".join(f"{digest} {offset} {count}\n" for digest, offset, count in pieces)
@@ -198,9 +231,9 @@ class ClusterClient:
         """Store the files of a pack on the cluster, from a tar archive."""
         await self._ask(scripts.UNPACK, pack, stdin=archive, limit=TRANSFER_TIMEOUT)
 
-    async def probe(self) -> str:
-        """Give what the cluster says about itself, one fact a line."""
-        return await self._words(scripts.PROBE)
+    async def probe(self) -> ClusterFacts:
+        """Give what the cluster says about itself."""
+        return parse_probe(await self._words(scripts.PROBE))
 
     def key_dir(self, digest: str) -> str:
         """Where a job's own files are, as a person would find them."""

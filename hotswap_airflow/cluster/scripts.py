@@ -52,11 +52,12 @@ SUBMIT = (
     _PROLOGUE
     + """\
 # Find the job of a key, or submit it: once, whoever asks and whatever dies in between.
-digest=$1 mode=$2 asked=$3 limit=$4; shift 4
+digest=$1 mode=$2 asked=$3 key=$4 limit=$5; shift 5
 cd .hotswap/jobs || say "error the work folder cannot be entered"
 mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
   say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
 cd -- "$digest" || say "error the job's folder cannot be entered"
+printf '%s\\n' "$key" > key
 printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
 [ ! -e cancelled ] || say cancelled
 [ ! -s id ] || say "found $(cat id)"
@@ -129,6 +130,29 @@ ACCOUNTING = (
 # What accounting knows of some jobs, by id or by name.
 begin
 answer sacct -X -n -P -S "$1" -o "$2" "$3"
+end
+"""
+)
+
+KEYS = (
+    _PROLOGUE
+    + """\
+# Whose each job is: for every digest the note that its submitter left.
+begin
+while read -r digest; do
+  cat ".hotswap/jobs/$digest/key" 2> /dev/null
+done
+end
+"""
+)
+
+LOOK_UP = (
+    _PROLOGUE
+    + """\
+# A job that anybody submitted: the queue's lines and accounting's, by id or by name.
+begin
+answer squeue -h -r -t all "$1" -o "$2"
+answer sacct -a -X -n -P -S "$3" -o "$4" "$1"
 end
 """
 )

@@ -182,23 +182,20 @@ class Session:
             await self._persist(lambda: self.client.send_pack(pack, archive()), report)
             await self._persist(lambda: self.client.lay_out(folder, pack), report)
 
-    async def cancel(self, key: JobKey) -> None:
+    async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and wait until none is in the queue any more."""
-        folders = await self.client.find(key.stem)
+        folders = await self._persist(lambda: self.client.find(key.stem), report)
         mine = [folder.digest for folder in folders if try_of(folder.digest)[0] == key.epoch]
         names = {digest: key.name_of(digest) for digest in mine or [key.digest]}
-        await self.client.cancel(names.items())
+        await self._persist(lambda: self.client.cancel(names.items()), report)
         pause = 0.2
-        while await self._is_queued(set(names.values())):
+        while await self._persist(lambda: self._is_queued(set(names.values())), report):
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _is_queued(self, names: set[str]) -> bool:
         queue, _ = await self.client.status([])
-        leaving = {"COMPLETING"}
-        return any(
-            row.name in names and not row.status.phase.is_final and row.status.state not in leaving for row in queue
-        )
+        return any(row.name in names and row.status.is_active for row in queue)
 
     async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:
         """Ask until there is an answer; a lost connection or a garbled answer is waited out."""

@@ -14,6 +14,9 @@ from hotswap_airflow.errors import ConnectionLost, LoginRequired
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+# Every channel of a connection tells its life at INFO, and Airflow would put that into the tasks' logs.
+asyncssh.set_log_level("WARNING")
+
 MAX_CHANNELS = 8
 """sshd allows ten sessions a connection by default."""
 CONNECT_TIMEOUT = 30.0

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.login import Login
 from hotswap_airflow.cluster.ssh import SshTransport
-from hotswap_airflow.errors import HotswapError, LoginRequired
+from hotswap_airflow.errors import HotswapError, LoginRequired, SetupError
+from hotswap_airflow.hooks.form import UI_FIELDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -41,14 +43,17 @@ class SlurmHook(BaseHook):
         self.workdir = workdir
 
     async def client(self) -> ClusterClient:
-        """A client for the connection's cluster; nothing is sent yet. Raises ``LoginRequired``."""
+        """A client for the connection's cluster; nothing is sent yet. Raises ``SetupError``."""
         connection = await self._connection()
         login = login_of(self.slurm_conn_id, connection)
         workdir = self.workdir or str(login.extra.get("workdir") or DEFAULT_WORKDIR)
         return ClusterClient(self._transport(login), workdir, self.slurm_conn_id)
 
     async def _connection(self) -> Connection:
-        connection: Connection = await self.aget_connection(self.slurm_conn_id)
+        try:
+            connection: Connection = await self.aget_connection(self.slurm_conn_id)
+        except AirflowNotFoundException:
+            raise SetupError(f"there is no connection {self.slurm_conn_id}; create it, of type slurm") from None
         return connection
 
     def _transport(self, login: Login) -> Transport:
@@ -75,25 +80,15 @@ class SlurmHook(BaseHook):
     async def _probe(self) -> str:
         client = await self.client()
         try:
-            facts = dict(line.split(" ", 1) for line in (await client.probe()).splitlines() if " " in line)
+            facts = await client.probe()
         finally:
             await client.transport.close()
-        return f"{facts.get('version', 'no sbatch')}, as {facts.get('user')}, in {facts.get('folder')}"
+        return f"{facts.version}, as {facts.user}, in {facts.folder}"
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """How the connection form looks."""
         return UI_FIELDS
-
-
-UI_FIELDS: dict[str, Any] = {
-    "hidden_fields": ["schema"],
-    "relabeling": {"login": "Username", "host": "Login node"},
-    "placeholders": {
-        "host": "login.cluster.example",
-        "extra": '{"key_file": "…", "host_key": "ssh-ed25519 …"} or {"transport": "local"}',
-    },
-}
 
 
 def login_of(name: str, connection: Connection) -> Login:

@@ -12,7 +12,15 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.execution_time.xcom import XCom
 
-from hotswap_airflow.errors import SetupError
+from hotswap_airflow.errors import (
+    CommandFailed,
+    HotswapError,
+    JobNeverStarts,
+    LoginRequired,
+    SetupError,
+    StoreError,
+    SubmissionRefused,
+)
 from hotswap_airflow.operators import run_identity
 from hotswap_airflow.settings import SECTION, Settings, read_settings
 from hotswap_airflow.slurm import options as slurm_options
@@ -29,9 +37,14 @@ if TYPE_CHECKING:
 
 SMALL_ENOUGH = 1_200
 """Bytes of a request that may stand in the trigger's row; larger ones go by XCom."""
-MAX_GENERATION = 2
-"""How often a job is submitted again for what is not the user's doing."""
-_RETRIED = {"JobNodeFailed", "JobPreempted"}
+_MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
+    LoginRequired,
+    CommandFailed,
+    SubmissionRefused,
+    JobNeverStarts,
+    SetupError,
+    StoreError,
+)
 
 
 def airflow_settings() -> Settings:
@@ -54,7 +67,8 @@ class SlurmJobOperator(BaseOperator):
 
     ``slurm`` are sbatch's long options without dashes, ``env`` reaches the job exactly as given.
     ``workdir`` is the folder on the cluster below which runs live (default: the connection's).
-    The task fails without a retry where the job failed by itself; lost nodes are retried.
+    A job that failed is submitted anew by each of the task's ``retries``; what is wrong with the request or the
+    account fails the task at once.
     """
 
     template_fields: Sequence[str] = ("command", "script", "slurm", "env", "slurm_conn_id")
@@ -151,9 +165,13 @@ class SlurmJobOperator(BaseOperator):
             )
         message = f"{error}: {event['message']}"
         self.log.error("%s", message)
-        if error in _RETRIED and event.get("generation", 0) < MAX_GENERATION:
+        if self.is_retried(error, int(event.get("generation", 0))):
             raise AirflowException(message)
         raise AirflowFailException(message)
+
+    def is_retried(self, error: str, generation: int) -> bool:  # noqa: ARG002
+        """Whether the task's retries apply to an error; where only a person can mend it they do not."""
+        return error not in {kind.__name__ for kind in _MENDED_BY_A_PERSON}
 
 
 def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:

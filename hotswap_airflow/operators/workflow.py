@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import BaseOperator, TriggerRule
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.xcom import XCom
 
 from hotswap_airflow.errors import JobError
 from hotswap_airflow.operators.slurm import SlurmJobOperator
 from hotswap_airflow.workflow.binding import RunValues, bind
+from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from airflow.sdk import Context
@@ -22,7 +24,13 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.workflow.plan import Plan
 
-_STATES = {"success": "success", "skipped": "skipped"}
+# A task that Airflow did not start because of one before it is a job that was skipped.
+_STATES: dict[str | None, JobState] = {"success": "success", "skipped": "skipped", "upstream_failed": "skipped"}
+_NOT_THE_USERS = {"JobNodeFailed", "JobPreempted"}
+MAX_GENERATION = 2
+"""How often a job is submitted again for what is not the user's doing."""
+VERDICT = "_verdict"
+"""No job can have this name."""
 
 
 class WorkflowJobOperator(SlurmJobOperator):
@@ -34,6 +42,20 @@ class WorkflowJobOperator(SlurmJobOperator):
         super().__init__(task_id=job, **kwargs)
         self.plan = plan
         self.job = plan.job(job)
+
+    def execute(self, context: Context) -> NoReturn:
+        """Start the job, or skip it where a job it needs did not end as it must."""
+        if not self.job.needs_success:
+            states = _states(context, self.job.needs)
+            if readiness(self.job, states) == "skip":
+                wanted = ", ".join(f"{need} {when}" for need, when in self.job.needs.items())
+                ended = ", ".join(f"{need} {states[need]}" for need in self.job.needs)
+                raise AirflowSkipException(f"this job needs {wanted}; they ended as {ended}")
+        super().execute(context)
+
+    def is_retried(self, error: str, generation: int) -> bool:
+        """Retries are for what is not the user's doing; a job that failed by itself has failed."""
+        return error == "ConnectionLost" or (error in _NOT_THE_USERS and generation < MAX_GENERATION)
 
     def environment(self, settings: Settings) -> str:  # noqa: ARG002
         """The environment the plan was made for."""
@@ -53,28 +75,48 @@ class WorkflowJobOperator(SlurmJobOperator):
     def _values(self, context: Context) -> RunValues:
         run = context["dag_run"]
         wanted = {reference.job for reference in self.job.references() if reference.kind == "output"}
-        asked = {reference.job for reference in self.job.references() if reference.kind == "state"}
-        states = self._states(context, asked)
+        asked = [r.job for r in self.job.references() if r.kind == "state" and r.job]
         ids = {"dag_id": run.dag_id, "run_id": run.run_id}
         found: dict[str, Any] = {job: XCom.get_one(key="return_value", task_id=job, **ids) for job in wanted if job}
         return RunValues(
             run_id=run.run_id,
             params=dict(context["params"]),
             outputs={job: values for job, values in found.items() if isinstance(values, dict)},
-            states=states,
+            states=dict(_states(context, asked)),
             date=_utc(run.logical_date or run.run_after),
             interval_start=_utc(run.data_interval_start),
             interval_end=_utc(run.data_interval_end),
         )
 
-    def _states(self, context: Context, jobs: set[str | None]) -> dict[str, str]:
-        names = [job for job in jobs if job]
-        if not names:
-            return {}
-        run = context["dag_run"]
-        ti: Any = context["ti"]
-        states = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id], task_ids=names)
-        return {job: _STATES.get(state or "", "failed") for job, state in (states.get(run.run_id) or {}).items()}
+
+class RunVerdictOperator(BaseOperator):
+    """The last task of a workflow whose jobs may wait for a failure: it ends as the run does.
+
+    Airflow judges a run by its last tasks alone; a workflow's run fails where any failure was not handled.
+    """
+
+    def __init__(self, *, plan: Plan, **kwargs: Any) -> None:
+        super().__init__(task_id=VERDICT, trigger_rule=TriggerRule.ALL_DONE, doc_md=type(self).__doc__, **kwargs)
+        self.plan = plan
+
+    def execute(self, context: Context) -> None:
+        """Fail where a failure was not handled."""
+        failed = unhandled(self.plan, _states(context, [job.name for job in self.plan.jobs]))
+        if failed:
+            message = f"the run failed: no job that waited for it made good the failure of {', '.join(failed)}"
+            self.log.error("%s", message)
+            raise AirflowFailException(message)
+
+
+def _states(context: Context, jobs: Iterable[str]) -> dict[str, JobState]:
+    """How jobs of this run ended."""
+    names = list(jobs)
+    if not names:
+        return {}
+    run = context["dag_run"]
+    ti: Any = context["ti"]
+    found = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id], task_ids=names).get(run.run_id) or {}
+    return {job: _STATES.get(found.get(job), "failed") for job in names}
 
 
 def _utc(moment: datetime | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 
@@ -60,16 +61,49 @@ class JobKey:
     @property
     def job_name(self) -> str:
         """The job's name in Slurm; accounting alone can tell from it whose job it was."""
-        readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.installation, self.run.workflow, self.job))
-        return f"{NAME_PREFIX}.{readable}.{self.digest}"
+        readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.workflow, self.job))
+        return f"{name_prefix(self.run.installation)}{readable}.{self.digest}"
 
     def name_of(self, digest: str) -> str:
         """The name in Slurm of another try of the same job."""
         return self.job_name.removesuffix(self.digest) + digest
 
+    def to_json(self) -> str:
+        """Write the key as one line, so that another process knows whose a job is."""
+        run = self.run
+        parts = [run.installation, run.workflow, run.environment, run.run, run.nonce]
+        return json.dumps([parts, self.job, self.index, self.epoch, self.generation])
+
+    @classmethod
+    def from_json(cls, text: str) -> JobKey:
+        """Read what ``to_json`` wrote. Raises ``ValueError``."""
+        try:
+            run, *rest = json.loads(text)
+            return cls(RunKey(*run), *rest)
+        except TypeError as error:
+            raise ValueError(text) from error
+
     def next_generation(self) -> JobKey:
         """The key of the try after this one has failed."""
         return replace(self, generation=self.generation + 1)
+
+
+def name_prefix(installation: str) -> str:
+    """How the names of an installation's jobs begin.
+
+    >>> name_prefix("9f86d081")
+    'hs.9f86d081.'
+    """
+    return f"{NAME_PREFIX}.{_UNSAFE.sub('-', installation)}."
+
+
+def digest_of(name: str) -> str:
+    """The digest in a job's name.
+
+    >>> digest_of("hs.9f86d081.fit.sample.0123456789abcdef0123-e2-g1")
+    '0123456789abcdef0123-e2-g1'
+    """
+    return name.rpartition(".")[2]
 
 
 def try_of(digest: str) -> tuple[int, int]:

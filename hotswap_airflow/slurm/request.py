@@ -63,11 +63,9 @@ class JobRequest:
 
     def to_json(self) -> str:
         """Write the request so that another process can submit it."""
-        run = self.key.run
         return json.dumps(
             {
-                "run": [run.installation, run.workflow, run.environment, run.run, run.nonce],
-                "key": [self.key.job, self.key.index, self.key.epoch, self.key.generation],
+                "key": self.key.to_json(),
                 "text": self.text,
                 "script": self.script,
                 "options": self.options,
@@ -82,9 +80,8 @@ class JobRequest:
     def from_json(cls, text: str) -> JobRequest:
         """Read what ``to_json`` wrote."""
         data = json.loads(text)
-        run = identity.RunKey(*data["run"])
         return cls(
-            key=identity.JobKey(run, *data["key"]),
+            key=identity.JobKey.from_json(data["key"]),
             text=data["text"],
             script=data["script"],
             options=tuple((name, value) for name, value in data["options"]),

@@ -90,6 +90,11 @@ class JobStatus:
         return Phase.RUNNING if self.state in _STARTED else Phase.WAITING
 
     @property
+    def is_active(self) -> bool:
+        """Whether there is something left to cancel."""
+        return not self.phase.is_final and self.state != "COMPLETING"
+
+    @property
     def never_starts(self) -> bool:
         """Whether the reason for waiting can never clear."""
         return self.phase is Phase.WAITING and self.reason in _NEVER

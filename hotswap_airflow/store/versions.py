@@ -45,6 +45,11 @@ class Entry:
     is_valid: bool = True
     is_deleted: bool = False
 
+    @property
+    def digest(self) -> str:
+        """A short text that changes with anything the workflow is made of."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
+
 
 Manifest = dict[str, Entry]
 
@@ -130,6 +135,9 @@ class VersionStore:
         old = self.manifest(before) if before and self.path(before).is_dir() else {}
         changed = {path for path, entry in manifest.items() if old.get(path) != entry}
         if self.path(version).is_dir():  # an undo: runs may be reading it, so it stays as it is
+            changed |= {
+                name for name, content in (extra or {}).items() if not _holds(self._file(before, name), content)
+            }
             for path in changed:
                 for file in self.path(version).glob(f"{path}*"):
                     os.utime(file)
@@ -147,15 +155,17 @@ class VersionStore:
         new.chmod(0o755)
         for path, entry in manifest.items():
             for name, content in self._served(path, entry):
-                same = self.path(before) / name if before and path not in changed else None
-                _put(new / name, content, same)
+                _put(new / name, content, None if path in changed else self._file(before, name))
         for name, content in extra.items():
-            _put(new / name, content, self.path(before) / name if before else None)
+            _put(new / name, content, self._file(before, name))
         write_manifest(new, manifest)
         try:
             new.rename(target)
         except OSError:  # another process was first
             shutil.rmtree(new, ignore_errors=True)
+
+    def _file(self, version: str | None, name: str) -> Path | None:
+        return self.path(version) / name if version else None
 
     def _served(self, path: str, entry: Entry) -> Iterator[tuple[str, bytes]]:
         yield path, self.contents.get(entry.text)
@@ -199,14 +209,19 @@ class VersionStore:
 def _put(target: Path, content: bytes, same: Path | None) -> None:
     """Write a file, or link the one of the version before where it is the same: its time must not change."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if same is not None and same.exists() and same.read_bytes() == content:
+    if same is not None and _holds(same, content):
         os.link(same, target)
     else:
         target.write_bytes(content)
 
 
+def _holds(file: Path | None, content: bytes) -> bool:
+    return file is not None and file.exists() and file.read_bytes() == content
+
+
 def _digest(manifest: Manifest, extra: Mapping[str, bytes]) -> str:
-    listing = [{path: asdict(entry) for path, entry in sorted(manifest.items())}, sorted(extra)]
+    more = {name: content.decode() for name, content in sorted(extra.items())}
+    listing = [{path: asdict(entry) for path, entry in sorted(manifest.items())}, more]
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()[:20]
 
 

@@ -99,13 +99,20 @@ class AirflowServices:
             self.start_component(component, environment)
         processes.wait_until("the start of Airflow", self._is_healthy, _START_LIMIT)
 
-    def start_component(self, component: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start one component if it does not run."""
-        running = self.daemons.get(component)
+    def start_component(
+        self, component: str, environment: Mapping[str, str] | None = None, name: str | None = None
+    ) -> None:
+        """Start one component if it does not run; a second one of a kind has a ``name`` of its own."""
+        name = name or component
+        running = self.daemons.get(name)
         if running is None or not processes.reap(running):
             argv = [sys.executable, "-m", "airflow", component]
-            log = self.folder / "logs" / f"{component}.log"
-            self.daemons[component] = processes.start(component, argv, log, environment or self.environment())
+            log = self.folder / "logs" / f"{name}.log"
+            self.daemons[name] = processes.start(name, argv, log, environment or self.environment())
+
+    def stop_component(self, name: str) -> None:
+        """Stop one component."""
+        processes.stop([self.daemons.pop(name)])
 
     def stop(self) -> None:
         """Stop every component, then the database."""

@@ -174,15 +174,23 @@ class FakeSlurm:
             return 1, "", TIMED_OUT
         return 0, f"{self.banner}{job.job_id}\n", ""
 
-    def _squeue(self, _options: dict[str, str], _cwd: str) -> Answer:
-        lines = []
+    def _squeue(self, options: dict[str, str], _cwd: str) -> Answer:
+        known = [job for job in self.jobs.values() if self._is_in_queue(job)]
+        lines = [
+            f"{job.job_id}|{job.state}|{job.reason}|fake-1|{job.name}\n"
+            for job in known
+            if options.get("jobs", str(job.job_id)) == str(job.job_id) and options.get("name", job.name) == job.name
+        ]
         for job in self.jobs.values():
-            age = self.clock() - job.ended_at if job.ended_at is not None else 0.0
-            if not job.is_forgotten and age <= self.min_job_age:
-                lines.append(f"{job.job_id}|{job.state}|{job.reason}|fake-1|{job.name}\n")
             if len(job.states) > 1:
                 job.states.pop(0)
+        if "jobs" in options and options["jobs"] not in {str(job.job_id) for job in known}:
+            return 1, "", "slurm_load_jobs error: Invalid job id specified\n"
         return 0, "".join(lines), ""
+
+    def _is_in_queue(self, job: FakeJob) -> bool:
+        age = self.clock() - job.ended_at if job.ended_at is not None else 0.0
+        return not job.is_forgotten and age <= self.min_job_age
 
     def _sacct(self, options: dict[str, str], _cwd: str) -> Answer:
         if not self.has_accounting:

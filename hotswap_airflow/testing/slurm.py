@@ -66,9 +66,9 @@ class SlurmCluster:
         """What a process needs to talk to this cluster."""
         return {"PATH": processes.PATH, "SLURM_CONF": str(self.conf), "HOME": _home(), "LANG": "C.UTF-8"}
 
-    def run(self, *argv: str) -> str:
+    def run(self, *argv: str, stdin: str = "") -> str:
         """Run a program against this cluster; give what it prints. Raises ``SetupError``."""
-        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, env=self.environment, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SetupError(f"{argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

@@ -15,7 +15,9 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from hotswap_airflow.errors import HotswapError, JobTimedOut
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import ContentStore, archive
+from hotswap_airflow.triggers.events import resuming
 from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, shared_session
+from hotswap_airflow.triggers.task_states import ENDED, task_state
 from hotswap_airflow.workflow.files import Pack
 
 if TYPE_CHECKING:
@@ -23,10 +25,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.session import Outcome, Session
 
-RESUME_DELAY = 10.0
-"""Seconds before which a task must not resume: an executor's late news of the deferring process would fail it."""
 REQUEST_KEY = "hotswap_request"
-_ENDED = {"failed", "success", "skipped", "removed", "upstream_failed", None}
 _CANCEL_LIMIT = 20.0
 _STATE_QUESTIONS = 5
 _endings: set[asyncio.Future[None]] = set()
@@ -83,21 +82,17 @@ class SlurmJobTrigger(BaseTrigger):
             request = await self._request()
             outcome = await self._conduct(request)
         except HotswapError as error:
-            yield await self._resumed(started, {"error": type(error).__name__, "message": str(error)})
+            yield await resuming(started, {"error": type(error).__name__, "message": str(error)})
             return
         if outcome.values:
             await self._push("return_value", outcome.values)
         if outcome.error is not None:
             facts = {"error": type(outcome.error).__name__, "message": str(outcome.error)}
-            yield await self._resumed(started, {**facts, "generation": outcome.key.generation})
+            yield await resuming(started, {**facts, "generation": outcome.key.generation})
         elif self.resumes:
-            yield await self._resumed(started, {"error": None})
+            yield await resuming(started, {"error": None})
         else:
             yield TaskSuccessEvent()
-
-    async def _resumed(self, started: float, payload: dict[str, Any]) -> TriggerEvent:
-        await asyncio.sleep(max(0.0, RESUME_DELAY - (time.monotonic() - started)))
-        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _request(self) -> JobRequest:
         text = self.request
@@ -117,7 +112,7 @@ class SlurmJobTrigger(BaseTrigger):
                     return await session.conduct(request, self.asked, self._report)
             except TimeoutError:
                 self._report("the task's time is over; cancelling the job")
-                await session.cancel(request.key)
+                await session.cancel(request.key, self._report)
                 raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
 
     async def _lay_out(self, session: Session, request: JobRequest) -> None:
@@ -155,29 +150,14 @@ class SlurmJobTrigger(BaseTrigger):
             request = await self._request()
             async with shared_session(self.slurm_conn_id, self.workdir) as session:
                 self._report("the task was ended; cancelling its job")
-                await session.cancel(request.key)
+                await session.cancel(request.key, self._report)
 
     async def _was_ended(self) -> bool:
         """Whether the task is over; asked again for a while, since the news of its end may come late."""
         for _ in range(_STATE_QUESTIONS):
-            if await self._state() in _ENDED:
+            # None too: it was cleared, and its next try begins anew.
+            if await task_state(**self._ids()) in {*ENDED, None}:
                 return True
             await asyncio.sleep(1)
         self._report("the task itself goes on, so its job is left alone")
         return False
-
-    async def _state(self) -> str | None:
-        """The task's state as the scheduler sees it now."""
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-        ids = self._ids()
-        async with asyncio.timeout(LOOK_UP_LIMIT):
-            states = await asyncio.to_thread(
-                RuntimeTaskInstance.get_task_states,
-                dag_id=ids["dag_id"],
-                run_ids=[ids["run_id"]],
-                task_ids=[ids["task_id"]],
-                map_index=ids["map_index"],
-            )
-        found: str | None = (states.get(ids["run_id"]) or {}).get(ids["task_id"])
-        return found

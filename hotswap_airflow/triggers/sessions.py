@@ -7,17 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import asyncssh
-
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.errors import ConnectionLost
 from hotswap_airflow.hooks.slurm import SlurmHook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# Every channel of a connection tells its life at INFO, and Airflow would put that into the tasks' logs.
-asyncssh.set_log_level("WARNING")
+    from hotswap_airflow.cluster.client import ClusterClient
 
 LOOK_UP_LIMIT = 60.0
 """Seconds that Airflow may take to give a connection; a call it cannot answer would wait for ever."""
@@ -37,7 +35,7 @@ _locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
 @asynccontextmanager
 async def shared_session(conn_id: str, workdir: str) -> AsyncIterator[Session]:
-    """Use the session of a connection; the last user closes it. Raises ``LoginRequired``."""
+    """Use the session of a connection; the last user closes it. Raises ``ConnectionLost``, ``SetupError``."""
     entry = await _acquire((conn_id, workdir))
     try:
         yield entry.session
@@ -50,11 +48,20 @@ async def _acquire(key: Key) -> _Shared:
     async with _locks.setdefault(loop, asyncio.Lock()):
         entry = _shared.get(key)
         if entry is None or entry.loop is not loop:
-            async with asyncio.timeout(LOOK_UP_LIMIT):
-                client = await SlurmHook(*key).client()
+            client = await _client(*key)
             entry = _shared[key] = _Shared(Session(client, JobWatcher(client)), loop)
         entry.users += 1
         return entry
+
+
+async def _client(conn_id: str, workdir: str) -> ClusterClient:
+    try:
+        async with asyncio.timeout(LOOK_UP_LIMIT):
+            return await SlurmHook(conn_id, workdir).client()
+    except TimeoutError:
+        raise ConnectionLost(
+            f"Airflow did not say what connection {conn_id} is, within {LOOK_UP_LIMIT:.0f} s"
+        ) from None
 
 
 async def _release(key: Key, entry: _Shared) -> None:

@@ -66,6 +66,11 @@ class PlannedJob:
     inputs: tuple[PlannedInput, ...] = ()
     outputs: tuple[PlannedOutput, ...] = ()
 
+    @property
+    def needs_success(self) -> bool:
+        """Whether every job it needs must have succeeded."""
+        return all(when == "success" for when in self.needs.values())
+
     def references(self) -> Iterator[Reference]:
         """Every value that is only known when the job starts."""
         found = [item.reference for item in self.inputs] + [option.reference for option in self.options]
@@ -93,6 +98,12 @@ class Plan:
             if job.name == name:
                 return job
         raise KeyError(name)
+
+    @property
+    def leaves(self) -> list[str]:
+        """Jobs that no other job needs."""
+        needed = {need for job in self.jobs for need in job.needs}
+        return [job.name for job in self.jobs if job.name not in needed]
 
     @property
     def version(self) -> str:

@@ -25,12 +25,14 @@ def readiness(job: PlannedJob, states: Mapping[str, JobState]) -> Literal["wait"
     return "start" if fits else "skip"
 
 
+def unhandled(plan: Plan, states: Mapping[str, JobState]) -> list[str]:
+    """Jobs of a finished run that failed, and no job that waited for it succeeded."""
+    return [job.name for job in plan.jobs if states[job.name] == "failed" and not _is_handled(plan, job.name, states)]
+
+
 def run_state(plan: Plan, states: Mapping[str, JobState]) -> Literal["success", "failed"]:
-    """How a finished run ended: a failure counts unless a job that waited for it succeeded."""
-    for job in plan.jobs:
-        if states[job.name] == "failed" and not _is_handled(plan, job.name, states):
-            return "failed"
-    return "success"
+    """How a finished run ended: every failure that nobody handled counts."""
+    return "failed" if unhandled(plan, states) else "success"
 
 
 def _is_handled(plan: Plan, failed: str, states: Mapping[str, JobState]) -> bool:

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAX_FUNCTION, MAX_MODULE, TYPICAL_FUNCTION = 50, 400, 10
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 AIRFLOW_BEGINS = {
-    "hooks", "triggers", "operators", "sensors", "task_groups", "dag_builder.py", "bundle.py", "testing", "cli", "web",
+    "hooks", "triggers", "operators", "sensors", "task_groups", "dag_builder.py", "discovery.py", "bundle.py", "testing", "cli", "web",
     "plugin.py", "provider_info.py",
 }  # fmt: skip
 PRIVATE_WORDS = re.compile(r"pypi\.|(?<![\w/])/(?:work|root|home)/")

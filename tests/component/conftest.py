@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,12 @@ class Bench:
     @property
     def log(self) -> str:
         return "\n".join(self.lines)
+
+    @staticmethod
+    async def until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():
+                await asyncio.sleep(0.02)
 
     def key_dir(self, request: JobRequest) -> Path:
         return self.workdir / ".hotswap" / "jobs" / request.key.digest

@@ -295,7 +295,8 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
             place, "kill -9 $$\n" + place if point != "before sbatch" else place + "kill -9 $$\n"
         )
         assert killed != scripts.SUBMIT, point
-        argv = ["sh", "-c", killed, "hotswap", str(tmp_path), request.key.digest, "find", "1 0", "45", *request.argv]
+        key = (request.key.digest, "find", "1 0", request.key.to_json(), "45")
+        argv = ["sh", "-c", killed, "hotswap", str(tmp_path), *key, *request.argv]
         done = await asyncio.to_thread(
             subprocess.run,
             argv,

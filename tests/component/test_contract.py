@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
+from hotswap_airflow.cluster.lookup import SoughtJob, look_up
+from hotswap_airflow.cluster.reconciliation import owned_jobs
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.states import Phase
 
@@ -119,7 +121,7 @@ async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
     waiting = asyncio.create_task(bench.session.conduct(request, "1 0", bench.lines.append))
     while "submitted" not in bench.log:
         await asyncio.sleep(0.02)
-    await bench.session.cancel(request.key)
+    await bench.session.cancel(request.key, bench.lines.append)
     outcome = await asyncio.wait_for(waiting, 30)
     assert type(outcome.error) is errors.JobCancelled
     late = make_request("sleep 60", job="late")
@@ -171,3 +173,50 @@ async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_reco
     assert len(left_out) >= 1
     assert max(map(len, bench.lines)) <= 64 * 1024
     assert len(bench.lines) < 20
+
+
+async def test_a_job_is_found_by_id_name_or_key(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("while [ ! -e go ]; do sleep 0.1; done; exit 3")
+    key = SoughtJob(key=request.key.digest)
+    assert await look_up(bench.client, key) == []
+    waiting = asyncio.create_task(_conduct(bench, request))
+    await bench.until(lambda: "RUNNING" in bench.log)
+    job_id = int((bench.key_dir(request) / "id").read_text())
+    ways = (key, SoughtJob(job_id=job_id), SoughtJob(name=request.key.job_name))
+    for sought in ways:
+        assert [status.state for status in await look_up(bench.client, sought)] == ["RUNNING"]
+    (bench.run_dir(request) / "go").touch()
+    await waiting
+    for sought in ways:
+        (status,) = await look_up(bench.client, sought)
+        assert status.phase is Phase.FAILED
+    assert await look_up(bench.client, SoughtJob(job_id=999_999)) == []
+    assert await look_up(bench.client, SoughtJob(name="nobody's")) == []
+
+
+async def test_an_installation_knows_its_active_jobs(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("while [ ! -e go ]; do sleep 0.1; done", job="owned")
+    assert request.key not in [job.key for job in await owned_jobs(bench.client, "test")]
+    waiting = asyncio.create_task(_conduct(bench, request))
+    await bench.until(lambda: "RUNNING" in bench.log)
+    assert (request.key.job_name, request.key) in [(j.name, j.key) for j in await owned_jobs(bench.client, "test")]
+    assert await owned_jobs(bench.client, "tes") == []
+    (bench.run_dir(request) / "go").touch()
+    await waiting
+    assert request.key not in [job.key for job in await owned_jobs(bench.client, "test")]
+
+
+@pytest.mark.parametrize(
+    "sought",
+    [
+        SoughtJob(),
+        SoughtJob(1, "a"),
+        SoughtJob(name="a,b"),
+        SoughtJob(name="a\nb"),
+        SoughtJob(key="../x"),
+        SoughtJob(name=""),
+    ],
+)
+def test_what_is_sought_must_be_one_job(sought: SoughtJob) -> None:
+    with pytest.raises(errors.SetupError):
+        sought.check()

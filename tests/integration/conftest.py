@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.airflow_services import BUNDLE, USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.sandbox import Sandbox
 
+PASSWORD = "hunter2-must-never-show"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
 
 
@@ -26,6 +29,13 @@ class Lab:
     @property
     def dags(self) -> Path:
         return self.services.dags_folder
+
+    @property
+    def store(self) -> Path:
+        return self.services.folder / "store"
+
+    def write_python(self, name: str, text: str) -> None:
+        (self.services.folder / "python" / f"{name}.py").write_text(text)
 
     def write(self, name: str, text: str) -> Path:
         path = self.dags / f"{name}.hotswap.yaml"
@@ -55,9 +65,25 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab(slurm_sandbox: Sandbox) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="hotswap-airflow-"))
+    (folder / "python").mkdir()
+    bundles = [
+        {"name": "workflows", "classpath": BUNDLE, "kwargs": {"refresh_interval": 2}},
+        {
+            "name": "python",
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(folder / "python"), "refresh_interval": 2},
+        },
+    ]
     settings = {
-        "AIRFLOW_CONN_SLURM_MAIN": slurm_sandbox.connection_uri("main"),
+        # The key opens the door; the password is there to be found where it must not be.
+        "AIRFLOW_CONN_SLURM_MAIN": slurm_sandbox.connection_uri("main").replace("@", f":{PASSWORD}@", 1),
         "AIRFLOW__HOTSWAP__SITE": str(slurm_sandbox.site_file),
+        "AIRFLOW__HOTSWAP__RECONCILE": "0 0 1 1 *",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+        # One worker slot for everything: whoever holds it while a job waits or runs stops all tests.
+        "AIRFLOW__CORE__PARALLELISM": "1",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
     }
     services = AirflowServices(folder, settings)
     try:
@@ -65,3 +91,4 @@ def lab(slurm_sandbox: Sandbox) -> Iterator[Lab]:
         yield Lab(services, AirflowApi(services.url, USER, services.password), slurm_sandbox)
     finally:
         services.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -151,9 +151,44 @@ def test_a_failing_job_fails_its_task_without_a_retry(lab: Any) -> None:
     lab.write("failing", "jobs:\n  a: {run: 'echo before; exit 3'}\n  b: {needs: {a: failed}, run: 'true'}\n")
     run = lab.api.trigger("failing")
     assert lab.api.wait_for_run("failing", run) == "success"
-    assert lab.api.tasks("failing", run) == {"a": "failed", "b": "success"}
+    assert lab.api.tasks("failing", run) == {"a": "failed", "b": "success", "_verdict": "success"}
     log = lab.api.log("failing", run, "a")
     assert "JobFailed: job a failed with exit status 3" in log
+
+
+def test_jobs_that_wait_for_failures_judge_each_need_by_itself(lab: Any) -> None:
+    lab.write(
+        "needs",
+        "jobs:\n  bad: {run: exit 3}\n  good: {run: 'true'}\n  after: {needs: bad, run: 'true'}\n"
+        "  both: {needs: {bad: done, good: success}, run: 'true'}\n"
+        "  never: {needs: {good: failed, bad: done}, run: 'true'}\n"
+        "  exact: {needs: {after: failed}, run: 'true'}\n  last: {needs: {never: done, exact: done}, run: 'true'}\n",
+    )
+    lab.write(
+        "unhandled",
+        "jobs:\n  bad: {run: exit 3}\n  after: {needs: bad, run: 'true'}\n  exact: {needs: {after: failed}, run: 'true'}\n",
+    )
+    run, other = lab.api.trigger("needs"), lab.api.trigger("unhandled")
+    assert lab.api.wait_for_run("needs", run) == "success"
+    assert lab.api.tasks("needs", run) == {
+        "bad": "failed", "good": "success", "after": "upstream_failed", "both": "success", "never": "skipped",
+        "exact": "skipped", "last": "success", "_verdict": "success",
+    }  # fmt: skip
+    assert lab.api.wait_for_run("unhandled", other) == "failed"
+    assert "the failure of bad" in lab.api.log("unhandled", other, "_verdict")
+
+
+def test_a_request_too_large_for_the_triggers_row(lab: Any) -> None:
+    text = "x" * 5000
+    lab.write(
+        "large",
+        f"jobs: {{a: {{env: {{X: {text}}}, outputs: {{n: integer}}, run: 'echo n=${{#X}} >> $HOTSWAP_OUTPUT'}}}}\n".replace(
+            "{n: integer}", "{n: {type: integer}}"
+        ),
+    )
+    run = lab.api.trigger("large")
+    assert lab.api.wait_for_run("large", run) == "success"
+    assert lab.api.value("large", run, "a") == {"n": 5000}
 
 
 def test_a_task_that_is_ended_takes_its_job_out_of_the_queue(lab: Any, two_jobs: tuple[str, str]) -> None:

@@ -1,0 +1,163 @@
+"""What `hotswap doctor` asks of each cluster: can it be reached, written to, and does it know what the site says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.cli import loading
+from hotswap_airflow.cli.finding import Finding
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.login import make_transport
+from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
+from hotswap_airflow.slurm.probe import MIN_VERSION
+from hotswap_airflow.workflow.site import Site, implied_site, read_site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hotswap_airflow.cluster.login import Login
+    from hotswap_airflow.slurm.probe import ClusterFacts
+    from hotswap_airflow.workflow.site import Cluster
+
+DEFAULT_CONNECTION = "slurm_default"
+_MOST_SKEW = 5.0
+_LEAST_JOB_AGE = 60
+
+
+def clusters(site_file: Path | None) -> Iterator[Finding]:
+    """The site file, and every cluster of it."""
+    part = "site"
+    try:
+        site = _site(site_file)
+    except SpecError as error:
+        yield Finding(part, "problem", str(error.problems[0]), "correct the site file")
+        return
+    except SetupError as error:
+        yield Finding(part, "problem", str(error), "correct [hotswap] site")
+        return
+    if site_file is None:
+        words = f"no site file: connection {DEFAULT_CONNECTION} is used, and no limits are known"
+        yield Finding(part, "warning", words, "write one and set [hotswap] site")
+    else:
+        yield Finding(part, "ok", f"{site_file}: environments {', '.join(site.environments)}")
+    for cluster in site.clusters.values():
+        yield from _cluster(cluster)
+
+
+def _site(site_file: Path | None) -> Site:
+    if site_file is None:
+        return implied_site(DEFAULT_CONNECTION)
+    return read_site(loading.read_bytes(str(site_file)), str(site_file))
+
+
+def _cluster(cluster: Cluster) -> Iterator[Finding]:
+    part = f"cluster {cluster.name}"
+    try:
+        login = _login(cluster)
+        facts, skew, took = asyncio.run(_probe(login, cluster))
+    except LoginRequired as error:
+        yield Finding(part, "problem", str(error), "then run `hotswap doctor` again")
+        return
+    except ConnectionLost as error:
+        yield Finding(part, "problem", str(error), "check host, port and network; jobs wait meanwhile")
+        return
+    except SetupError as error:
+        yield Finding(part, "problem", str(error), f"create connection {cluster.connection} of type slurm")
+        return
+    except HotswapError as error:
+        yield Finding(part, "problem", str(error), "mend it on the cluster, or set another `workdir`")
+        return
+    yield Finding(part, "ok", f"connection {login.name} reaches it as {facts.user} in {took * 1000:.0f} ms")
+    yield from judge(cluster, facts, skew)
+
+
+def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Finding]:
+    """What the facts of a cluster that was reached say; ``skew`` is by how many seconds its clock is ahead."""
+    part = f"cluster {cluster.name}"
+    yield Finding(part, "ok", f"work folder {facts.folder} can be written")
+    yield _version(part, facts)
+    yield _clock(part, skew)
+    yield _accounting(part, facts)
+    yield from _partitions(part, cluster, facts)
+
+
+def _login(cluster: Cluster) -> Login:
+    """The connection, from the environment or else as Airflow keeps it."""
+    try:
+        return loading.find_login(cluster.name, f"@{cluster.connection}")
+    except SetupError:
+        from airflow.models.connection import Connection
+        from airflow.sdk.exceptions import AirflowNotFoundException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from hotswap_airflow.hooks.slurm import login_of
+
+        try:
+            connection = Connection.get_connection_from_secrets(cluster.connection)
+        except AirflowNotFoundException:
+            raise SetupError(f"there is no connection {cluster.connection}") from None
+        except SQLAlchemyError:
+            words = f"connection {cluster.connection} is not in the environment, and Airflow's database gave no answer"
+            raise SetupError(words) from None
+        return login_of(cluster.connection, connection)
+
+
+async def _probe(login: Login, cluster: Cluster) -> tuple[ClusterFacts, float, float]:
+    """The cluster's facts, by how many seconds its clock is ahead of ours at least, and the time it took."""
+    client = ClusterClient(make_transport(login, os.environ), cluster.workdir, cluster.name)
+    try:
+        await client.find("0")  # so that the log-in is not counted
+        before = time.time()
+        facts = await client.probe()
+        after = time.time()
+    finally:
+        await client.transport.close()
+    # Its clock is told in whole seconds, and was read at some time between ours.
+    ahead, behind = facts.time - after, facts.time + 1 - before
+    skew = ahead if ahead > 0 else min(behind, 0.0)
+    return facts, skew, after - before
+
+
+def _version(part: str, facts: ClusterFacts) -> Finding:
+    release = facts.release
+    if release is None:
+        words = f"sbatch does not answer: {facts.version or 'nothing'}"
+        return Finding(part, "problem", words, "put Slurm's programs on the PATH of shells without a terminal")
+    if release < MIN_VERSION:
+        return Finding(
+            part, "problem", f"{facts.version} is too old", f"Slurm {MIN_VERSION[0]}.{MIN_VERSION[1]} is needed"
+        )
+    return Finding(part, "ok", facts.version)
+
+
+def _clock(part: str, skew: float) -> Finding:
+    if abs(skew) > _MOST_SKEW:
+        way = "ahead of" if skew > 0 else "behind"
+        return Finding(part, "warning", f"its clock is {abs(skew):.0f} s {way} ours", "set both by NTP")
+    return Finding(part, "ok", "its clock agrees with ours")
+
+
+def _accounting(part: str, facts: ClusterFacts) -> Finding:
+    if facts.has_accounting:
+        return Finding(part, "ok", "sacct answers")
+    age = facts.config.get("MinJobAge", "")
+    seconds = age.split()[0] if age else "0"
+    words = "sacct does not answer: a job's end is known from its own note, and there are no costs"
+    if seconds.isdecimal() and 0 < int(seconds) < _LEAST_JOB_AGE:
+        words += f"; Slurm forgets ended jobs after {seconds} s"
+    return Finding(part, "warning", words, "ask the centre for slurmdbd and the right to read one's own jobs")
+
+
+def _partitions(part: str, cluster: Cluster, facts: ClusterFacts) -> Iterator[Finding]:
+    for name in cluster.limits.partitions:
+        if name not in facts.partitions:
+            known = ", ".join(facts.partitions) or "none"
+            yield Finding(part, "problem", f"it has no partition {name}", f"correct the site file; it has {known}")
+        elif not facts.partitions[name]:
+            yield Finding(part, "warning", f"partition {name} is down", "jobs wait until the centre opens it")
+    if all(facts.partitions.get(name) for name in cluster.limits.partitions):
+        yield Finding(part, "ok", f"partitions {', '.join(cluster.limits.partitions) or ', '.join(facts.partitions)}")

@@ -1,0 +1,138 @@
+"""What `hotswap doctor` asks of this host: versions, Airflow's settings, the store, the bundles."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import resource
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow import __version__
+from hotswap_airflow.cli.finding import Finding
+from hotswap_airflow.errors import HotswapError, SetupError, StoreError
+from hotswap_airflow.settings import read_without_airflow
+from hotswap_airflow.store.contents import ContentStore, installation
+from hotswap_airflow.store.versions import VersionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
+_OLDEST_AIRFLOW = (3, 3)
+_LEAST_SPACE = 1 << 30
+_LONG_INTERVAL = 300
+
+
+def versions() -> Iterator[Finding]:
+    """What runs here."""
+    part = "versions"
+    yield Finding(part, "ok", f"hotswap {__version__}, Python {sys.version.split()[0]}")
+    found = importlib.metadata.version("apache-airflow")
+    if tuple(int(number) for number in found.split(".")[:2]) < _OLDEST_AIRFLOW:
+        yield Finding(part, "problem", f"Airflow {found} is too old", "install apache-airflow 3.3 or later")
+    else:
+        yield Finding(part, "ok", f"Airflow {found}")
+    for package in ("apache-airflow-providers-ssh", "asyncssh"):
+        yield Finding(part, "ok", f"{package} {importlib.metadata.version(package)}")
+
+
+def configuration() -> Iterator[Finding]:
+    """Airflow's settings that decide whether runs keep their version, and triggers their places."""
+    from airflow.configuration import conf
+
+    part = "configuration"
+    for section, key, why in (
+        ("core", "min_serialized_dag_update_interval", "a quick second edit runs new code in an old Dag"),
+        ("dag_processor", "stale_bundle_cleanup_interval", "Airflow looks for versions that it does not keep"),
+    ):
+        value = conf.getint(section, key)
+        if value:
+            yield Finding(part, "problem", f"[{section}] {key} is {value}: {why}", "set it to 0")
+        else:
+            yield Finding(part, "ok", f"[{section}] {key} = 0")
+    if conf.getboolean("dag_processor", "disable_bundle_versioning"):
+        words = "[dag_processor] disable_bundle_versioning is set: an edit changes runs that have begun"
+        yield Finding(part, "problem", words, "set it to False")
+    interval = conf.getint("dag_processor", "min_file_process_interval")
+    if interval < _LONG_INTERVAL:
+        words = f"[dag_processor] min_file_process_interval is {interval}: every file is read again each {interval} s"
+        yield Finding(part, "warning", words, "set it to 600; an edited file is read at once all the same")
+    yield _open_files(part, conf.getint("triggerer", "capacity"))
+
+
+def _open_files(part: str, capacity: int) -> Finding:
+    """A triggerer keeps one file open for each job it waits for."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < 2 * capacity:
+        words = f"{limit} open files are allowed, the triggerer's capacity is {capacity}"
+        return Finding(part, "warning", words, f"start triggerers with `ulimit -n {2 * capacity}` or more")
+    return Finding(part, "ok", f"{limit} open files for a triggerer of capacity {capacity}")
+
+
+def store() -> Iterator[Finding]:
+    """The store, as seen from here."""
+    part = "store"
+    try:
+        settings = read_without_airflow()
+        root = settings.store_path
+        ContentStore(root).put(b"hotswap doctor was here\n")
+        name = installation(root)
+    except SetupError as error:
+        yield Finding(part, "problem", str(error), "correct the [hotswap] section")
+        return
+    except (StoreError, OSError) as error:
+        yield Finding(part, "problem", str(error), "let [hotswap] store_path name a folder that can be written")
+        return
+    yield Finding(part, "ok", f"{root} can be written; installation {name} (every host must say the same)")
+    free = shutil.disk_usage(root).free
+    if free < _LEAST_SPACE:
+        yield Finding(part, "warning", f"only {free >> 20} MiB are free in {root}", "make room")
+
+
+def bundles() -> Iterator[Finding]:
+    """The folders of workflows, as the dag-processor last saw them."""
+    from airflow.configuration import conf
+
+    part = "bundle"
+    entries: Any = conf.getjson("dag_processor", "dag_bundle_config_list") or []
+    ours = [entry for entry in entries if isinstance(entry, dict) and entry.get("classpath") == BUNDLE]
+    if not ours:
+        line = json.dumps([{"name": "workflows", "classpath": BUNDLE, "kwargs": {}}])
+        words = "no bundle of workflows is configured, so Airflow does not see them"
+        yield Finding(part, "problem", words, f"set [dag_processor] dag_bundle_config_list = {line}")
+        return
+    yield _discovery(part)
+    for entry in ours:
+        yield from _bundle(part, str(entry["name"]))
+
+
+def _discovery(part: str) -> Finding:
+    from hotswap_airflow import discovery
+
+    asked = read_without_airflow().discovery
+    mode = discovery.mode(asked)
+    if mode == "stub" and asked != "stub":
+        words = "this Airflow finds no YAML files; Python stubs in the store stand for them"
+        return Finding(part, "warning", words, "nothing is lost; a newer hotswap may know this Airflow")
+    return Finding(part, "ok", f"workflow files are found by {mode}")
+
+
+def _bundle(part: str, name: str) -> Iterator[Finding]:
+    root = read_without_airflow().store_path
+    versions = VersionStore(root / "bundles" / name, ContentStore(root))
+    current = versions.current()
+    if current is None:
+        words = f"bundle {name} has no version yet"
+        yield Finding(part, "warning", words, "start `airflow dag-processor`, with the same [hotswap] store_path")
+        return
+    try:
+        manifest: Mapping[str, Any] = versions.manifest(current)
+    except HotswapError as error:
+        yield Finding(part, "problem", str(error), "let [hotswap] store_path name the dag-processor's folder")
+        return
+    yield Finding(part, "ok", f"bundle {name} is at version {current}: {len(manifest)} workflow(s)")
+    for path, entry in manifest.items():
+        if entry.error:
+            yield Finding(part, "warning", f"{path} is broken: {entry.error.splitlines()[0]}", "correct the file")

@@ -1,0 +1,67 @@
+"""How a job is that somebody else submitted: by its id, its name, or the key of one of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.slurm.judgement import Evidence, judge
+
+if TYPE_CHECKING:
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.slurm.parsing import QueuedJob
+    from hotswap_airflow.slurm.states import JobStatus
+
+_SINCE_EVER, _RECENTLY = "1970-01-01", "now-7days"
+
+
+@dataclass(frozen=True)
+class SoughtJob:
+    """Exactly one of: a Slurm job id, a job name (the newest of the last 7 days counts), the digest of a key."""
+
+    job_id: int | None = None
+    name: str | None = None
+    key: str | None = None
+
+    def check(self) -> None:
+        """Raise ``SetupError`` where it says no job, or several."""
+        if sum(part is not None for part in (self.job_id, self.name, self.key)) != 1:
+            raise SetupError("give exactly one of job_id, job_name and key")
+        if self.name is not None and (not self.name or "," in self.name or not self.name.isprintable()):
+            raise SetupError(f"{self.name!r} is no job name that Slurm can be asked for")
+        if self.key is not None and not all(char.isalnum() or char == "-" for char in self.key):
+            raise SetupError(f"{self.key!r} is no key; it looks like 0123456789abcdef0123-e0-g0")
+
+    def __str__(self) -> str:
+        """How a person would call it."""
+        return f"job {self.job_id or self.name or self.key}"
+
+
+async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
+    """How the job is, one status an array element; none where nobody knows it (yet). Raises ``ClusterError``."""
+    job_id, sentinel = sought.job_id, None
+    if sought.key is not None:
+        _, glimpses = await client.status([sought.key])
+        glimpse = glimpses[sought.key]
+        job_id, sentinel = glimpse.job_id, glimpse.exit_status
+        if job_id is None:
+            return []
+    which, since = (f"--jobs={job_id}", _SINCE_EVER) if job_id is not None else (f"--name={sought.name}", _RECENTLY)
+    queue, accounting = await client.look_up(which, since)
+    queued, accounted = _newest(queue), _newest(accounting or [])
+    ids = sorted(queued.keys() | accounted.keys()) or ([""] if sentinel is not None else [])
+    return [
+        judge(Evidence(0.0, 0.0, 0.0, queued.get(i), accounted.get(i), sentinel, has_accounting=accounting is not None))
+        for i in ids
+    ]
+
+
+def _newest(rows: list[QueuedJob]) -> dict[str, JobStatus]:
+    """The statuses of the newest job, by its elements' ids."""
+    newest = max((_base(row) for row in rows), default=0)
+    return {row.job_id: row.status for row in rows if _base(row) == newest}
+
+
+def _base(row: QueuedJob) -> int:
+    return int(row.job_id.split("_")[0].split("+")[0])

@@ -1,0 +1,29 @@
+"""Which jobs in a cluster's queue an installation has submitted, by the notes in their folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.slurm.identity import JobKey, digest_of, name_prefix
+
+if TYPE_CHECKING:
+    from hotswap_airflow.cluster.client import ClusterClient
+
+
+@dataclass(frozen=True)
+class OwnedJob:
+    """A job in the queue, and whose it is."""
+
+    name: str
+    key: JobKey
+
+
+async def owned_jobs(client: ClusterClient, installation: str) -> list[OwnedJob]:
+    """The active jobs of an installation; jobs without a readable note are nobody's. Raises ``ClusterError``."""
+    queue, _ = await client.status([])
+    prefix = name_prefix(installation)
+    active = (row for row in queue if row.name.startswith(prefix) and row.status.is_active)
+    names = {digest_of(row.name): row.name for row in active}
+    keys = await client.keys(names) if names else []
+    return [OwnedJob(names[key.digest], key) for key in keys if key.run.installation == installation]

@@ -1,0 +1,108 @@
+"""How Airflow's dag-processor comes to our workflow files: it looks for Python alone, so one function is extended.
+
+Every touch of what is private to Airflow stands in this module, and is tried before it is relied on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import airflow.utils.file
+
+from hotswap_airflow.store.versions import MANIFEST, REJECTED, Entry, VersionStore, read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from hotswap_airflow.settings import Discovery
+
+Mode = Literal["patch", "stub"]
+_FIND = "_hotswap_find"
+_PREPARE = "_hotswap_prepare"
+_served: dict[Path, VersionStore] = {}
+_modes: list[Mode] = []
+
+
+def dag_files(root: Path) -> Iterator[str]:
+    """The Dag files of a version of ours; none for any other folder."""
+    if (root / MANIFEST).exists():
+        for path, entry in read_manifest(root).items():
+            yield str(root / path)
+            if entry.error and entry.is_valid:
+                yield str(root / f"{path}{REJECTED}")
+
+
+def serve(folder: Path, store: VersionStore) -> None:
+    """Note that a folder's workflows are ours, so that their Python files are not taken for Dags."""
+    _served[folder.absolute()] = store
+
+
+def install() -> None:
+    """Extend Airflow's search for Dag files. Doing it again changes nothing."""
+    if not hasattr(airflow.utils.file, _FIND) and hasattr(airflow.utils.file, "find_dag_file_paths"):
+        setattr(airflow.utils.file, _FIND, airflow.utils.file.find_dag_file_paths)
+        airflow.utils.file.find_dag_file_paths = _find_dag_file_paths
+
+
+def _find_dag_file_paths(directory: str | os.PathLike[str], safe_mode: bool) -> list[str]:  # noqa: FBT001
+    """Airflow's own search, and workflow files below our own store; their Python files are no Dags."""
+    found: list[str] = getattr(airflow.utils.file, _FIND)(directory, safe_mode)
+    if (Path(directory) / MANIFEST).exists():
+        return found + list(dag_files(Path(directory)))
+    theirs = _files_of_workflows()
+    return [path for path in found if Path(path).absolute() not in theirs] if theirs else found
+
+
+def _files_of_workflows() -> set[Path]:
+    """Files beside workflows that belong to them, in the folders we serve."""
+    theirs = set()
+    for folder, store in _served.items():
+        for path, entry in store.manifest(store.current()).items():
+            theirs |= {(folder / path).parent / file for file, _, _ in entry.files}
+    return theirs
+
+
+def works() -> bool:
+    """Whether the dag-processor of this Airflow finds a YAML file below our store: tried, not assumed."""
+    from airflow.dag_processing import manager
+
+    with tempfile.TemporaryDirectory() as name:
+        probe = Path(name) / "probe.hotswap.yaml"
+        probe.touch()
+        write_manifest(Path(name), {probe.name: Entry(text="", workflow="probe")})
+        search = getattr(manager, "list_py_file_paths", None)
+        return search is not None and str(probe) in search(name)
+
+
+def mode(asked: Discovery) -> Mode:
+    """How workflow files become Dag files here, given ``[hotswap] discovery``."""
+    if asked == "stub":
+        return "stub"
+    if not _modes:
+        install()
+        _modes.append("patch" if works() else "stub")
+    return _modes[0]
+
+
+def forget_callbacks() -> None:
+    """Keep the dag-processor from parsing files without pause after a callback for a version of them.
+
+    Airflow 3.3 keeps statistics of such a callback beside those of the file, lets them answer for it, and never
+    renews them: ten minutes later the file counts as due for ever. They are dropped before files are queued.
+    """
+    from airflow.dag_processing.manager import DagFileProcessorManager as Manager
+
+    if hasattr(Manager, _PREPARE) or not hasattr(Manager, "prepare_file_queue"):
+        return
+    setattr(Manager, _PREPARE, Manager.prepare_file_queue)
+
+    def prepare_file_queue(self: Any, *args: Any, **kwargs: Any) -> None:
+        statistics = getattr(self, "_file_stats", {})
+        for file in [file for file in statistics if getattr(file, "bundle_version", None)]:
+            del statistics[file]
+        getattr(self, _PREPARE)(*args, **kwargs)
+
+    Manager.prepare_file_queue = prepare_file_queue  # type: ignore[method-assign]

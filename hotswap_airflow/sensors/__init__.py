@@ -1,0 +1,1 @@
+"""Sensors: wait, deferred, for what somebody else began on a cluster."""

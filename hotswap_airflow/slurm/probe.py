@@ -1,0 +1,70 @@
+"""What a cluster says about itself, read from the probe's answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import UnreadableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIN_VERSION = (20, 11)
+"""The oldest Slurm whose answers we know."""
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """A cluster as a login node shows it. ``time`` is its clock in seconds since the epoch.
+
+    ``config`` holds some of ``scontrol show config``, ``partitions`` which of them are up.
+    """
+
+    version: str
+    user: str
+    time: float
+    folder: str
+    has_accounting: bool
+    config: Mapping[str, str] = field(default_factory=dict)
+    partitions: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def release(self) -> tuple[int, int] | None:
+        """Year and month of the Slurm release; None where it does not say.
+
+        >>> ClusterFacts("slurm-wlm 22.05.8", "ann", 0, "/w", True).release
+        (22, 5)
+        """
+        words = self.version.split()
+        numbers = words[-1].split(".") if words else []
+        is_known = len(numbers) > 1 and all(number.isdecimal() for number in numbers[:2])
+        return (int(numbers[0]), int(numbers[1])) if is_known else None
+
+
+def parse_probe(text: str) -> ClusterFacts:
+    """Read the answer of a probe. Raises ``UnreadableAnswer``."""
+    single: dict[str, str] = {}
+    config: dict[str, str] = {}
+    partitions: dict[str, bool] = {}
+    for line in text.splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word == "config":
+            name, _, value = rest.partition(" ")
+            config[name] = value.strip()
+        elif word == "partition":
+            name, state = rest.split()[:2]
+            partitions[name.rstrip("*")] = state == "up"
+        elif word:
+            single[word] = rest.strip()
+    if not {"version", "user", "time", "folder", "sacct"} <= set(single):
+        raise UnreadableAnswer("the probe", text[-500:], "facts")
+    return ClusterFacts(
+        version=single["version"],
+        user=single["user"],
+        time=float(single["time"]),
+        folder=single["folder"],
+        has_accounting=single["sacct"] == "0",
+        config=config,
+        partitions=partitions,
+    )

@@ -1,0 +1,112 @@
+"""The trigger of a sensor: wait for the end of a job that somebody else submitted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from hotswap_airflow.cluster.lookup import SoughtJob, look_up
+from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
+from hotswap_airflow.slurm.states import error_of
+from hotswap_airflow.triggers.events import resuming
+from hotswap_airflow.triggers.sessions import shared_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.slurm.states import JobStatus
+
+
+class AwaitJobTrigger(BaseTrigger):
+    """Wait for a job by id, name or key. ``deadline`` is in seconds since the epoch, ``interval`` in seconds.
+
+    ``resumes`` is set where a worker must end the task even after a success (assets).
+    """
+
+    def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
+        self,
+        *,
+        slurm_conn_id: str,
+        workdir: str,
+        deadline: float,
+        interval: float,
+        job_id: int | None = None,
+        job_name: str | None = None,
+        key: str | None = None,
+        resumes: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.slurm_conn_id = slurm_conn_id
+        self.workdir = workdir
+        self.deadline = deadline
+        self.interval = interval
+        self.sought = SoughtJob(job_id, job_name, key)
+        self.resumes = resumes
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Ids only."""
+        kwargs = {
+            "slurm_conn_id": self.slurm_conn_id,
+            "workdir": self.workdir,
+            "deadline": self.deadline,
+            "interval": self.interval,
+            "job_id": self.sought.job_id,
+            "job_name": self.sought.name,
+            "key": self.sought.key,
+            "resumes": self.resumes,
+        }
+        return "hotswap_airflow.triggers.awaited.AwaitJobTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask again and again until the job has ended; no answer and an unknown job are waited out."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.deadline - time.time()):
+                async with shared_session(self.slurm_conn_id, self.workdir) as session:
+                    error = await self._end(session)
+        except TimeoutError:
+            words = f"{self.sought} has not ended in time"
+            yield await resuming(started, {"error": "SensorTimedOut", "message": words})
+        except HotswapError as failure:
+            yield await resuming(started, {"error": type(failure).__name__, "message": str(failure)})
+        else:
+            if error is not None:
+                yield await resuming(started, {"error": type(error).__name__, "message": str(error)})
+            elif self.resumes:
+                yield await resuming(started, {"error": None})
+            else:
+                yield TaskSuccessEvent()
+
+    async def _end(self, session: Session) -> JobError | None:
+        said = ""
+        while True:
+            try:
+                statuses = await look_up(session.client, self.sought)
+            except LoginRequired:
+                raise
+            except ClusterError as error:
+                words = f"waiting for {session.client.name}: {error}"
+            else:
+                if statuses and all(status.phase.is_final for status in statuses):
+                    return self._verdict(statuses)
+                words = _sentence(statuses) or f"nobody knows {self.sought} yet"
+            if words != said:
+                self.log.log(logging.INFO, "%s", words)
+                said = words
+            await asyncio.sleep(self.interval)
+
+    def _verdict(self, statuses: Sequence[JobStatus]) -> JobError | None:
+        self.log.log(logging.INFO, "%s", _sentence(statuses))
+        errors = (error_of(status, str(self.sought).removeprefix("job ")) for status in statuses)
+        return next((error for error in errors if error is not None), None)
+
+
+def _sentence(statuses: Sequence[JobStatus]) -> str:
+    """All statuses in words, equal ones once with their number."""
+    words = [status.sentence for status in statuses]
+    return ", ".join(f"{words.count(each)} x {each}" if len(words) > 1 else each for each in dict.fromkeys(words))

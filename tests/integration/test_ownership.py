@@ -1,0 +1,134 @@
+"""Who holds what: no worker slot, no secret, no job of somebody else's, whatever becomes of triggerers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.store.contents import installation
+from hotswap_airflow.testing.processes import free_ports
+
+pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.timeout(400)]
+GATE = "while [ ! -e go ]; do sleep 0.1; done"
+PASSWORD = b"hunter2-must-never-show"
+
+
+def _active(lab: Any, name: str) -> list[str]:
+    return [job for job in lab.queue() if f".{name}." in job]
+
+
+def _submit_orphan(lab: Any, owner: str) -> str:
+    """A job of a run that no Airflow knows."""
+    key = JobKey(RunKey(owner, "orphaned", "dev", "gone", uuid.uuid4().hex), "a")
+    options = (("partition", "debug"), ("time", "00:05:00"), ("mem", "50M"))
+    client = ClusterClient(LocalTransport(lab.sandbox.clusters[0].environment), str(lab.work()))
+    session = Session(client, JobWatcher(client))
+
+    async def submit() -> None:
+        await session.client.lay_out(key.run.folder, "")
+        await session.submit(JobRequest(key, text=GATE, options=options), "1 0", print)
+
+    asyncio.run(submit())
+    return key.job_name
+
+
+def test_the_reconciling_pass_cancels_what_no_task_waits_for(lab: Any) -> None:
+    lab.write("kept", f"jobs: {{a: {{run: '{GATE}'}}}}\n")
+    run = lab.api.trigger("kept")
+    lab.wait_for_job("kept", "a")
+    ours, theirs = _submit_orphan(lab, installation(lab.store)), _submit_orphan(lab, "somebody")
+    passing = lab.api.trigger("hotswap-reconcile")
+    assert lab.api.wait_for_run("hotswap-reconcile", passing) == "success"
+    log = lab.api.log("hotswap-reconcile", passing, "main")
+    assert f"cancelling {ours}: task a of gone is removed" in log
+    names = lab.queue()
+    assert ours not in names
+    assert theirs in names
+    assert _active(lab, "kept")
+    lab.sandbox.clusters[0].run("scancel", f"--name={theirs}")
+    (lab.run_dir("kept", run) / "go").touch()
+    assert lab.api.wait_for_run("kept", run) == "success"
+
+
+def test_twenty_jobs_wait_and_run_without_a_worker_slot(lab: Any) -> None:
+    """The whole Airflow has one slot; the cluster has room for four of these jobs at once."""
+    gate = f"while [ ! -e {lab.sandbox.folder}/open ]; do sleep 0.2; done"
+    jobs = "".join(f"  j{n}: {{slurm: {{partition: batch, cpus-per-task: 4}}, run: '{gate}'}}\n" for n in range(20))
+    lab.write("twenty", f"jobs:\n{jobs}")
+    lab.write("meanwhile", "jobs: {a: {slurm: {partition: debug, cpus-per-task: 1}, run: 'true'}}\n")
+    run = lab.api.trigger("twenty")
+    lab.api.wait("all jobs in the queue", lambda: len(_active(lab, "twenty")) == 20, 240)
+    states = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%T %j").splitlines()
+    assert sum(line.startswith("RUNNING") and ".twenty." in line for line in states) == 4
+    assert set(lab.api.tasks("twenty", run).values()) == {"deferred"}
+    (lab.sandbox.folder / "open").touch()
+    assert lab.api.wait_for_run("twenty", run, 240) == "success"
+
+
+def test_a_triggerer_that_stalls_while_another_takes_over_cancels_no_job(lab: Any) -> None:
+    lab.write("stalled", f"jobs: {{a: {{run: '{GATE}'}}}}\n")
+    run = lab.api.trigger("stalled")
+    lab.wait_for_job("stalled", "a")
+    (before,) = _active(lab, "stalled")
+    stalled = lab.services.daemons["triggerer"]
+    family = [stalled.pid, *_children(stalled.pid)]
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    path = f"/dags/stalled/dagRuns/{run}/taskInstances/a"
+    first = lab.api.get(path)["triggerer_job"]["id"]
+    (port,) = free_ports(1)
+    environment = {**lab.services.environment(), "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(port)}
+    lab.services.start_component("triggerer", environment, "triggerer-2")
+    try:
+        lab.api.wait("the other triggerer", lambda: _triggerer(lab, path) not in {first, None})
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+        lab.api.wait("the loss to be noticed", lambda: "so its job is left alone" in lab.api.log("stalled", run, "a"))
+        assert _active(lab, "stalled") == [before]
+        (lab.run_dir("stalled", run) / "go").touch()
+        assert lab.api.wait_for_run("stalled", run) == "success"
+    finally:
+        lab.services.stop_component("triggerer-2")
+
+
+def _triggerer(lab: Any, path: str) -> int | None:
+    job = lab.api.get(path)["triggerer_job"]
+    return job["id"] if job else None
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    below = [int(word) for word in text.split()]
+    return below + [grandchild for child in below for grandchild in _children(child)]
+
+
+def test_a_password_is_nowhere_to_be_found(lab: Any) -> None:
+    lab.write("secretive", "jobs: {a: {outputs: {x: {type: string}}, run: 'echo x=1 >> $HOTSWAP_OUTPUT; exit 0'}}\n")
+    lab.write("refusing", "jobs: {a: {run: 'exit 1'}}\n")
+    for name, state in (("secretive", "success"), ("refusing", "failed")):
+        assert lab.api.wait_for_run(name, lab.api.trigger(name)) == state
+    folders = (lab.services.folder / "airflow", lab.services.folder / "logs", lab.store, lab.work())
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".log" for path in files)
+    assert [path for path in files if PASSWORD in path.read_bytes()] == []
+    uri = lab.services.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
+    with psycopg2.connect(uri) as database, database.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
+        tables = [name for (name,) in cursor.fetchall()]
+        assert {"trigger", "xcom", "log"} <= set(tables)
+        for table in tables:
+            cursor.execute(f'select count(*) from "{table}" t where t::text like %s', (f"%{PASSWORD.decode()}%",))
+            assert cursor.fetchone() == (0,), table
