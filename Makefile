@@ -9,7 +9,7 @@ DEMO := slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge sshd=
 WORKERS ?= 2
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: venv dev fast check test docs clean system constraints demo demo-check down system-demo
+.PHONY: venv dev fast check test chaos docs clean system constraints demo demo-check down screenshots system-demo
 
 venv: .venv/.installed ## Python packages and the `hotswap` command, no system changes
 
@@ -22,7 +22,7 @@ venv: .venv/.installed ## Python packages and the `hotswap` command, no system c
 dev: .venv/.installed-dev
 
 .venv/.installed-dev: .venv/.installed
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs,browser]'
 	@touch $@
 
 system:
@@ -46,6 +46,9 @@ test: system check docs ## everything
 	$(BIN)/coverage report --fail-under=90 --skip-covered
 	$(BIN)/coverage report --fail-under=95 --skip-covered --include='$(CORE)'
 
+chaos: system dev ## every named point of a kill, three times through Airflow
+	for round in 1 2 3; do $(BIN)/pytest -q tests/integration/test_kills.py || exit 1; done
+
 CORE := hotswap_airflow/units.py,hotswap_airflow/errors.py,hotswap_airflow/slurm/*,hotswap_airflow/workflow/*
 
 demo: system-demo venv ## a real Airflow and a real Slurm cluster here, and a workflow that runs on them
@@ -57,12 +60,16 @@ demo-check: system-demo venv ## the same, checked and taken down
 down: ## end what the demo left
 	$(BIN)/python -m hotswap_airflow.testing.demo down
 
+screenshots: dev ## pictures for the documentation, of a demo that runs
+	@.ci/install-system chromium=chromium
+	$(BIN)/python -m hotswap_airflow.testing.screenshots
+
 system-demo:
 	@.ci/install-system $(DEMO)
 
 constraints: ## resolve anew, then write names and versions only
 	rm -rf .venv/.resolve && $(PYTHON) -m venv .venv/.resolve
-	.venv/.resolve/bin/pip install --quiet -e '.[test,lint,docs]'
+	.venv/.resolve/bin/pip install --quiet -e '.[test,lint,docs,browser]'
 	( echo '# Names and versions that were tested together; made by a resolver (make constraints).'; \
 	  .venv/.resolve/bin/pip list --format=freeze | grep -E '^[A-Za-z0-9_.-]+==[^ ]+$$' \
 	  | grep -v -i -E '^(pip|setuptools|wheel|hotswap-airflow)==' | sort -f ) > constraints.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import tarfile
@@ -71,7 +72,12 @@ def installation(store: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        write_whole(path, secrets.token_hex(4).encode())
+        made = secrets.token_hex(4)
+        new = path.with_name(f".installation-{made}")
+        write_whole(new, made.encode())
+        with contextlib.suppress(FileExistsError):  # another process was first: its id counts
+            os.link(new, path)
+        new.unlink()
         return path.read_text(encoding="utf-8").strip()
 
 

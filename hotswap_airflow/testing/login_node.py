@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +74,9 @@ class LoginNode:
         """Cut every connection, as a broken network does; sshd itself stays."""
         if self.daemon is None:
             return
-        done = subprocess.run(["pgrep", "-P", str(self.daemon.pid)], capture_output=True, text=True, check=False)
-        for pid in done.stdout.split():
-            subprocess.run(["pkill", "-KILL", "-P", pid], check=False)
-            subprocess.run(["kill", "-KILL", pid], check=False, stderr=subprocess.DEVNULL)
+        for pid in processes.descendants(self.daemon.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _config(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.environment.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -96,3 +97,25 @@ def test_no_tracked_file_names_a_machine_or_an_index() -> None:
         text = path.read_text(errors="replace")
         guilty += [f"{name}: {found[0]}" for found in PRIVATE_WORDS.finditer(text)]
     assert guilty == []
+
+
+def _named_in_the_documentation() -> list[tuple[str, str]]:
+    pages = sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    tops = "|".join(sorted({m.relative_to(PACKAGE).parts[0].removesuffix(".py") for m in MODULES}))
+    name = re.compile(rf"`((?:{tops})(?:\.[A-Za-z_]+)+)`")
+    return [(page.name, found[1]) for page in pages for found in name.finditer(page.read_text())]
+
+
+def test_names_in_the_documentation_exist() -> None:
+    named = _named_in_the_documentation()
+    assert len([name for page, name in named if page == "architecture.md"]) > 40
+    gone = [(page, name) for page, name in named if not _exists(name)]
+    assert gone == []
+
+
+def _exists(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(f"hotswap_airflow.{name}")
+    except (ImportError, AttributeError):
+        return False
+    return True

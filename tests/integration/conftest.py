@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.airflow_services import BUNDLE, USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.processes import PATH
 from hotswap_airflow.testing.sandbox import Sandbox
+from hotswap_airflow.testing.slurm import ClusterOptions
 
 PASSWORD = "hunter2-must-never-show"
-EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
+GATES = Path(__file__).parent / "gates"
 
 
 @dataclass
@@ -29,6 +32,10 @@ class Lab:
     @property
     def dags(self) -> Path:
         return self.services.dags_folder
+
+    @property
+    def gates(self) -> Path:
+        return Path(self.services.settings["HOTSWAP_GATES"])
 
     @property
     def store(self) -> Path:
@@ -63,32 +70,51 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def lab(slurm_sandbox: Sandbox) -> Iterator[Lab]:
+def gated_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A cluster whose login node can be held at named points; ``HOTSWAP_GATES`` says in which folder."""
+    made = sandbox.create("lab")
+    made.up(ClusterOptions(), sshd=True)
+    node = made.login_nodes["main"]
+    node.stop()
+    node.environment |= {"HOTSWAP_GATES": str(tmp_path_factory.mktemp("gates")), "PATH": f"{GATES / 'bin'}:{PATH}"}
+    node.start()
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="session")
+def lab(gated_sandbox: Sandbox) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="hotswap-airflow-"))
     (folder / "python").mkdir()
+    (folder / "airflow" / "config").mkdir(parents=True)
+    shutil.copy(GATES / "airflow_local_settings.py", folder / "airflow" / "config")
+    services = AirflowServices(folder, _settings(gated_sandbox, folder))
+    try:
+        services.start()
+        yield Lab(services, AirflowApi(services.url, USER, services.password), gated_sandbox)
+    finally:
+        services.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [
         {"name": "workflows", "classpath": BUNDLE, "kwargs": {"refresh_interval": 2}},
-        {
-            "name": "python",
-            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-            "kwargs": {"path": str(folder / "python"), "refresh_interval": 2},
-        },
+        {"name": "python", "classpath": local, "kwargs": {"path": str(folder / "python"), "refresh_interval": 2}},
     ]
-    settings = {
+    return {
         # The key opens the door; the password is there to be found where it must not be.
-        "AIRFLOW_CONN_SLURM_MAIN": slurm_sandbox.connection_uri("main").replace("@", f":{PASSWORD}@", 1),
-        "AIRFLOW__HOTSWAP__SITE": str(slurm_sandbox.site_file),
+        "AIRFLOW_CONN_SLURM_MAIN": made.connection_uri("main").replace("@", f":{PASSWORD}@", 1),
+        "AIRFLOW__HOTSWAP__SITE": str(made.site_file),
         "AIRFLOW__HOTSWAP__RECONCILE": "0 0 1 1 *",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         # One worker slot for everything: whoever holds it while a job waits or runs stops all tests.
         "AIRFLOW__CORE__PARALLELISM": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "HOTSWAP_GATES": made.login_nodes["main"].environment["HOTSWAP_GATES"],
     }
-    services = AirflowServices(folder, settings)
-    try:
-        services.start()
-        yield Lab(services, AirflowApi(services.url, USER, services.password), slurm_sandbox)
-    finally:
-        services.stop()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""Twenty Slurm jobs through an Airflow with a single worker slot: deferred, and with the slot held.
+
+    .venv/bin/python benchmarks/worker_slots.py [--seconds 20]
+
+The cluster has room for four of the jobs at once. Everything runs in one session on one machine: no-op tasks (what
+starting a task costs), the jobs with `SlurmJobOperator`, and the same jobs with `sbatch --wait` in a BashOperator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+from hotswap_airflow.testing import sandbox
+from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.slurm import ClusterOptions
+
+JOBS, AT_ONCE = 20, 4
+DAGS = """
+from airflow.sdk import DAG, task
+from airflow.providers.standard.operators.bash import BashOperator
+from hotswap_airflow.operators.slurm import SlurmJobOperator
+
+with DAG("noop", schedule=None):
+    @task
+    def nothing(number):
+        return None
+    nothing.expand(number=list(range({jobs})))
+
+with DAG("deferred", schedule=None):
+    for number in range({jobs}):
+        SlurmJobOperator(task_id=f"j{{number}}", command="sleep {seconds}",
+                         slurm_conn_id="slurm_main", workdir={work!r},
+                         slurm={{"partition": "batch", "cpus-per-task": 4, "mem": "50M", "time": "00:10:00"}})
+
+with DAG("held", schedule=None):
+    for number in range({jobs}):
+        BashOperator(task_id=f"j{{number}}", env={{"SLURM_CONF": {conf!r}}}, append_env=True,
+                     bash_command="sbatch --wait -p batch -c 4 --mem 50M -t 10 -o /dev/null --wrap 'sleep {seconds}'")
+"""
+
+
+def measure(seconds: int) -> dict[str, float]:
+    """Wall times of the three runs, in seconds."""
+    made = sandbox.create("benchmark")
+    folder = Path(tempfile.mkdtemp(prefix="hotswap-benchmark-"))
+    made.up(ClusterOptions(), sshd=True)
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [{"name": "python", "classpath": bundle, "kwargs": {"path": str(folder / "dags")}}]
+    settings = {
+        "AIRFLOW_CONN_SLURM_MAIN": made.connection_uri("main"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+        "AIRFLOW__CORE__PARALLELISM": "1",
+    }
+    services = AirflowServices(folder, settings)
+    try:
+        services.dags_folder.mkdir()
+        words = {"jobs": JOBS, "seconds": seconds, "work": str(made.folder / "w"), "conf": str(made.clusters[0].conf)}
+        (services.dags_folder / "benchmark.py").write_text(DAGS.format(**words))
+        services.start()
+        api = AirflowApi(services.url, USER, services.password)
+        return {name: _wall(api, name, JOBS * seconds + 600) for name in ("noop", "deferred", "held")}
+    finally:
+        services.stop()
+        made.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wall(api: AirflowApi, name: str, limit: float) -> float:
+    run = api.trigger(name)
+    if api.wait_for_run(name, run, limit) != "success":
+        raise SystemExit(f"{name} failed")
+    facts = api.get(f"/dags/{name}/dagRuns/{run}")
+    begin, end = (datetime.fromisoformat(facts[key]) for key in ("start_date", "end_date"))
+    return (end - begin).total_seconds()
+
+
+def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=20)
+    seconds = parser.parse_args().seconds
+    began = time.monotonic()
+    walls = measure(seconds)
+    own = JOBS / AT_ONCE * seconds
+    bound = own + walls["noop"]
+    print(f"{JOBS} jobs of {seconds} s, {AT_ONCE} at once: the cluster's own time is {own:.0f} s")
+    print(f"{JOBS} no-op tasks, one slot: {walls['noop']:.1f} s ({walls['noop'] / JOBS:.2f} s each)")
+    print(f"deferred: {walls['deferred']:.1f} s, {walls['deferred'] / bound:.2f} of the bound of {bound:.1f} s")
+    print(f"slot held: {walls['held']:.1f} s, {walls['held'] / walls['deferred']:.1f} times the deferred one")
+    print(f"all of it took {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Whoever is killed, and wherever: exactly one Slurm job. `make chaos` does this three times."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotswap_airflow.testing.processes import descendants
+
+pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.timeout(400)]
+TRIGGERER_POINTS = ("before-mkdir", "after-mkdir", "after-sbatch", "before-id", "after-event")
+WORKER_POINT = "before-defer"
+
+
+def _hold(lab: Any, point: str) -> tuple[str, str]:
+    """A run of a workflow of its own, held at a point."""
+    name = f"killed-{point}"
+    lab.write(name, "jobs: {a: {outputs: {n: {type: integer}}, run: 'echo ran >> ran; echo n=1 >> $HOTSWAP_OUTPUT'}}\n")
+    lab.api.wait(f"Dag {name}", lambda: lab.api.get(f"/dags/{name}"))
+    (lab.gates / point).touch()
+    run = lab.api.trigger(name)
+    lab.api.wait(point, (lab.gates / f"{point}.reached").exists)
+    return name, run
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def open_gates(lab: Any) -> Any:
+    for path in lab.gates.iterdir():
+        path.unlink()
+    yield
+    (lab.gates / "release").touch()
+
+
+@pytest.mark.usefixtures("open_gates")
+def test_a_triggerer_and_a_worker_killed_at_every_point(lab: Any) -> None:
+    held = [_hold(lab, point) for point in TRIGGERER_POINTS]
+    triggerer = lab.services.daemons["triggerer"]
+    _kill([*descendants(triggerer.pid), triggerer.pid])
+    held.append(_hold(lab, WORKER_POINT))
+    task, supervisor = map(int, (lab.gates / f"{WORKER_POINT}.reached").read_text().split())
+    _kill([task, supervisor])
+    lab.services.start_component("triggerer")
+    (lab.gates / "release").touch()
+    for name, run in held:
+        assert lab.api.wait_for_run(name, run, 240) == "success", name
+        assert lab.api.value(name, run, "a") == {"n": 1}, name
+        assert (lab.run_dir(name, run) / "ran").read_text() == "ran\n", name
+        jobs = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%j").split()
+        assert len([job for job in jobs if f".{name}." in job]) == 1, name
+    assert not [path for path in _key_dirs(lab) if not (path / "id").exists()]
+
+
+def _key_dirs(lab: Any) -> list[Path]:
+    return [path for path in (lab.work() / ".hotswap" / "jobs").iterdir() if "killed-" in (path / "key").read_text()]
