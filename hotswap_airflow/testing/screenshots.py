@@ -90,7 +90,8 @@ def _show_import_error(page: Page, url: str, api: AirflowApi, dags: Path) -> Non
         page.goto(url, wait_until="networkidle")
         page.get_by_text("Dag Import Error").first.click()
         page.get_by_text(file.name).first.click()
-        page.get_by_text("param-unknown").first.wait_for()
+        text = page.get_by_text("param-unknown").first
+        text.click(trial=True)  # waits until it is there and moves no more
     finally:
         file.unlink()
 

@@ -16,6 +16,7 @@ from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hotswap_airflow.testing.processes import Daemon
@@ -34,7 +35,6 @@ PACKAGES = {
 """Which Debian package brings a program."""
 CPUS, MEMORY_MB, GPUS, LICENCES = 4, 8000, 2, {"solver": 2}
 GPU_NODES = 2
-_GPU_DEVICE = (1, 3)  # /dev/null's numbers: a device that can be opened, and does nothing
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,28 @@ class SlurmCluster:
         self.start_controller()
         for number in range(1, self.options.nodes + 1):
             self.start_node(number)
-        processes.wait_until(f"the start of cluster {self.name} ({self._logs()})", self._is_ready)
+        self._wait(self._is_ready)
+
+    def revive(self) -> None:
+        """Start the daemons that have died, on their ports and with the state they left. Raises ``SetupError``."""
+        for daemon in [daemon for daemon in self.daemons if not processes.reap(daemon)]:
+            self.daemons.remove(daemon)
+            if daemon.name == "munged":
+                self._munge()
+            elif daemon.name == "slurmctld":
+                self.start_controller()
+            elif daemon.name.startswith("slurmd-"):
+                self.start_node(int(daemon.name.removeprefix("slurmd-")))
+            else:
+                raise SetupError(f"{daemon.name} of cluster {self.name} has died")
+        self._wait(lambda: not any(state.startswith(("down", "unk", "inval")) for state in self._node_states()))
+
+    def _wait(self, is_ready: Callable[[], bool]) -> None:
+        try:
+            processes.wait_until(f"the start of cluster {self.name}", is_ready)
+        except SetupError as error:
+            said = processes.tail(self.folder / "slurmctld.out")
+            raise SetupError(f"{error}; nodes: {', '.join(self._node_states()) or 'none'}; slurmctld: {said}") from None
 
     def start_daemon(self, name: str, *argv: str) -> Daemon:
         """Start one of the cluster's programs in the foreground; its output is in ``<name>.out``."""
@@ -124,20 +145,20 @@ class SlurmCluster:
                     continue
         self.daemons.clear()
 
-    def _logs(self) -> str:
-        return f"its logs are in {self.folder}"
-
     def _is_ready(self) -> bool:
+        return [state for state in self._node_states() if state == "idle"] == ["idle"] * self.options.nodes
+
+    def _node_states(self) -> list[str]:
+        """One word a node; ``unknown`` where nobody answers. Raises ``SetupError`` where a daemon has died."""
         dead = [daemon.name for daemon in self.daemons if not processes.reap(daemon)]
         if dead:
             raise SetupError(
                 f"{dead[0]} of cluster {self.name} ended: {processes.tail(self.folder / f'{dead[0]}.out')}"
             )
-        done = subprocess.run(
-            ["sinfo", "-h", "-N", "-o", "%N %t"], env=self.environment, capture_output=True, text=True, check=False
-        )
-        idle = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" idle")}
-        return done.returncode == 0 and len(idle) == self.options.nodes
+        argv = ["sinfo", "-h", "-N", "-o", "%N %t"]
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
+        states = dict(line.split() for line in done.stdout.splitlines())
+        return list(states.values()) if done.returncode == 0 else ["unknown"]
 
     def _munge(self) -> None:
         key = self.folder / "munge.key"
@@ -157,7 +178,8 @@ class SlurmCluster:
             (self.folder / name).mkdir(exist_ok=True)
         self.conf.write_text(slurm_conf(self.name, self.folder, self.options, ports, accounting_port), encoding="utf-8")
         (self.folder / "gres.conf").write_text(_gres_conf(self.name, self.folder, self.options), encoding="utf-8")
-        (self.folder / "cgroup.conf").write_text("", encoding="utf-8")
+        # The plugin that asks nothing of the host; left to choose, slurmd needs cgroups and, with version 2, systemd.
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="utf-8")
 
 
 def need(*programs: str) -> None:
@@ -179,12 +201,10 @@ def _home() -> str:
 
 def _gres_conf(name: str, folder: Path, options: ClusterOptions) -> str:
     gpu_nodes = _gpu_nodes(name, options)
-    if os.geteuid() != 0:
-        return f"NodeName={gpu_nodes} Name=gpu Count={GPUS}\n"
     for number in range(GPUS):
         device = folder / f"gpu{number}"
-        if not device.exists():
-            os.mknod(device, 0o666 | 0o020000, os.makedev(*_GPU_DEVICE))
+        if not device.is_symlink():
+            device.symlink_to("/dev/null")  # a device that can be opened, and does nothing
     return f"NodeName={gpu_nodes} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n"
 
 

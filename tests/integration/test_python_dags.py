@@ -33,10 +33,10 @@ def test_templates_and_mapped_tasks(lab: Any) -> None:
         lab,
         "by_hand",
         """
-        with DAG(NAME, schedule=None, params={"word": "plain"}):
+        with DAG(NAME, schedule=None, params={"word": "plain", "where": "debug"}):
             one = SlurmJobOperator(
                 task_id="one", command="echo said $WORD on {{ run_id }}", env={"WORD": "{{ params.word }}"},
-                slurm={**OPTIONS, "comment": "{{ params.word }}"}, **COMMON)
+                slurm={**OPTIONS, "partition": "{{ params.where }}"}, **COMMON)
             many = SlurmJobOperator.partial(task_id="many", slurm=OPTIONS, **COMMON).expand(
                 command=[f"echo element {n} of $(basename $PWD); exit {n // 2}" for n in range(3)])
             one >> many
