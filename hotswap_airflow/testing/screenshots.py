@@ -42,7 +42,7 @@ def take(folder: Path, target: Path) -> Iterator[Path]:
         page.set_default_timeout(_LIMIT)
         for name, show in (("grid", _show_grid), ("log", _show_log), ("import-error", _show_import_error)):
             show(page, url, api, Path(access["dags_folder"]))
-            page.screenshot(path=target / f"{name}.png")
+            page.screenshot(path=target / f"{name}.png", animations="disabled")
             yield target / f"{name}.png"
         browser.close()
 
