@@ -35,6 +35,7 @@ from hotswap_airflow.store.versions import (
     ManifestFolder,
     VersionStore,
     merge,
+    needed_contents,
     read_manifest,
 )
 from hotswap_airflow.workflow import vocabulary
@@ -67,12 +68,13 @@ class WorkflowFolder(BaseDagBundle):
         self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment)
         self._current = self.version
         self._pruned_at = 0.0
+        self._has_followed = False
         discovery.serve(self.folder, self._store)
 
     def initialize(self) -> None:
         """Make the folder of our version readable. Raises ``StoreError`` where a pinned one is gone."""
         if self.version is None:
-            self.refresh()
+            self._publish()
         elif not self._store.path(self.version).is_dir():
             raise StoreError(
                 f"version {self.version} of bundle {self.name} is not in {self._store.root}: let [hotswap] store_path "
@@ -94,14 +96,19 @@ class WorkflowFolder(BaseDagBundle):
         if self.version is not None:
             raise StoreError(f"version {self.version} of bundle {self.name} is pinned")
         discovery.forget_callbacks()
-        with _locked(self._store.root):
-            before = self._store.manifest(self._store.current())
-            manifest = merge(before, self._scan.scan(), self._is_active)
+        self._publish()
+        self._prune()
+
+    def _publish(self) -> None:
+        with _locked(self._store.contents.root):
+            old = self._store.current()
+            manifest = merge(self._store.manifest(old), self._scan.scan(), self._is_active)
             extra = _stubs(manifest) if discovery.mode(airflow_settings().discovery) == "stub" else {}
             extra |= self._reconciling_pass(manifest)
             self._current = self._store.publish(manifest, extra)
-            self._store.follow_renames(manifest)
-            self._prune()
+            if self._current != old or not self._has_followed:
+                self._store.follow_renames(manifest)
+                self._has_followed = True
 
     def _reconciling_pass(self, manifest: Manifest) -> dict[str, bytes]:
         """The Dag file of the reconciling pass, in the first of our bundles and where there is a workflow."""
@@ -127,6 +134,7 @@ class WorkflowFolder(BaseDagBundle):
             return session.execute(query).first() is not None
 
     def _prune(self) -> None:
+        """Remove versions that no run can need any more, and contents that no version has."""
         if time.monotonic() - self._pruned_at < _PRUNE_EVERY:
             return
         self._pruned_at = time.monotonic()
@@ -138,11 +146,15 @@ class WorkflowFolder(BaseDagBundle):
         with create_session() as session:
             needed = set(session.scalars(select(DagRun.bundle_version).distinct()))
             needed |= set(session.scalars(select(DagModel.bundle_version).distinct()))
-        self._store.prune({version for version in needed if version})
+        contents = self._store.contents
+        with _locked(contents.root):
+            self._store.prune({version for version in needed if version})
+            contents.sweep(needed_contents(contents.root / "bundles"))
 
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
+    """Hold a store alone: a version that is made must not lose contents to a sweep."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,12 @@ from hotswap_airflow.errors import StoreError
 from hotswap_airflow.workflow.files import content_digest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from hotswap_airflow.workflow.files import Pack, PackedFile
+
+
+_OLD = 86_400.0
 
 
 class ContentStore:
@@ -34,11 +39,13 @@ class ContentStore:
         """Keep a content; give its digest. Raises ``StoreError`` where it cannot be written."""
         digest = content_digest(content)
         path = self.path(digest)
-        if not path.exists():
-            try:
+        try:
+            if path.exists():
+                os.utime(path)  # it is needed again, so a sweep that goes on now leaves it
+            else:
                 write_whole(path, content)
-            except OSError as error:
-                raise StoreError(f"the store {self.root} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise StoreError(f"the store {self.root} cannot be written: {error.strerror}") from error
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -50,6 +57,21 @@ class ContentStore:
                 f"content {digest[:12]} is not in the store {self.root}: let [hotswap] store_path name one persistent "
                 "folder that dag-processor, workers and triggerers all see"
             ) from error
+
+    def sweep(self, needed: Collection[str], older_than: float = _OLD) -> int:
+        """Remove contents that nothing needs and nobody put for so many seconds; give their number."""
+        oldest = time.time() - older_than
+        gone = [p for p in (self.root / "contents").glob("*/*") if p.name not in needed and _time(p) < oldest]
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return len(gone)
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process was first
+        return math.inf
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import StoreError
 from hotswap_airflow.store.contents import ContentStore, write_whole
+from hotswap_airflow.workflow.files import Pack, PackedFile
 from hotswap_airflow.workflow.source import FileEntry
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class Entry:
     def digest(self) -> str:
         """A short text that changes with anything the workflow is made of."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
+
+    @property
+    def contents(self) -> set[str]:
+        """Digests of all that is in the store for this workflow."""
+        files = tuple(PackedFile(path, digest, executable) for path, digest, executable in self.files)
+        pack = {Pack(files).digest} if files else set()
+        return {self.text, *pack, *(file.digest for file in files), *({self.site} if self.site else ())}
 
 
 Manifest = dict[str, Entry]
@@ -223,6 +231,12 @@ def _digest(manifest: Manifest, extra: Mapping[str, bytes]) -> str:
     more = {name: content.decode() for name, content in sorted(extra.items())}
     listing = [{path: asdict(entry) for path, entry in sorted(manifest.items())}, more]
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def needed_contents(bundles: Path) -> set[str]:
+    """Digests of every content that a version of any bundle has. Raises ``StoreError``."""
+    folders = bundles.glob("*/versions/[!.]*")
+    return {digest for folder in folders for entry in read_manifest(folder).values() for digest in entry.contents}
 
 
 def read_manifest(folder: Path) -> Manifest:

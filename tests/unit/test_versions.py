@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hotswap_airflow.errors import StoreError
 from hotswap_airflow.store.contents import ContentStore, archive
 from hotswap_airflow.store.scan import FolderScan, workflow_paths
-from hotswap_airflow.store.versions import DELETED, REJECTED, ManifestFolder, VersionStore, merge
+from hotswap_airflow.store.versions import DELETED, REJECTED, ManifestFolder, VersionStore, merge, needed_contents
 from hotswap_airflow.workflow.files import Pack, PackedFile
 
 SITE = "hotswap: site/v1\nenvironments: {dev: {cluster: main}}\nclusters: {main: {}}\n"
@@ -199,3 +200,22 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "contents").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be written"):
         ContentStore(tmp_path).put(b"x")
+
+
+def test_contents_that_no_version_has_are_swept_once_they_are_old(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE)
+    folder = Folder(tmp_path, site)
+    contents = folder.store.contents
+    folder.write("run.sh", "echo ONE\n")
+    folder.write("w.hotswap.yaml", "files: [run.sh]\njobs: {a: {script: run.sh}}\n")
+    first = folder.refresh()
+    folder.write("run.sh", "echo TWO\n")
+    folder.refresh()
+    needed = needed_contents(folder.store.root.parent)
+    assert {p.name for p in (contents.root / "contents").glob("*/*")} == needed
+    shutil.rmtree(first)
+    kept = needed_contents(folder.store.root.parent)
+    assert contents.sweep(kept) == 0  # young: a version that is being made may need them
+    assert contents.sweep(kept, older_than=-1) == len(needed - kept) == 2  # the script's text and the pack's listing
+    assert {p.name for p in (contents.root / "contents").glob("*/*")} == kept

@@ -1,0 +1,172 @@
+"""The trigger, the hook and the shared session, on a real cluster; Airflow's answers are given where they must vary."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TaskSuccessEvent
+
+from hotswap_airflow.hooks.slurm import SlurmHook
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.testing.login_node import LoginNode
+from hotswap_airflow.testing.sandbox import Sandbox
+from hotswap_airflow.triggers import events, job, sessions
+from hotswap_airflow.triggers.awaited import AwaitJobTrigger
+from hotswap_airflow.triggers.job import SlurmJobTrigger
+
+MakeRequest = Callable[..., JobRequest]
+GATE = "while [ ! -e go ]; do sleep 0.1; done"
+
+
+@pytest.fixture(autouse=True)
+def connection(monkeypatch: pytest.MonkeyPatch, slurm_sandbox: Sandbox) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_MAIN", slurm_sandbox.connection_uri("main"))
+    monkeypatch.setattr(events, "RESUME_DELAY", 0.5)
+
+
+@pytest.fixture
+def make_trigger(tmp_path: Path) -> Callable[..., SlurmJobTrigger]:
+    def make(request: JobRequest, **changes: Any) -> SlurmJobTrigger:
+        settings = {"slurm_conn_id": "slurm_main", "workdir": str(tmp_path / "work"), "asked": "1 0"}
+        made = SlurmJobTrigger(**{**settings, "request": request.to_json(), "store": str(tmp_path), **changes})
+        key = request.key
+        made.task_instance = SimpleNamespace(  # type: ignore[assignment]
+            dag_id=key.run.workflow, run_id=key.run.run, task_id=key.job, map_index=-1
+        )
+        return made
+
+    return make
+
+
+async def _event(trigger: Any) -> Any:
+    async with asyncio.timeout(60):
+        return await anext(aiter(trigger.run()))
+
+
+async def test_a_success_ends_the_task_in_the_trigger(make_trigger: Any, make_request: MakeRequest) -> None:
+    assert isinstance(await _event(make_trigger(make_request("true"))), TaskSuccessEvent)
+    assert sessions._shared == {}
+
+
+async def test_what_resumes_does_so_not_too_soon(make_trigger: Any, make_request: MakeRequest) -> None:
+    began = time.monotonic()
+    event = await _event(make_trigger(make_request("true"), resumes=True, workdir="/proc/nowhere"))
+    assert event.payload["error"] == "CommandFailed"
+    assert time.monotonic() - began >= events.RESUME_DELAY
+    event = await _event(make_trigger(make_request("true"), resumes=True))
+    assert event.payload == {"error": None}
+
+
+async def test_a_failure_is_told_with_its_generation(make_trigger: Any, make_request: MakeRequest) -> None:
+    event = await _event(make_trigger(make_request("exit 7")))
+    assert event.payload == {
+        "error": "JobFailed",
+        "message": "job fit failed with exit status 7; its log says more",
+        "generation": 0,
+    }
+
+
+async def test_a_missing_content_fails_with_its_remedy(make_trigger: Any, make_request: MakeRequest) -> None:
+    event = await _event(make_trigger(make_request("true"), pack="0" * 64))
+    assert event.payload["error"] == "StoreError"
+    assert "let [hotswap] store_path name one persistent folder" in event.payload["message"]
+
+
+async def test_what_only_a_person_can_mend_is_told_at_once(
+    make_trigger: Any,
+    make_request: MakeRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ssh_login_node: LoginNode,
+) -> None:
+    event = await _event(make_trigger(make_request("true"), slurm_conn_id="slurm_nowhere"))
+    assert event.payload["error"] == "SetupError"
+    assert "there is no connection slurm_nowhere" in event.payload["message"]
+    (tmp_path / "known_hosts").touch()
+    node = ssh_login_node
+    uri = f"slurm://{node.user}@127.0.0.1:{node.port}/?key_file={node.key}&known_hosts={tmp_path}/known_hosts"
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_MAIN", uri)
+    event = await _event(make_trigger(make_request("true")))
+    assert event.payload["error"] == "LoginRequired"
+    assert "connection slurm_main" in event.payload["message"]
+
+
+async def test_a_deadline_cancels_the_job(make_trigger: Any, make_request: MakeRequest, slurm_sandbox: Sandbox) -> None:
+    request = make_request("while true; do sleep 0.1; done")
+    event = await _event(make_trigger(request, deadline=time.time() + 4))
+    assert event.payload["error"] == "JobTimedOut"
+    assert request.key.job_name not in slurm_sandbox.clusters[0].run("squeue", "-h", "-t", "R,PD", "-o", "%j")
+
+
+@pytest.mark.parametrize(("state", "is_left"), [("deferred", True), ("failed", False), ("removed", False)])
+async def test_on_kill_cancels_only_where_the_task_is_over(
+    state: str,
+    is_left: bool,
+    make_trigger: Any,
+    make_request: MakeRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    slurm_sandbox: Sandbox,
+) -> None:
+    async def answer(**_: Any) -> str:
+        return state
+
+    monkeypatch.setattr(job, "task_state", answer)
+    monkeypatch.setattr(job, "_STATE_QUESTIONS", 1)
+    request = make_request(GATE, job=f"killed-{state}")
+    trigger = make_trigger(request)
+    running = asyncio.create_task(_event(trigger))
+    cluster = slurm_sandbox.clusters[0]
+
+    def is_queued() -> bool:
+        return request.key.job_name in cluster.run("squeue", "-h", "-t", "R,PD", "-o", "%j")
+
+    async with asyncio.timeout(30):
+        while not is_queued():
+            await asyncio.sleep(0.1)
+    await trigger.on_kill()
+    assert is_queued() is is_left
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    cluster.run("scancel", f"--name={request.key.job_name}")
+
+
+async def test_triggers_of_a_connection_share_one_session(
+    make_trigger: Any, make_request: MakeRequest, tmp_path: Path
+) -> None:
+    workdir = str(tmp_path / "work")
+    async with sessions.shared_session("slurm_main", workdir) as one:
+        found = await asyncio.gather(*(_event(make_trigger(make_request("true", job=f"j{n}"))) for n in range(5)))
+        assert all(isinstance(event, TaskSuccessEvent) for event in found)
+        async with sessions.shared_session("slurm_main", workdir) as other:
+            assert other is one
+    assert sessions._shared == {}
+
+
+def test_triggers_are_written_small_and_read_again(make_trigger: Any, make_request: MakeRequest) -> None:
+    made = make_trigger(make_request("echo hello"))
+    path, kwargs = made.serialize()
+    assert path.endswith(type(made).__qualname__)
+    assert type(made)(**kwargs).serialize() == made.serialize()
+    assert len(str(kwargs)) < 2048
+    sensor = AwaitJobTrigger(slurm_conn_id="c", workdir="", deadline=1.0, interval=1.0, job_name="x")
+    assert AwaitJobTrigger(**sensor.serialize()[1]).serialize() == sensor.serialize()
+
+
+def test_the_button_of_a_connection(monkeypatch: pytest.MonkeyPatch, slurm_sandbox: Sandbox) -> None:
+    ok, said = SlurmHook("slurm_main").test_connection()
+    assert (ok, said.startswith("slurm")) == (True, True)
+    conf = slurm_sandbox.clusters[0].conf
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_HERE", f"slurm://?transport=local&slurm_conf={conf}")
+    assert SlurmHook("slurm_here").test_connection()[0]
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_MAIN", "slurm://ann@127.0.0.1:1/")
+    assert SlurmHook("slurm_main").test_connection() == (
+        False,
+        "slurm_main cannot be reached: [Errno 111] Connect call failed ('127.0.0.1', 1)",
+    )
+    assert "there is no connection nowhere" in SlurmHook("nowhere").test_connection()[1]
