@@ -1,6 +1,6 @@
 """Twenty Slurm jobs through an Airflow with a single worker slot: deferred, and with the slot held.
 
-    .venv/bin/python benchmarks/worker_slots.py [--seconds 20]
+    .venv/bin/python -m benchmarks.worker_slots [--seconds 20] [--json]
 
 The cluster has room for four of the jobs at once. Everything runs in one session on one machine: no-op tasks (what
 starting a task costs), the jobs with `SlurmJobOperator`, and the same jobs with `sbatch --wait` in a BashOperator.
@@ -12,7 +12,6 @@ import argparse
 import json
 import shutil
 import tempfile
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -84,16 +83,27 @@ def main() -> None:
     """Print what was measured."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=20)
-    seconds = parser.parse_args().seconds
-    began = time.monotonic()
-    walls = measure(seconds)
-    own = JOBS / AT_ONCE * seconds
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    walls = measure(arguments.seconds)
+    own = JOBS / AT_ONCE * arguments.seconds
     bound = own + walls["noop"]
-    print(f"{JOBS} jobs of {seconds} s, {AT_ONCE} at once: the cluster's own time is {own:.0f} s")
-    print(f"{JOBS} no-op tasks, one slot: {walls['noop']:.1f} s ({walls['noop'] / JOBS:.2f} s each)")
-    print(f"deferred: {walls['deferred']:.1f} s, {walls['deferred'] / bound:.2f} of the bound of {bound:.1f} s")
-    print(f"slot held: {walls['held']:.1f} s, {walls['held'] / walls['deferred']:.1f} times the deferred one")
-    print(f"all of it took {time.monotonic() - began:.0f} s")
+    figures = {
+        "cluster_s": own,
+        "noop_each_s": walls["noop"] / JOBS,
+        "deferred_s": walls["deferred"],
+        "bound_s": bound,
+        "bound_ratio": walls["deferred"] / bound,
+        "held_s": walls["held"],
+        "held_ratio": walls["held"] / walls["deferred"],
+    }
+    if arguments.json:
+        print(json.dumps({name: round(value, 2) for name, value in figures.items()}, indent=2))
+        return
+    print(f"{JOBS} jobs of {arguments.seconds} s, {AT_ONCE} at once: the cluster's own time is {own:.0f} s")
+    print(f"a no-op task, one slot: {figures['noop_each_s']:.2f} s")
+    print(f"deferred: {walls['deferred']:.1f} s, {figures['bound_ratio']:.2f} of the bound of {bound:.1f} s")
+    print(f"slot held: {walls['held']:.1f} s, {figures['held_ratio']:.1f} times the deferred one")
 
 
 if __name__ == "__main__":
