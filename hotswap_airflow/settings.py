@@ -57,6 +57,12 @@ def airflow_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
 
 
+def state_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where this user's runs and sandboxes are written down."""
+    env = os.environ if environ is None else environ
+    return Path(env.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "hotswap"
+
+
 def read_without_airflow(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the section as Airflow would, without importing it: environment first, then airflow.cfg."""
     env = os.environ if environ is None else environ

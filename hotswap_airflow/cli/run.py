@@ -17,6 +17,7 @@ from hotswap_airflow.cli.runner import Runner
 from hotswap_airflow.cli.saved_run import SavedRun
 from hotswap_airflow.cluster.login import make_transport
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.settings import state_folder
 from hotswap_airflow.store.contents import ContentStore, installation
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.param_text import read_params
@@ -63,7 +64,7 @@ def _begin(arguments: argparse.Namespace) -> SavedRun:
     saved = SavedRun(
         run=saved_run.new_run_id(),
         nonce=secrets.token_hex(4),
-        installation=installation(saved_run.state_folder()),
+        installation=installation(state_folder()),
         file=arguments.file,
         environment=plan.environment,
         site=loading.read_bytes(str(site_path)).decode() if site_path else None,
@@ -88,7 +89,7 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun) -> tuple[str, dict[str
     transports: dict[str, Transport] = {
         cluster: make_transport(loading.find_login(cluster, text), os.environ) for cluster, text in saved.logins.items()
     }
-    store = ContentStore(saved_run.state_folder())
+    store = ContentStore(state_folder())
     files = saved_run.files_of(saved)
     for file in plan.pack.files:
         store.put(files.read(file.path))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.settings import state_folder
 from hotswap_airflow.store.contents import write_whole
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.checks import check_workflow
@@ -19,6 +18,7 @@ from hotswap_airflow.workflow.site import Site, implied_site, read_site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,6 @@ class SavedRun:
     started: str
     params: Mapping[str, Any]
     logins: Mapping[str, str]
-
-
-def state_folder() -> Path:
-    """Where this user's runs are kept."""
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "hotswap"
 
 
 def new_run_id() -> str:

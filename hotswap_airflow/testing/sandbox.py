@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.settings import state_folder
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.processes import Daemon
@@ -153,10 +153,9 @@ def site_text(sandbox: Sandbox, options: ClusterOptions) -> str:
     return json.dumps({"hotswap": "site/v1", "environments": environments, "clusters": clusters}, indent=2) + "\n"
 
 
-def state_folder() -> Path:
+def _written_down() -> Path:
     """Where it is written down which sandboxes are up."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "hotswap" / "sandboxes"
+    return state_folder() / "sandboxes"
 
 
 def create(name: str = DEFAULT_NAME, folder: Path | None = None) -> Sandbox:
@@ -183,7 +182,7 @@ def save(sandbox: Sandbox) -> None:
             if n.daemon is not None
         },
     }
-    path = state_folder() / f"{sandbox.name}.json"
+    path = _written_down() / f"{sandbox.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -192,7 +191,7 @@ def save(sandbox: Sandbox) -> None:
 
 def load_all() -> list[Sandbox]:
     """All sandboxes that were started on this host by this user."""
-    return [_read(path) for path in sorted(state_folder().glob("*.json"))]
+    return [_read(path) for path in sorted(_written_down().glob("*.json"))]
 
 
 def _read(path: Path) -> Sandbox:
@@ -211,13 +210,13 @@ def _read(path: Path) -> Sandbox:
 
 def find(name: str) -> Sandbox | None:
     """The sandbox of a name, as it was written down."""
-    path = state_folder() / f"{name}.json"
+    path = _written_down() / f"{name}.json"
     return _read(path) if path.exists() else None
 
 
 def forget(name: str) -> None:
     """Strike a sandbox off the list."""
-    (state_folder() / f"{name}.json").unlink(missing_ok=True)
+    (_written_down() / f"{name}.json").unlink(missing_ok=True)
 
 
 def is_up(sandbox: Sandbox) -> bool:

@@ -94,6 +94,16 @@ def test_the_same_workflow_as_yaml_and_json_makes_the_same_plan(site: Site) -> N
     assert (problem.code, problem.file) == ("name-taken", "hello.hotswap.yaml")
 
 
+def test_the_workflows_that_the_demo_drops_in_are_these_examples() -> None:
+    dags = Path(__file__).parents[2] / "dags"
+    for name in (
+        "hello.hotswap.yaml",
+        "own-code.hotswap.yaml",
+        *(f"fit/{p.name}" for p in (dags / "fit").glob("*.py")),
+    ):
+        assert (dags / name).read_bytes() == (FILES / "good" / name).read_bytes()
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="only beside the shared folder of the house")
 def test_the_copies_are_those_of_the_shared_folder() -> None:
     ours = {
