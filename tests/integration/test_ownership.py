@@ -111,6 +111,23 @@ def _triggerer(lab: Any, path: str) -> int | None:
     return job["id"] if job else None
 
 
+def test_a_cluster_that_is_away_fails_no_task(lab: Any) -> None:
+    lab.write("away", f"jobs:\n  a: {{run: '{GATE}'}}\n  b: {{needs: a, run: 'true'}}\n")
+    run = lab.api.trigger("away")
+    lab.wait_for_job("away", "a")
+    cluster, node = lab.sandbox.clusters[0], lab.sandbox.login_nodes["main"]
+    cluster.stop_daemon("slurmctld", signal.SIGTERM)
+    lab.api.wait("the loss", lambda: "waiting for slurm_main: squeue" in lab.api.log("away", run, "a"))
+    node.stop()
+    cluster.start_controller()
+    (lab.run_dir("away", run) / "go").touch()
+    node.start()
+    assert lab.api.wait_for_run("away", run) == "success"
+    assert {
+        task["try_number"] for task in lab.api.get(f"/dags/away/dagRuns/{run}/taskInstances")["task_instances"]
+    } == {1}
+
+
 def test_a_password_is_nowhere_to_be_found(lab: Any) -> None:
     lab.write("secretive", "jobs: {a: {outputs: {x: {type: string}}, run: 'echo x=1 >> $HOTSWAP_OUTPUT; exit 0'}}\n")
     lab.write("refusing", "jobs: {a: {run: 'exit 1'}}\n")
