@@ -1,4 +1,4 @@
-"""One real Airflow on one real cluster for the whole tier."""
+"""One real Airflow on one real cluster for all tests of a process."""
 
 from __future__ import annotations
 

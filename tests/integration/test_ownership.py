@@ -21,7 +21,7 @@ from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.testing.processes import descendants, free_ports
 
-pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 PASSWORD = b"hunter2-must-never-show"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 
