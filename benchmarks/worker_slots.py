@@ -73,7 +73,8 @@ def measure(seconds: int) -> dict[str, float]:
 def _wall(api: AirflowApi, name: str, limit: float) -> float:
     run = api.trigger(name)
     if api.wait_for_run(name, run, limit) != "success":
-        raise SystemExit(f"{name} failed")
+        failed = [task for task, state in api.tasks(name, run).items() if state == "failed"]
+        raise SystemExit(f"{name} failed: {api.log(name, run, failed[0])}")
     facts = api.get(f"/dags/{name}/dagRuns/{run}")
     begin, end = (datetime.fromisoformat(facts[key]) for key in ("start_date", "end_date"))
     return (end - begin).total_seconds()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.errors import ConnectionLost
-from hotswap_airflow.hooks.slurm import SlurmHook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,6 +54,9 @@ async def _acquire(key: Key) -> _Shared:
 
 
 async def _client(conn_id: str, workdir: str) -> ClusterClient:
+    # Half a second of ssh libraries, which a worker that only writes a trigger down does not need.
+    from hotswap_airflow.hooks.slurm import SlurmHook
+
     try:
         async with asyncio.timeout(LOOK_UP_LIMIT):
             return await SlurmHook(conn_id, workdir).client()
