@@ -27,6 +27,7 @@ SBATCH_LIMIT = 45
 """Seconds that sbatch may take before it is ended; what it did is then unknown."""
 OUTPUT_LIMIT = 1_000_000
 TRANSFER_TIMEOUT = 600.0
+_GLIMPSE_FIELDS = 4
 _NO_SUCH_JOB = "Invalid job id specified"
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
 
@@ -163,7 +164,7 @@ class ClusterClient:
         glimpses = {}
         for line in rest.splitlines():
             if line.strip():
-                digest, exit_status, size, job_id = line.split()
+                digest, exit_status, size, job_id = _fields(line, self.name)
                 glimpses[digest] = Glimpse(_number(exit_status), int(size), _number(job_id))
         return parsing.parse_squeue(queue), glimpses
 
@@ -248,6 +249,13 @@ async def _prefixed(code: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
 
 def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
     return code + stdin if isinstance(stdin, bytes) else _prefixed(code, stdin)
+
+
+def _fields(line: str, name: str) -> list[str]:
+    fields = line.split()
+    if len(fields) != _GLIMPSE_FIELDS or not fields[2].isdecimal():
+        raise UnreadableAnswer(f"the look into folders on {name}", line, f"line of {_GLIMPSE_FIELDS} fields")
+    return fields
 
 
 def _number(text: str) -> int | None:

@@ -79,7 +79,7 @@ timeout "$limit" "$@" > answer 2> refusal < /dev/null
 status=$?
 id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
 if [ "$status" -eq 0 ] && [ -n "$id" ]; then
-  (set -C; printf '%s\\n' "$id" > id) 2> /dev/null
+  [ -s id ] || printf '%s\\n' "$id" > id
   say "submitted $id"
 fi
 begin
@@ -103,7 +103,7 @@ ADOPT = (
     + """\
 # Slurm knows a job of this name, the folder does not: write down its id.
 cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
-(set -C; printf '%s\\n' "$2" > id) 2> /dev/null
+[ -s id ] || printf '%s\\n' "$2" > id
 say "found $(cat id)"
 """
 )
@@ -117,8 +117,9 @@ answer squeue -h -r -t all -u "$(id -un)" -o "$1"
 while read -r digest; do
   dir=.hotswap/jobs/$digest
   size=$(stat -L -c %s "$dir/job.log" 2> /dev/null)
-  printf '%s %s %s %s\\n' "$digest" "$(cat "$dir/exit" 2> /dev/null || echo -)" "${size:-0}" \\
-    "$(cat "$dir/id" 2> /dev/null || echo -)"
+  exit=$(cat "$dir/exit" 2> /dev/null)
+  id=$(cat "$dir/id" 2> /dev/null)
+  printf '%s %s %s %s\\n' "$digest" "${exit:--}" "${size:-0}" "${id:--}"
 done
 end
 """

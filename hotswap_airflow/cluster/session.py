@@ -135,7 +135,7 @@ class Session:
                 if news.status.phase.is_final or news.status.never_starts:
                     return news.status
         finally:
-            self.watcher.forget(key.digest)
+            self.watcher.forget(job)
 
     def _report(self, news: Observation, key: JobKey, report: Callable[[str], None]) -> None:
         if news.skipped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 LOG_CHUNK = 64 * 1024
 _SACCT_PAUSE = 600.0
 _SINCE_EVER = "1970-01-01"
+_NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Observation:
 
 @dataclass
 class WatchedJob:
-    """A job that somebody waits for; ``news`` are observations in order, or the error that ends the watch."""
+    """A job that somebody waits for; ``news`` are observations in order, or what ended the watch."""
 
     digest: str
     name: str
@@ -53,13 +55,13 @@ class WatchedJob:
     offset: int = 0
     missing_since: float | None = None
     status: JobStatus | None = None
-    news: asyncio.Queue[Observation | LoginRequired] = field(default_factory=asyncio.Queue)
+    news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
     async def observe(self) -> Observation:
-        """Wait for news. Raises ``LoginRequired`` where only a person can go on."""
+        """Wait for news. Raises ``LoginRequired`` where only a person can go on, and what ended the watcher."""
         found = await self.news.get()
-        if isinstance(found, LoginRequired):
+        if isinstance(found, BaseException):
             raise found
         return found
 
@@ -78,6 +80,7 @@ class JobWatcher:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._no_accounting_until = 0.0
+        self._is_unsure = False
 
     def watch(self, digest: str, name: str, job_id: int, submitted_at: float, offset: int = 0) -> WatchedJob:
         """Begin to watch a job; news come by ``observe``."""
@@ -87,11 +90,13 @@ class JobWatcher:
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="hotswap watcher")
+            self._task.add_done_callback(self._tell_end)
         return job
 
-    def forget(self, digest: str) -> None:
-        """Watch a job no more; the watcher rests when it was the last."""
-        self._jobs.pop(digest, None)
+    def forget(self, job: WatchedJob) -> None:
+        """Watch a job no more, unless somebody else watches it by now; the watcher rests when it was the last."""
+        if self._jobs.get(job.digest) is job:
+            del self._jobs[job.digest]
         self._wake.set()
 
     async def close(self) -> None:
@@ -124,7 +129,13 @@ class JobWatcher:
         except TimeoutError:
             return
 
-    def _give_up(self, error: LoginRequired) -> None:
+    def _tell_end(self, task: asyncio.Task[None]) -> None:
+        """Nobody may wait for a watcher that has died of a defect; each task fails, and is tried again."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and task is self._task:
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
         for job in self._jobs.values():
             job.news.put_nowait(error)
         self._jobs.clear()
@@ -138,10 +149,10 @@ class JobWatcher:
     async def _poll(self) -> bool:
         jobs = dict(self._jobs)
         queue, glimpses = await self.client.status(jobs)
-        queued = {row.name: row.status for row in queue}
+        queued = _statuses(queue, jobs)
         accounted = await self._accounting(jobs.values(), queued)
         found = {
-            digest: self._judged(job, queued.get(job.name), accounted, glimpses.get(digest))
+            digest: self._judged(job, queued.get(digest), accounted, glimpses.get(digest))
             for digest, job in jobs.items()
         }
         tails = await self._tails(jobs, found, glimpses)
@@ -152,15 +163,19 @@ class JobWatcher:
         self, jobs: Iterable[WatchedJob], queued: dict[str, JobStatus]
     ) -> dict[str, JobStatus] | None:
         """What sacct says of jobs that the queue does not know, or knows as ended; None without sacct."""
-        asked = [job.job_id for job in jobs if job.name not in queued or queued[job.name].phase.is_final]
+        asked = [job.job_id for job in jobs if job.digest not in queued or queued[job.digest].phase.is_final]
+        self._is_unsure = False
         if self.clock() < self._no_accounting_until:
             return None
         if not asked:
             return {}
         try:
             rows: list[QueuedJob] = await self.client.accounting(_SINCE_EVER, asked)
-        except CommandFailed:
-            self._no_accounting_until = self.clock() + _SACCT_PAUSE
+        except CommandFailed as error:
+            if _NO_ACCOUNTING.search(str(error)):
+                self._no_accounting_until = self.clock() + _SACCT_PAUSE
+            else:
+                self._is_unsure = True
             return None
         return {row.name: row.status for row in rows}
 
@@ -170,8 +185,8 @@ class JobWatcher:
         now = self.clock()
         if queued is not None:
             job.missing_since = None
-        elif job.missing_since is None:
-            job.missing_since = now
+        elif job.missing_since is None or self._is_unsure:
+            job.missing_since = now  # accounting that is away tells nothing
         return judge(
             Evidence(
                 now=now,
@@ -208,5 +223,17 @@ class JobWatcher:
             job.status = status
             job.news.put_nowait(Observation(status, text, skipped))
         if status.phase.is_final:
-            self._jobs.pop(job.digest, None)
+            self.forget(job)
         return is_new
+
+
+def _statuses(queue: Iterable[QueuedJob], jobs: Mapping[str, WatchedJob]) -> dict[str, JobStatus]:
+    """The status of each job by its digest: of several jobs of one name, that of the id which counts."""
+    found: dict[str, dict[str, JobStatus]] = {}
+    for row in queue:
+        found.setdefault(row.name, {})[row.job_id] = row.status
+    return {
+        digest: rows.get(str(job.job_id), next(iter(rows.values())))
+        for digest, job in jobs.items()
+        if (rows := found.get(job.name))
+    }

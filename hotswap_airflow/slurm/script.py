@@ -27,7 +27,9 @@ set -u
 key_dir=$SLURM_SUBMIT_DIR
 
 # Say who we are before anything else. Another job under the same key has already begun: leave it alone.
-(set -o noclobber; printf '%s\\n' "$SLURM_JOB_ID" > "$key_dir/id") 2> /dev/null
+# An empty note is of somebody who died while writing it.
+(set -o noclobber; printf '%s\\n' "$SLURM_JOB_ID" > "$key_dir/id") 2> /dev/null ||
+  [ -s "$key_dir/id" ] || printf '%s\\n' "$SLURM_JOB_ID" > "$key_dir/id"
 [ "$(cat "$key_dir/id")" = "$SLURM_JOB_ID" ] || exit 0
 [ ! -e "$key_dir/cancelled" ] || exit 1
 

@@ -67,7 +67,8 @@ class FakeJob:
 class FakeSlurm:
     """The double; use it as a context manager. Attributes may be set at any time.
 
-    ``is_down``: nobody answers. ``has_accounting``: whether there is an sacct. ``banner``: what a wrapped sbatch
+    ``is_down``: nobody answers. ``has_accounting``: whether there is an sacct, and
+    ``accounting_error`` what it says where its database is away. ``banner``: what a wrapped sbatch
     prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
     ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this.
     ``outcomes``: state sequences of the next jobs, instead of running their scripts.
@@ -80,6 +81,7 @@ class FakeSlurm:
         self.calls: list[list[str]] = []
         self.is_down = False
         self.has_accounting = True
+        self.accounting_error = ""
         self.banner = ""
         self.refusal = ""
         self.lost_replies = 0
@@ -193,6 +195,8 @@ class FakeSlurm:
         return not job.is_forgotten and age <= self.min_job_age
 
     def _sacct(self, options: dict[str, str], _cwd: str) -> Answer:
+        if self.accounting_error:
+            return 1, "", f"{self.accounting_error}\n"
         if not self.has_accounting:
             return 1, "", "Slurm accounting storage is disabled\n"
         asked = set(options.get("jobs", "").split(","))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from functools import partial
@@ -104,15 +105,15 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _conduct(self, request: JobRequest) -> Outcome:
         async with shared_session(self.slurm_conn_id, self.workdir) as session:
-            await self._lay_out(session, request)
-            if self.deadline is None:
-                return await session.conduct(request, self.asked, self._report)
             try:
-                async with asyncio.timeout(self.deadline - time.time()):
+                async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
+                    await self._lay_out(session, request)
                     return await session.conduct(request, self.asked, self._report)
             except TimeoutError:
                 self._report("the task's time is over; cancelling the job")
-                await session.cancel(request.key, self._report)
+                with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
+                    async with asyncio.timeout(_CANCEL_LIMIT):
+                        await session.cancel(request.key, self._report)
                 raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
 
     async def _lay_out(self, session: Session, request: JobRequest) -> None:

@@ -19,7 +19,7 @@ from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.states import Phase
 from hotswap_airflow.testing import sandbox
-from hotswap_airflow.testing.fake_slurm import FakeSlurm
+from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
@@ -169,6 +169,62 @@ async def test_a_job_that_can_never_start_is_cancelled_and_told(
     outcome = await asyncio.wait_for(task, 30)
     assert type(outcome.error) is errors.JobNeverStarts
     assert fake_slurm.jobs[1].state == "CANCELLED"
+
+
+async def test_of_two_jobs_of_one_name_the_one_whose_id_counts_is_believed(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING", "RUNNING", "RUNNING", "FAILED"]]
+    request = make_request()
+    task = asyncio.create_task(_conduct(fake_bench, request))
+    await _until(lambda: 1 in fake_slurm.jobs)
+    fake_slurm.jobs[2] = FakeJob(2, request.key.job_name, str(fake_bench.workdir), states=["COMPLETED"])
+    assert type((await asyncio.wait_for(task, 30)).error) is errors.JobFailed
+
+
+async def test_a_defect_of_the_watcher_is_told_to_all_who_wait(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
+    tasks = [asyncio.create_task(_conduct(fake_bench, make_request(job=job))) for job in ("one", "two")]
+    await _until(lambda: fake_bench.log.count("RUNNING") == 2)
+
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(fake_bench.client, "status", broken)
+    found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
+    assert [type(error) for error in found] == [ZeroDivisionError] * 2
+
+
+async def test_a_note_that_was_begun_but_not_written_is_no_id(fake_bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("echo ran")
+    fake_bench.key_dir(request).mkdir(parents=True)
+    (fake_bench.key_dir(request) / "id").touch()
+    outcome = await _conduct(fake_bench, request)
+    assert outcome.error is None
+    assert "ran" in fake_bench.log
+
+
+async def test_accounting_that_is_away_makes_no_job_gone(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    task = asyncio.create_task(_conduct(fake_bench, make_request()))
+    await _until(lambda: "RUNNING" in fake_bench.log)
+    fake_slurm.forget(1)
+    fake_slurm.accounting_error = "sacct: error: Problem talking to the database: Connection refused"
+    for _ in range(5):
+        fake_slurm.advance(60)
+        asked = len(fake_slurm.calls)
+        await _until(lambda asked=asked: len(fake_slurm.calls) > asked + 2)  # type: ignore[misc]
+    assert not task.done()
+    fake_slurm.accounting_error = ""
+    while not task.done():
+        fake_slurm.advance(60)
+        asked = len(fake_slurm.calls)
+        await _until(lambda asked=asked: len(fake_slurm.calls) > asked + 1 or task.done())  # type: ignore[misc]
+    assert (await asyncio.wait_for(task, 30)).status.phase is Phase.GONE
 
 
 async def test_hundred_jobs_are_two_commands_an_interval(
