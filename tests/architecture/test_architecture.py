@@ -119,3 +119,11 @@ def _exists(name: str) -> bool:
     except (ImportError, AttributeError):
         return False
     return True
+
+
+def test_workers_load_no_ssh_library() -> None:
+    code = (
+        "import sys; import hotswap_airflow.operators.workflow, hotswap_airflow.sensors.slurm\n"
+        "assert not {'asyncssh', 'paramiko'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
