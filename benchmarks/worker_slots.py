@@ -55,6 +55,7 @@ def measure(seconds: int) -> dict[str, float]:
         "AIRFLOW_CONN_SLURM_MAIN": made.connection_uri("main"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         "AIRFLOW__CORE__PARALLELISM": "1",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "7200",
     }
     services = AirflowServices(folder, settings)
     try:

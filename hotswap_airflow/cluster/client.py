@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
-from hotswap_airflow.errors import CommandFailed, SubmissionRefused, UnreadableAnswer
+from hotswap_airflow.errors import CommandFailed, ConnectionLost, SubmissionRefused, UnreadableAnswer
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.probe import parse_probe
@@ -36,22 +36,25 @@ _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
 class Submission:
     """What became of a submission: a job, or why there is none yet.
 
-    ``age`` is how long ago, in seconds, somebody began to submit whose end is not known.
+    ``age`` is how long ago, in seconds, somebody began to submit whose end is not known; ``is_outdated`` that a
+    later try, after a clear, has asked for the job meanwhile.
     """
 
     job_id: int | None = None
     is_new: bool = False
     is_cancelled: bool = False
+    is_outdated: bool = False
     age: int | None = None
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The folder of one try of a job: its id, what settled it, and who asked last."""
+    """The folder of one try of a job: its id, whether its script has ended, what settled it, who asked last."""
 
     digest: str
     job_id: int | None
     is_cancelled: bool
+    has_ended: bool
     asked: str
     settled: str
 
@@ -110,8 +113,8 @@ class ClusterClient:
         """Give the folders of all tries of a job."""
         folders = []
         for line in (await self._words(scripts.FIND, stem)).splitlines():
-            digest, job_id, cancelled, asked, settled = line.split("|", 4)
-            folders.append(Folder(digest, _number(job_id), bool(cancelled), asked, settled))
+            digest, job_id, cancelled, ended, asked, settled = line.split("|", 5)
+            folders.append(Folder(digest, _number(job_id), bool(cancelled), bool(ended), asked, settled))
         return folders
 
     async def submit(self, request: JobRequest, script: str, asked: str, *, again: bool = False) -> Submission:
@@ -120,6 +123,7 @@ class ClusterClient:
         ``again`` is for a submission whose end was unknown and which squeue and sacct do not know.
         """
         mode = "again" if again else "find"
+        content = script.encode()
         said = await self._words(
             scripts.SUBMIT,
             request.key.digest,
@@ -127,8 +131,9 @@ class ClusterClient:
             asked,
             request.key.to_json(),
             str(SBATCH_LIMIT),
+            str(len(content)),
             *request.argv,
-            stdin=script.encode(),
+            stdin=content,
             limit=SBATCH_LIMIT + COMMAND_TIMEOUT,
         )
         word, _, rest = said.partition(" ")
@@ -137,6 +142,8 @@ class ClusterClient:
                 return Submission(int(rest), is_new=word == "submitted")
             case "cancelled":
                 return Submission(is_cancelled=True)
+            case "outdated":
+                return Submission(is_outdated=True)
             case "busy":
                 return Submission(age=0)
             case "orphaned":
@@ -217,11 +224,14 @@ class ClusterClient:
         await self._words(scripts.SETTLE, digest, words)
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
-        """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more."""
+        """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more.
+
+        Raises ``ConnectionLost`` where the controller is away: asked again, it cancels all the same.
+        """
         lines = "".join(f"{digest} {name}\n" for digest, name in jobs)
         said = await self._words(scripts.CANCEL, stdin=lines.encode())
         if said.startswith("failed"):
-            raise CommandFailed(f"{self.name}: scancel {said.strip()}")
+            raise ConnectionLost(f"{self.name}: scancel {said.strip()}")
 
     async def lay_out(self, folder: str, pack: str) -> str | None:
         """Find or make a run's folder; give its absolute path, or None where the pack must be sent first."""
@@ -275,9 +285,9 @@ def _answered(said: str, program: str, name: str) -> tuple[str, str]:
 def _sized(body: bytes) -> dict[str, bytes]:
     """Read ``name size``, then so many bytes, again and again."""
     parts: dict[str, bytes] = {}
-    while body.strip():
-        head, _, rest = body.partition(b"\n")
-        name, size = head.split()
-        parts[name.decode()] = rest[: int(size)]
-        body = rest[int(size) + 1 :]
+    at = 0
+    while (end := body.find(b"\n", at)) > at:
+        name, size = body[at:end].split()
+        parts[name.decode()] = body[end + 1 : end + 1 + int(size)]
+        at = end + int(size) + 2
     return parts

@@ -33,8 +33,10 @@ class LocalTransport:
                 env=self._environment,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise CommandFailed(f"{argv[0]} cannot be run here: {error.strerror}") from error
+        except OSError as error:  # no process or file is to be had just now
+            raise ConnectionLost(f"{argv[0]} cannot be run here now: {error.strerror}") from error
         try:
             async with asyncio.timeout(limit):
                 stdout, stderr, _ = await asyncio.gather(

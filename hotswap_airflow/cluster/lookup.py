@@ -49,7 +49,8 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
             return []
     which, since = (f"--jobs={job_id}", _SINCE_EVER) if job_id is not None else (f"--name={sought.name}", _RECENTLY)
     queue, accounting = await client.look_up(which, since)
-    queued, accounted = _newest(queue), _newest(accounting or [])
+    newest = max((_base(row) for row in (*queue, *(accounting or ()))), default=0)
+    queued, accounted = _of(newest, queue), _of(newest, accounting or [])
     ids = sorted(queued.keys() | accounted.keys()) or ([""] if sentinel is not None else [])
     return [
         judge(Evidence(0.0, 0.0, 0.0, queued.get(i), accounted.get(i), sentinel, has_accounting=accounting is not None))
@@ -57,10 +58,9 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
     ]
 
 
-def _newest(rows: list[QueuedJob]) -> dict[str, JobStatus]:
-    """The statuses of the newest job, by its elements' ids."""
-    newest = max((_base(row) for row in rows), default=0)
-    return {row.job_id: row.status for row in rows if _base(row) == newest}
+def _of(job_id: int, rows: list[QueuedJob]) -> dict[str, JobStatus]:
+    """The statuses of a job, by its elements' ids."""
+    return {row.job_id: row.status for row in rows if _base(row) == job_id}
 
 
 def _base(row: QueuedJob) -> int:

@@ -26,4 +26,6 @@ async def owned_jobs(client: ClusterClient, installation: str) -> list[OwnedJob]
     active = (row for row in queue if row.name.startswith(prefix) and row.status.is_active)
     names = {digest_of(row.name): row.name for row in active}
     keys = await client.keys(names) if names else []
-    return [OwnedJob(names[key.digest], key) for key in keys if key.run.installation == installation]
+    return [
+        OwnedJob(names[key.digest], key) for key in keys if key.run.installation == installation and key.digest in names
+    ]

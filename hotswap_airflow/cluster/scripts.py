@@ -23,6 +23,11 @@ answer() {
   { complaint=$("$@" 2>&1 >&3); status=$?; } 3>&1
   printf '\\nhotswap-answered %s %s\\n' "$status" "$(printf %s "$complaint" | head -c 400 | tr '\\n' ' ')"
 }
+# Whose folder this is: written whole or not at all, and once; an empty note is of somebody who died.
+note() {
+  printf '%s\\n' "$1" > "id.$$" && { ln "id.$$" id 2> /dev/null || [ -s id ] || mv -f "id.$$" id; }
+  rm -f "id.$$"
+}
 cd 2> /dev/null || say "error the home folder cannot be entered"
 mkdir -p -- "$root/.hotswap/jobs" "$root/.hotswap/packs" "$root/runs" 2> /dev/null
 cd -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
@@ -33,7 +38,7 @@ here=$(pwd -P)
 FIND = (
     _PROLOGUE
     + """\
-# For each try of a job that has a folder: digest, id, what settled it, the tries that asked for it.
+# For each try of a job that has a folder: digest, id, cancelled, ended, who asked last, what settled it.
 stem=$1
 begin
 for dir in .hotswap/jobs/"$stem"-e*-g*; do
@@ -42,7 +47,8 @@ for dir in .hotswap/jobs/"$stem"-e*-g*; do
   settled=$(cat "$dir/settled" 2> /dev/null)
   asked=$(tail -n 1 "$dir/asked" 2> /dev/null)
   cancelled=; [ -e "$dir/cancelled" ] && cancelled=cancelled
-  printf '%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$asked" "$settled"
+  ended=; [ -e "$dir/exit" ] && ended=ended
+  printf '%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$settled"
 done
 end
 """
@@ -52,8 +58,14 @@ SUBMIT = (
     _PROLOGUE
     + """\
 # Find the job of a key, or submit it: once, whoever asks and whatever dies in between.
-digest=$1 mode=$2 asked=$3 key=$4 limit=$5; shift 5
+digest=$1 mode=$2 asked=$3 key=$4 limit=$5 size=$6; shift 6
 cd .hotswap/jobs || say "error the work folder cannot be entered"
+# A later try of the same task, after a clear, is at work: whoever asks now was left behind.
+for other in "${digest%-e*}"-e*; do
+  case $other in "${digest%-g*}"-g* | *'*') continue ;; esac
+  last=$(tail -n 1 "$other/asked" 2> /dev/null)
+  [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
+done
 mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
   say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
 cd -- "$digest" || say "error the job's folder cannot be entered"
@@ -61,26 +73,33 @@ printf '%s\\n' "$key" > key
 printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
 [ ! -e cancelled ] || say cancelled
 [ ! -s id ] || say "found $(cat id)"
-# The lock lives as long as this shell and its sbatch do, on this host.
+# The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
 exec 9>> lock
-flock -n 9 || say busy
+flock -n -E 75 9
+[ $? -ne 75 ] || say busy
 [ ! -s id ] || say "found $(cat id)"
-if [ -e began ] && [ "$mode" != again ]; then
+cat > "script.$$"
+# What a dying connection has cut is nobody's script, and nobody hears us.
+[ "$(wc -c < "script.$$")" -eq "$size" ] || { rm -f "script.$$"; exit 1; }
+if [ "$mode" = again ]; then
+  : > began
+elif ! (set -C; : > began) 2> /dev/null; then
+  rm -f "script.$$"
   touch now
   say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
 fi
-cat > script.new && [ -s script.new ] && mv -f script.new script ||
-  say "error the job's script cannot be written: disk or quota full?"
+mv -f "script.$$" script || say "error the job's script cannot be written: disk or quota full?"
 for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
   [ "$name" = SLURM_CONF ] || unset "$name"
 done
-: > began
 timeout "$limit" "$@" > answer 2> refusal < /dev/null
 status=$?
 id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
 if [ "$status" -eq 0 ] && [ -n "$id" ]; then
-  [ -s id ] || printf '%s\\n' "$id" > id
-  say "submitted $id"
+  note "$id"
+  # Cancelled while sbatch was at it.
+  [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
+  say "submitted $(cat id)"
 fi
 begin
 printf 'failed %s\\n' "$status"
@@ -103,7 +122,7 @@ ADOPT = (
     + """\
 # Slurm knows a job of this name, the folder does not: write down its id.
 cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
-[ -s id ] || printf '%s\\n' "$2" > id
+note "$2"
 say "found $(cat id)"
 """
 )

@@ -19,15 +19,15 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm.identity import try_of
-from hotswap_airflow.slurm.judgement import Try, choose_generation
+from hotswap_airflow.slurm.judgement import Try, choose_generation, try_number
 from hotswap_airflow.slurm.request import read_outputs
 from hotswap_airflow.slurm.script import render_script
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient, Submission
+    from hotswap_airflow.cluster.client import ClusterClient, Folder, Submission
     from hotswap_airflow.cluster.watcher import JobWatcher, Observation
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
@@ -65,6 +65,10 @@ class Session:
         """
         request = await self._settled_key(request, asked, report)
         submission = await self.submit(request, asked, report)
+        if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
+            folders = await self._persist(lambda: self.client.find(request.key.stem), report)
+            late = [f for f in folders if try_of(f.digest)[0] != request.key.epoch and not f.is_cancelled]
+            await self._cancel_older(request.key, late, report)
         if submission.job_id is None:
             error = JobCancelled(f"job {request.key.job} was cancelled before it was submitted")
             return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error)
@@ -76,16 +80,27 @@ class Session:
     async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
         """Cancel what older epochs left, and choose the generation to find or submit."""
         key = request.key
-        folders = await self._persist(lambda: self.client.find(key.stem), report)
-        older = [f for f in folders if try_of(f.digest)[0] != key.epoch and not f.settled and not f.is_cancelled]
-        if older:
-            report(f"cancelling {len(older)} job(s) of earlier runs of this task")
-            await self._persist(
-                lambda: self.client.cancel([(folder.digest, key.name_of(folder.digest)) for folder in older]), report
-            )
-        tries = [Try(*try_of(folder.digest), folder.is_cancelled, folder.settled) for folder in folders]
+        while True:
+            folders = await self._persist(lambda: self.client.find(key.stem), report)
+            others = [folder for folder in folders if try_of(folder.digest)[0] != key.epoch]
+            if not any(try_number(folder.asked) > try_number(asked) for folder in others):
+                break
+            await self._stand_back(report)
+        await self._cancel_older(key, others, report)
+        tries = [Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders]
         generation = choose_generation(tries, key.epoch, asked)
         return replace(request, key=replace(key, generation=generation))
+
+    async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
+        """Also what was cancelled before: the controller may have been away then."""
+        older = [(folder.digest, key.name_of(folder.digest)) for folder in others if not folder.settled]
+        if older:
+            report(f"cancelling {len(older)} job(s) of earlier runs of this task")
+            await self._persist(lambda: self.client.cancel(older), report)
+
+    async def _stand_back(self, report: Callable[[str], None]) -> None:
+        report("a later try of this task is at work, after a clear; this one leaves the job to it")
+        await asyncio.sleep(_LONGEST_PAUSE)
 
     async def submit(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Submission:
         """Find the job or submit it; never twice. An end that is not known is looked up until it is."""
@@ -94,6 +109,9 @@ class Session:
         while True:
             submit = partial(self.client.submit, request, script, asked, again=again)
             found = await self._persist(submit, report)
+            if found.is_outdated:
+                await self._stand_back(report)
+                continue
             if found.job_id is not None or found.is_cancelled:
                 return found
             job_id = await self._look_up(request.key.job_name, report)
@@ -194,7 +212,10 @@ class Session:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _is_queued(self, names: set[str]) -> bool:
-        queue, _ = await self.client.status([])
+        try:
+            queue, _ = await self.client.status([])
+        except CommandFailed as error:
+            raise ConnectionLost(str(error)) from error
         return any(row.name in names and row.status.is_active for row in queue)
 
     async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -20,6 +21,8 @@ asyncssh.set_log_level("WARNING")
 MAX_CHANNELS = 8
 """sshd allows ten sessions a connection by default."""
 CONNECT_TIMEOUT = 30.0
+REFUSAL_PATIENCE = 1800.0
+"""Seconds after the last log-in for which a refusal is waited out."""
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 3
 
 
@@ -32,6 +35,7 @@ class SshTransport:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opening = asyncio.Lock()
         self._channels = asyncio.Semaphore(MAX_CHANNELS)
+        self._let_in_at: float | None = None
 
     async def run(
         self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = COMMAND_TIMEOUT
@@ -46,6 +50,9 @@ class SshTransport:
                 # Only this channel is given up; a connection that is dead is noticed by its keep-alive.
                 raise ConnectionLost(f"{self._name} gave no answer within {limit:.0f} s") from None
             except (asyncssh.Error, OSError) as error:
+                if isinstance(error, asyncssh.ChannelOpenError) and not connection.is_closed():
+                    # So many sessions are not allowed; those that run must go on.
+                    raise ConnectionLost(f"{self._name} opens no further session: {error}") from error
                 self._drop(connection)
                 raise ConnectionLost(f"the connection to {self._name} was lost: {error}") from error
 
@@ -59,19 +66,27 @@ class SshTransport:
     async def _login(self) -> asyncssh.SSHClientConnection:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await self._connect()
+                connection = await self._connect()
         except asyncssh.HostKeyNotVerifiable as error:
-            raise LoginRequired(
+            raise self._refusal(
                 f"the host key of {self._name} is not the known one ({error}); compare it with the cluster's, "
                 f"then correct `host_key` or the known hosts of connection {self._name}"
             ) from error
         except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-            raise LoginRequired(
+            raise self._refusal(
                 f"{self._name} does not let us in ({error}); check the user and the key of connection {self._name}, "
                 "or log in once where a ticket or second factor is asked for"
             ) from error
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise ConnectionLost(f"{self._name} cannot be reached: {str(error) or 'no answer'}") from error
+        self._let_in_at = time.monotonic()
+        return connection
+
+    def _refusal(self, words: str) -> LoginRequired | ConnectionLost:
+        """A login node that comes up may refuse for a while those it let in before: their jobs must not suffer."""
+        if self._let_in_at is not None and time.monotonic() - self._let_in_at < REFUSAL_PATIENCE:
+            return ConnectionLost(words)
+        return LoginRequired(words)
 
     def _drop(self, connection: asyncssh.SSHClientConnection) -> None:
         if self._connection is connection:
@@ -92,7 +107,12 @@ async def _execute(
     process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(command, encoding=None)
     feeding = asyncio.ensure_future(_feed(process.stdin, stdin))
     try:
-        stdout, stderr = await asyncio.gather(process.stdout.read(), process.stderr.read())
+        reading = asyncio.gather(process.stdout.read(), process.stderr.read())
+        await asyncio.wait((reading, feeding), return_when=asyncio.FIRST_EXCEPTION)
+        if not reading.done():
+            reading.cancel()
+            feeding.result()  # what could not be fed, as a content that is missing
+        stdout, stderr = await reading
         await process.wait_closed()
     finally:
         feeding.cancel()

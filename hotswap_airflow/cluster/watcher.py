@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.parsing import QueuedJob
 
 LOG_CHUNK = 64 * 1024
+_MOST_LOGS = 64
 _SACCT_PAUSE = 600.0
 _SINCE_EVER = "1970-01-01"
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
@@ -97,7 +98,8 @@ class JobWatcher:
         """Watch a job no more, unless somebody else watches it by now; the watcher rests when it was the last."""
         if self._jobs.get(job.digest) is job:
             del self._jobs[job.digest]
-        self._wake.set()
+        if not self._jobs:
+            self._wake.set()
 
     async def close(self) -> None:
         """Stop watching; nobody hears any more of these jobs."""
@@ -121,13 +123,16 @@ class JobWatcher:
             await self._rest()
 
     async def _rest(self) -> None:
-        """Wait for the next poll, or for a new job."""
+        """Wait for the next poll, or for a new job; but never ask more often than the shortest interval."""
         self._wake.clear()
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._delay):
                 await self._wake.wait()
         except TimeoutError:
             return
+        if self._jobs:
+            await asyncio.sleep(max(0.0, self._interval.shortest - (time.monotonic() - began)))
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         """Nobody may wait for a watcher that has died of a defect; each task fails, and is tried again."""
@@ -149,19 +154,25 @@ class JobWatcher:
     async def _poll(self) -> bool:
         jobs = dict(self._jobs)
         queue, glimpses = await self.client.status(jobs)
+        for digest, glimpse in glimpses.items():
+            # The note in the folder says which of two jobs of one key does the work.
+            jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
         queued = _statuses(queue, jobs)
         accounted = await self._accounting(jobs.values(), queued)
         found = {
             digest: self._judged(job, queued.get(digest), accounted, glimpses.get(digest))
             for digest, job in jobs.items()
         }
-        tails = await self._tails(jobs, found, glimpses)
-        changes = [self._tell(job, found[digest], *tails.get(digest, (b"", 0))) for digest, job in jobs.items()]
+        tails, error = await self._tails(jobs, found, glimpses)
+        told = jobs if error is None else {d: job for d, job in jobs.items() if not found[d].phase.is_final}
+        changes = [self._tell(job, found[digest], *tails.get(digest, (b"", 0))) for digest, job in told.items()]
+        if error is not None:  # an end is told with the last of its log
+            raise error
         return any(changes)
 
     async def _accounting(
         self, jobs: Iterable[WatchedJob], queued: dict[str, JobStatus]
-    ) -> dict[str, JobStatus] | None:
+    ) -> dict[int, JobStatus] | None:
         """What sacct says of jobs that the queue does not know, or knows as ended; None without sacct."""
         asked = [job.job_id for job in jobs if job.digest not in queued or queued[job.digest].phase.is_final]
         self._is_unsure = False
@@ -177,10 +188,10 @@ class JobWatcher:
             else:
                 self._is_unsure = True
             return None
-        return {row.name: row.status for row in rows}
+        return {int(row.job_id.split("_")[0].split("+")[0]): row.status for row in rows}
 
     def _judged(
-        self, job: WatchedJob, queued: JobStatus | None, accounted: dict[str, JobStatus] | None, glimpse: Glimpse | None
+        self, job: WatchedJob, queued: JobStatus | None, accounted: dict[int, JobStatus] | None, glimpse: Glimpse | None
     ) -> JobStatus:
         now = self.clock()
         if queued is not None:
@@ -193,7 +204,7 @@ class JobWatcher:
                 submitted_at=job.submitted_at,
                 missing_since=now if job.missing_since is None else job.missing_since,
                 queued=queued,
-                accounted=(accounted or {}).get(job.name),
+                accounted=(accounted or {}).get(job.job_id),
                 sentinel=glimpse.exit_status if glimpse else None,
                 has_accounting=accounted is not None,
             )
@@ -201,19 +212,26 @@ class JobWatcher:
 
     async def _tails(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
-    ) -> dict[str, tuple[bytes, int]]:
-        """New bytes of each log, and how many before them are left out because a poll may take only so many."""
-        pieces = []
+    ) -> tuple[dict[str, tuple[bytes, int]], ClusterError | None]:
+        """New bytes of each log, and how many before them are left out because a poll may take only so many.
+
+        Of what all logs together have, a poll takes so much and leaves the rest to the next; ends go first.
+        """
+        pieces: list[tuple[str, int, int]] = []
         skipped = {}
-        for digest, job in jobs.items():
+        for digest, job in sorted(jobs.items(), key=lambda item: not found[item[0]].phase.is_final):
             size = glimpses[digest].log_size if digest in glimpses else 0
-            if size > job.offset or found[digest].phase.is_final:
+            is_final = found[digest].phase.is_final
+            if is_final or (size > job.offset and len(pieces) < _MOST_LOGS):
                 skipped[digest] = max(0, size - job.offset - LOG_CHUNK)
                 pieces.append((digest, job.offset + skipped[digest], LOG_CHUNK))
         if not pieces:
-            return {}
-        read = await self.client.tails(pieces)
-        return {digest: (piece, skipped[digest]) for digest, piece in read.items()}
+            return {}, None
+        try:
+            read = await self.client.tails(pieces)
+        except ClusterError as error:
+            return {}, error
+        return {digest: (piece, skipped[digest]) for digest, piece in read.items()}, None
 
     def _tell(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
         is_new = status != job.status

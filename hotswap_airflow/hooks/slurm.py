@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.login import Login
 from hotswap_airflow.cluster.ssh import SshTransport
-from hotswap_airflow.errors import HotswapError, LoginRequired, SetupError
+from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError
 from hotswap_airflow.hooks.form import UI_FIELDS
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class SlurmHook(BaseHook):
             except (ValueError, FileNotFoundError) as error:
                 words = f"connection {self.slurm_conn_id} cannot be used: {error}; correct its fields"
                 raise LoginRequired(words) from error
+            except AirflowException as error:  # the connection was there before; Airflow's backends are not now
+                words = f"Airflow does not say what connection {self.slurm_conn_id} is: {error}"
+                raise ConnectionLost(words) from error
 
         return SshTransport(connect, self.slurm_conn_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 SMALL_ENOUGH = 1_200
 """Bytes of a request that may stand in the trigger's row; larger ones go by XCom."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     LoginRequired,
     CommandFailed,
@@ -113,7 +115,7 @@ class SlurmJobOperator(BaseOperator):
             text=self.command,
             script=self.script,
             options=tuple(_checked(self.slurm or {})),
-            variables=tuple((name, as_text(value)) for name, value in (self.env or {}).items()),
+            variables=tuple((_variable(name), as_text(value)) for name, value in (self.env or {}).items()),
             attempt=context["ti"].try_number,
         )
 
@@ -172,6 +174,15 @@ class SlurmJobOperator(BaseOperator):
     def is_retried(self, error: str, generation: int) -> bool:  # noqa: ARG002
         """Whether the task's retries apply to an error; where only a person can mend it they do not."""
         return error not in {kind.__name__ for kind in _MENDED_BY_A_PERSON}
+
+
+def _variable(name: str) -> str:
+    """The name of a variable that a job may be given. Raises ``SetupError``."""
+    if not _VARIABLE.fullmatch(name) or name.startswith(("SLURM_", "HOTSWAP_")) or name == "key_dir":
+        raise SetupError(
+            f"env: {name!r} cannot be a variable of a job; use letters, digits and `_`, not SLURM_ or HOTSWAP_"
+        )
+    return name
 
 
 def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -62,12 +62,15 @@ class Try:
     """A try of a job that has a folder on the cluster.
 
     ``settled`` is how its end was told, as ``<try number> <clear number> <state>``; empty where it was not.
+    ``has_ended`` tells whether its script noted its end, ``asked`` who asked last: ``<try number> <clear number>``.
     """
 
     epoch: int
     generation: int
     is_cancelled: bool = False
     settled: str = ""
+    has_ended: bool = False
+    asked: str = ""
 
 
 def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
@@ -83,8 +86,22 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
     if last.is_cancelled:
         return last.generation + 1
     if not last.settled:
-        return last.generation
+        is_of_before = last.has_ended and _clear_number(last.asked) < _clear_number(asked)
+        return last.generation + is_of_before
     told_try, told_clear, state = [*last.settled.split(), "", "", ""][:3]
     same_try = [told_try, told_clear] == asked.split()
     kept_success = JobStatus(state).phase is Phase.SUCCEEDED and told_clear == asked.rsplit(maxsplit=1)[-1]
     return last.generation if same_try or kept_success else last.generation + 1
+
+
+def try_number(asked: str) -> int:
+    """The try number of ``<try number> <clear number>``; 0 where nobody asked.
+
+    >>> try_number("3 1"), try_number("")
+    (3, 0)
+    """
+    return int(asked.split(maxsplit=1)[0]) if asked.strip() else 0
+
+
+def _clear_number(asked: str) -> int:
+    return int(asked.split()[1]) if asked.strip() else 0

@@ -12,6 +12,7 @@ _SUBMITTED = re.compile(r"([1-9][0-9]{0,9})(?:;([A-Za-z0-9_.-]+))?")
 _UNKNOWN_OUTCOME = re.compile(
     r"Socket timed out|Unable to contact slurm controller|Connection (?:refused|timed out|reset)"
     r"|Zero Bytes were transmitted|Transport endpoint|Unexpected message received"
+    r"|backup controller|munge|Could not establish a configuration source"
     r"|Slurm temporarily unable|system is (?:too busy|being reconfigured)",
     re.IGNORECASE,
 )

@@ -27,10 +27,12 @@ set -u
 key_dir=$SLURM_SUBMIT_DIR
 
 # Say who we are before anything else. Another job under the same key has already begun: leave it alone.
-# An empty note is of somebody who died while writing it.
-(set -o noclobber; printf '%s\\n' "$SLURM_JOB_ID" > "$key_dir/id") 2> /dev/null ||
-  [ -s "$key_dir/id" ] || printf '%s\\n' "$SLURM_JOB_ID" > "$key_dir/id"
-[ "$(cat "$key_dir/id")" = "$SLURM_JOB_ID" ] || exit 0
+new=$key_dir/id.$SLURM_JOB_ID
+printf '%s\\n' "$SLURM_JOB_ID" > "$new" &&
+  {{ ln "$new" "$key_dir/id" 2> /dev/null || [ -s "$key_dir/id" ] || mv -f "$new" "$key_dir/id"; }}
+rm -f "$new"
+known=$(cat "$key_dir/id") || {{ echo "hotswap: the job's folder is not there on $(hostname): $key_dir" >&2; exit 1; }}
+[ "$known" = "$SLURM_JOB_ID" ] || exit 0
 [ ! -e "$key_dir/cancelled" ] || exit 1
 
 finish() {{

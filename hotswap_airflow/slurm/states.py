@@ -26,7 +26,6 @@ _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
 _NEVER = {
     "BadConstraints": "no node has what the job asks for",
     "PartitionTimeLimit": "its time is longer than the partition allows",
-    "PartitionNodeLimit": "it asks for more nodes than the partition allows",
     "DependencyNeverSatisfied": "a job that it waits for will never end well",
     "InvalidAccount": "its account is not valid",
     "InvalidQOS": "its QOS is not valid",
@@ -41,6 +40,7 @@ _REASONS = {
     "JobHeldAdmin": "an administrator holds it",
     "JobHeldUser": "its owner holds it",
     "Dependency": "a job that it depends on has not ended",
+    "PartitionNodeLimit": "it asks for more nodes than the partition allows, or has up, just now",
     "ReqNodeNotAvail": "a node that it needs is down or reserved",
     "AssocGrpBillingMinutes": "the account has used up its share",
     "BeginTime": "its start time has not come",

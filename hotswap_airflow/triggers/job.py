@@ -97,10 +97,11 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _request(self) -> JobRequest:
         text = self.request
-        if text is None:
-            async with asyncio.timeout(LOOK_UP_LIMIT):
-                found: Any = await XCom.aget_one(key=REQUEST_KEY, **self._ids())
-            text = str(found)
+        while text is None:
+            with contextlib.suppress(TimeoutError):  # so many ask at once after a fail-over
+                async with asyncio.timeout(LOOK_UP_LIMIT):
+                    found: Any = await XCom.aget_one(key=REQUEST_KEY, **self._ids())
+                    text = str(found)
         return JobRequest.from_json(text)
 
     async def _conduct(self, request: JobRequest) -> Outcome:

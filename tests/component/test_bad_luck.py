@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import asyncssh
 import pytest
 
 from hotswap_airflow import errors
+from hotswap_airflow.cluster import scripts, ssh
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
+from hotswap_airflow.slurm.script import render_script
 from hotswap_airflow.slurm.states import Phase
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
@@ -171,6 +174,71 @@ async def test_a_job_that_can_never_start_is_cancelled_and_told(
     assert fake_slurm.jobs[1].state == "CANCELLED"
 
 
+async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"], ["COMPLETED"]]
+    request = make_request()
+    first = asyncio.create_task(_conduct(fake_bench, request))
+    await _until(lambda: "RUNNING" in fake_bench.log)
+    first.cancel()
+    fake_slurm.is_down = True
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await fake_bench.session.cancel(request.key, fake_bench.lines.append)
+    cleared = replace(request, key=replace(request.key, epoch=1))
+    second = asyncio.create_task(_conduct(fake_bench, cleared, "2 1"))
+    await _until(lambda: "waiting for main: main: scancel" in fake_bench.log)
+    fake_slurm.is_down = False
+    assert (await asyncio.wait_for(second, 60)).error is None
+    assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED", "COMPLETED"]
+
+
+async def test_a_try_that_was_left_behind_touches_nothing(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    old = make_request()
+    new = replace(old, key=replace(old.key, epoch=1))
+    waiting = asyncio.create_task(_conduct(fake_bench, new, "2 1"))
+    await _until(lambda: "RUNNING" in fake_bench.log)
+    stale = asyncio.create_task(_conduct(fake_bench, old, "1 0"))
+    await _until(lambda: "leaves the job to it" in fake_bench.log)
+    found = await fake_bench.client.submit(old, render_script(old), "1 0")
+    assert found.is_outdated
+    assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING"]
+    for task in (stale, waiting):
+        task.cancel()
+
+
+async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    request = make_request("echo whole")
+    script = render_script(request).encode()
+    size = str(len(script))
+    arguments = (request.key.digest, "find", "1 0", request.key.to_json(), "45", size, *request.argv)
+    argv = ("sh", "-c", scripts.SUBMIT, "hotswap", fake_bench.client.workdir, *arguments)
+    assert (await fake_slurm.transport.run(argv, script[:-30])).status == 1
+    assert fake_slurm.jobs == {}
+    assert (await _conduct(fake_bench, request)).error is None
+
+
+async def test_a_file_system_without_locks_submits_once(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    lock = fake_slurm.folder / "bin" / "flock"
+    lock.write_text("#!/bin/sh\nexit 1\n")
+    lock.chmod(0o755)
+    fake_slurm.outcomes = [["RUNNING", "RUNNING", "COMPLETED"]]
+    request = make_request()
+    await _lay_out(fake_bench, request)
+    submit = partial(fake_bench.session.submit, request, "1 0", fake_bench.lines.append)
+    found = await asyncio.wait_for(asyncio.gather(submit(), submit()), 60)
+    assert [one.job_id for one in found] == [1, 1]
+    assert len(fake_slurm.jobs) == 1
+
+
 async def test_of_two_jobs_of_one_name_the_one_whose_id_counts_is_believed(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
@@ -273,6 +341,33 @@ async def test_a_wrong_host_key_and_a_refused_key_fail_at_once(own_login_node: L
         await _ssh(own_login_node, client_keys=[stranger]).run(("true",))
 
 
+async def test_a_refusal_soon_after_a_login_is_waited_out(
+    own_login_node: LoginNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = _ssh(own_login_node)
+    await transport.run(("true",))
+    (own_login_node.folder / "authorized_keys").write_text("")
+    own_login_node.drop_sessions()
+    with pytest.raises(errors.ConnectionLost, match="the connection to slurm_main was lost"):
+        await transport.run(("true",))
+    with pytest.raises(errors.ConnectionLost, match="does not let us in"):
+        await transport.run(("true",))
+    monkeypatch.setattr(ssh, "REFUSAL_PATIENCE", 0.0)
+    with pytest.raises(errors.LoginRequired, match="does not let us in"):
+        await transport.run(("true",))
+
+
+async def test_what_cannot_be_fed_is_told(own_login_node: LoginNode) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise errors.StoreError("a content is missing")
+
+    for transport in (_ssh(own_login_node), LocalTransport()):
+        with pytest.raises(errors.StoreError, match="a content is missing"):
+            await transport.run(("cat",), broken())
+        await transport.close()
+
+
 async def test_a_host_that_does_not_answer_is_a_lost_connection(own_login_node: LoginNode) -> None:
     own_login_node.stop()
     with pytest.raises(errors.ConnectionLost, match="slurm_main cannot be reached"):
@@ -332,31 +427,28 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     slurm_cluster: SlurmCluster, tmp_path: Path, make_request: MakeRequest
 ) -> None:
     """The three places on the login node: after mkdir, after sbatch was accepted, before the id is written."""
-    from hotswap_airflow.cluster import scripts
     from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.session import Session
     from hotswap_airflow.cluster.watcher import Interval, JobWatcher
-    from hotswap_airflow.slurm.script import render_script
 
     client = ClusterClient(LocalTransport(slurm_cluster.environment), str(tmp_path), "main")
     session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
     points = {
         "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
-        "before sbatch": ": > began\n",
+        "before sbatch": 'timeout "$limit"',
         "after sbatch": "status=$?\nid=",
     }
     for number, (point, place) in enumerate(points.items()):
         request = make_request("true", job=f"killed{number}")
-        killed = scripts.SUBMIT.replace(
-            place, "kill -9 $$\n" + place if point != "before sbatch" else place + "kill -9 $$\n"
-        )
+        killed = scripts.SUBMIT.replace(place, f"kill -9 $$\n{place}")
         assert killed != scripts.SUBMIT, point
-        key = (request.key.digest, "find", "1 0", request.key.to_json(), "45")
+        script = render_script(request).encode()
+        key = (request.key.digest, "find", "1 0", request.key.to_json(), "45", str(len(script)))
         argv = ["sh", "-c", killed, "hotswap", str(tmp_path), *key, *request.argv]
         done = await asyncio.to_thread(
             subprocess.run,
             argv,
-            input=render_script(request).encode(),
+            input=script,
             env=slurm_cluster.environment,
             capture_output=True,
         )

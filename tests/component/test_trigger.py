@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent
 
+from hotswap_airflow.errors import SetupError
 from hotswap_airflow.hooks.slurm import SlurmHook
+from hotswap_airflow.operators.slurm import SlurmJobOperator
+from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.login_node import LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
@@ -170,3 +173,10 @@ def test_the_button_of_a_connection(monkeypatch: pytest.MonkeyPatch, slurm_sandb
         "slurm_main cannot be reached: [Errno 111] Connect call failed ('127.0.0.1', 1)",
     )
     assert "there is no connection nowhere" in SlurmHook("nowhere").test_connection()[1]
+
+
+@pytest.mark.parametrize("name", ["a b", "x;id", "", "SLURM_CONF", "HOTSWAP_OUTPUT", "key_dir", "é"])
+def test_no_name_of_a_variable_becomes_shell(name: str) -> None:
+    operator = SlurmJobOperator(task_id="a", command="true", env={name: "1"})
+    with pytest.raises(SetupError, match="cannot be a variable of a job"):
+        operator.make_request({"ti": SimpleNamespace(try_number=1)}, JobKey(RunKey("i", "w", "e", "r", "n"), "a"))  # type: ignore[typeddict-item]
