@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watcher import Interval, JobWatcher
-from hotswap_airflow.errors import CommandFailed, JobError, JobNodeFailed, JobPreempted
+from hotswap_airflow.errors import CommandFailed, JobCancelled, JobError, JobNodeFailed, JobPreempted
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.store.contents import archive
 from hotswap_airflow.workflow.binding import RunValues, bind
@@ -46,6 +46,7 @@ class Runner:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     active: dict[str, JobKey] = field(default_factory=dict)
+    is_stopping: bool = False
     _sessions: dict[str, Session] = field(default_factory=dict)
 
     @property
@@ -82,6 +83,10 @@ class Runner:
 
     def _start_ready(self, waiting: dict[str, PlannedJob], running: dict[asyncio.Task[None], str]) -> None:
         for name, job in list(waiting.items()):
+            if self.is_stopping:
+                del waiting[name]
+                self.states[name] = "skipped"
+                continue
             match readiness(job, self.states):
                 case "skip":
                     del waiting[name]
@@ -106,6 +111,7 @@ class Runner:
 
     async def _with_retries(self, job: PlannedJob) -> Outcome:
         report = partial(self.report, job.name)
+        self.active[job.name] = JobKey(self.run_key, job.name)
         session = self.session(job.cluster)
         stream = partial(archive, self.plan.pack, self.store)
         await session.lay_out(self.run_key.folder, self.plan.pack.digest, stream, report)
@@ -120,9 +126,9 @@ class Runner:
         return outcome
 
     async def _attempt(self, session: Session, job: PlannedJob, attempt: int) -> Outcome:
-        key = JobKey(self.run_key, job.name)
-        self.active[job.name] = key
-        request = bind(self.plan, job, key, self._values(), attempt)
+        if self.is_stopping:
+            raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
+        request = bind(self.plan, job, self.active[job.name], self._values(), attempt)
         return await session.conduct(request, f"{attempt} 0", partial(self.report, job.name))
 
     def _values(self) -> RunValues:
@@ -135,7 +141,8 @@ class Runner:
         )
 
     async def cancel(self) -> None:
-        """Cancel every job that was started and has not ended."""
+        """Start nothing more, and cancel every job that was started and has not ended."""
+        self.is_stopping = True
         for name, key in list(self.active.items()):
             self.report(name, "cancelling")
             await self.session(self.plan.job(name).cluster).cancel(key, partial(self.report, name))
