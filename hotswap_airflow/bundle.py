@@ -66,16 +66,21 @@ class WorkflowFolder(BaseDagBundle):
         self.folder = Path(folder or conf.get_mandatory_value("core", "dags_folder")).expanduser()
         self._store = VersionStore(settings.store_path / "bundles" / self.name, ContentStore(settings.store_path))
         self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment)
-        self._current = self.version
+        self._is_pinned = self.version is not None
+        self._current = self.version or self._store.current()
         self._pruned_at = 0.0
         self._has_followed = False
         discovery.serve(self.folder, self._store)
 
     def initialize(self) -> None:
         """Make the folder of our version readable. Raises ``StoreError`` where a pinned one is gone."""
-        if self.version is None:
-            self._publish()
-        elif not self._store.path(self.version).is_dir():
+        if not self._is_pinned:
+            # Only the dag-processor makes versions; whoever else comes takes what is there.
+            self._current = self._store.current()
+            if self._current is None:
+                self._publish()
+            self.version = self._current
+        elif not self.path.is_dir():
             raise StoreError(
                 f"version {self.version} of bundle {self.name} is not in {self._store.root}: let [hotswap] store_path "
                 "name one persistent folder that dag-processor and workers both see"
@@ -93,10 +98,11 @@ class WorkflowFolder(BaseDagBundle):
 
     def refresh(self) -> None:
         """Look at the folder and make a version of what it holds now. Runs in the dag-processor only."""
-        if self.version is not None:
+        if self._is_pinned:
             raise StoreError(f"version {self.version} of bundle {self.name} is pinned")
         discovery.forget_callbacks()
         self._publish()
+        self.version = self._current
         self._prune()
 
     def _publish(self) -> None:

@@ -12,7 +12,7 @@ from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.store.versions import Entry, Manifest
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow, taken_names
-from hotswap_airflow.workflow.files import content_digest, matches, named_paths, pack_of
+from hotswap_airflow.workflow.files import Pack, matches, named_paths, pack_of
 from hotswap_airflow.workflow.names import stem
 from hotswap_airflow.workflow.site import Site, read_site
 
@@ -68,12 +68,17 @@ class FolderScan:
             raw = self._site_file.read_bytes()
             if raw != self._site_raw or self._site_error:
                 self._site = read_site(raw, str(self._site_file))
-                self._contents.put(raw)
-            self._site_raw, self._site_error = raw, ""
+            self._site_raw, self._site_error = raw, self._wrong_environment()
         except OSError as error:
             self._site_error = f"{self._site_file}: the site file cannot be read: {error.strerror}"
         except HotswapError as error:
             self._site_error = str(error)
+
+    def _wrong_environment(self) -> str:
+        known = self._site.environments if self._site is not None else {}
+        if self._environment is None or self._environment in known:
+            return ""
+        return f"[hotswap] environment is {self._environment!r}, but {self._site_file} has: {', '.join(known)}"
 
     def _read(self, path: str) -> _Read | None:
         file = self.folder / path
@@ -93,19 +98,24 @@ class FolderScan:
 
     def _entry(self, raw: bytes, checked: CheckedWorkflow, folder: DiskFolder) -> Entry:
         text = self._contents.put(raw)
-        site = content_digest(self._site_raw) if self._site is not None else ""
+        site = self._contents.put(self._site_raw) if self._site is not None else ""
         entry = Entry(text, stem(checked.file), site=site, environment=self._environment or "")
         if self._site_error or checked.source is None:
             error = self._site_error or "\n".join(map(str, checked.problems))
             return replace(entry, is_valid=False, error=error)
         spec = checked.source.spec
-        pack = pack_of(folder, named_paths(spec))
-        for file in pack.files:
-            self._contents.put(folder.read(file.path))
+        pack = self._put_pack(folder, named_paths(spec))
         if pack.files:
             self._contents.put(pack.listing)
         files = tuple((file.path, file.digest, file.executable) for file in pack.files)
         return replace(entry, workflow=spec.name or entry.workflow, files=files)
+
+    def _put_pack(self, folder: DiskFolder, patterns: list[str]) -> Pack:
+        """Keep the files that were counted; one that is being written is counted again until it rests."""
+        while True:
+            pack = pack_of(folder, patterns)
+            if all(self._contents.put(folder.read(file.path)) == file.digest for file in pack.files):
+                return pack
 
 
 def workflow_paths(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ store of contents.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -147,7 +148,7 @@ class VersionStore:
                 name for name, content in (extra or {}).items() if not _holds(self._file(before, name), content)
             }
             for path in changed:
-                for file in self.path(version).glob(f"{path}*"):
+                for file in self.path(version).glob(f"{glob.escape(path)}*"):
                     os.utime(file)
         else:
             self._build(version, manifest, before, changed, extra or {})
@@ -188,7 +189,7 @@ class VersionStore:
         A worker opens the file of the path that the Dag has now, in the version that the run began with.
         """
         places = {entry.workflow: path for path, entry in manifest.items() if entry.is_valid}
-        for folder in (self.root / "versions").glob("[!.]*"):
+        for folder in _versions(self.root):
             kept = read_manifest(folder)
             moved = {
                 places[entry.workflow]: (path, entry)
@@ -233,9 +234,14 @@ def _digest(manifest: Manifest, extra: Mapping[str, bytes]) -> str:
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def _versions(root: Path) -> list[Path]:
+    """The folders of versions; what lost its manifest, as by a removal that was cut short, is none."""
+    return [folder for folder in (root / "versions").glob("[!.]*") if (folder / MANIFEST).exists()]
+
+
 def needed_contents(bundles: Path) -> set[str]:
     """Digests of every content that a version of any bundle has. Raises ``StoreError``."""
-    folders = bundles.glob("*/versions/[!.]*")
+    folders = (folder for bundle in bundles.glob("*") for folder in _versions(bundle))
     return {digest for folder in folders for entry in read_manifest(folder).values() for digest in entry.contents}
 
 

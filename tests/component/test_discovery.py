@@ -129,3 +129,17 @@ def test_a_callback_for_a_version_does_not_make_a_file_due_for_ever(tmp_path: Pa
     delattr(DagFileProcessorManager, discovery._PREPARE)
     assert queue() == 1
     discovery.forget_callbacks()
+
+
+def test_only_a_refresh_makes_versions_and_the_bundle_says_which_it_shows(make_bundle: Make, tmp_path: Path) -> None:
+    first = make_bundle()
+    first.initialize()
+    assert first.version == first.get_current_version().version  # type: ignore[union-attr]
+    (tmp_path / "dags" / "say.sh").write_text("echo TWO\n")
+    other = make_bundle()  # as the command line does it, which stores the bundle's version with the Dags
+    other.initialize()
+    assert (other.version, other.path) == (first.version, first.path)
+    before = first.version
+    first.refresh()
+    assert first.version != before
+    assert first.path.name == first.version

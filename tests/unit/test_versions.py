@@ -219,3 +219,39 @@ def test_contents_that_no_version_has_are_swept_once_they_are_old(tmp_path: Path
     assert contents.sweep(kept) == 0  # young: a version that is being made may need them
     assert contents.sweep(kept, older_than=-1) == len(needed - kept) == 2  # the script's text and the pack's listing
     assert {p.name for p in (contents.root / "contents").glob("*/*")} == kept
+
+
+def test_an_environment_that_the_site_does_not_have_keeps_what_was_valid(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE)
+    folder = Folder(tmp_path, site)
+    folder.scan = FolderScan(folder.folder, folder.store.contents, site, "dev")
+    folder.write("w.hotswap.yaml")
+    folder.refresh()
+    site.write_text(SITE.replace("dev:", "test:"))
+    manifest = folder.store.manifest(folder.refresh().name)
+    assert manifest["w.hotswap.yaml"].is_valid
+    assert "environment is 'dev', but" in manifest["w.hotswap.yaml"].error
+
+
+def test_a_version_whose_removal_was_cut_short_hurts_no_other(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("w.hotswap.yaml")
+    version = folder.refresh()
+    (version.parent / "half").mkdir()
+    folder.write("v.hotswap.yaml")
+    kept = folder.refresh()
+    assert needed_contents(folder.store.root.parent)
+    assert (kept / "v.hotswap.yaml").exists()
+
+
+def test_an_undo_of_a_file_with_brackets_is_newer(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a[1].hotswap.yaml", "name: a\njobs: {a: {run: x}}\n")
+    first = folder.refresh()
+    folder.write("a[1].hotswap.yaml", "name: a\njobs: {a: {run: y}}\n")
+    folder.refresh()
+    os.utime(first / "a[1].hotswap.yaml", (1, 1))
+    folder.write("a[1].hotswap.yaml", "name: a\njobs: {a: {run: x}}\n")
+    assert folder.refresh() == first
+    assert (first / "a[1].hotswap.yaml").stat().st_mtime > 1
