@@ -38,7 +38,6 @@ from hotswap_airflow.store.versions import (
     needed_contents,
     read_manifest,
 )
-from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.plan import make_plan
 from hotswap_airflow.workflow.site import implied_site, read_site
@@ -245,17 +244,15 @@ def load_reconciling_dag(site: str, schedule: str) -> DAG:
 
 def _stubs(manifest: Manifest) -> dict[str, bytes]:
     """Python files that stand for the workflows where YAML is not discovered."""
-    stubs = {}
+    stubs = {discovery.STUBS: b""}
     for path, entry in manifest.items():
-        name = path
-        for suffix in vocabulary.WORKFLOW_SUFFIXES:
-            name = name.removesuffix(suffix)
+        name = path.replace(".", "_")
         text = f"# airflow dag of {path}, made by hotswap of {entry.digest}\n"
         text += f"from hotswap_airflow.bundle import load_stub\n\ndag = load_stub(__file__, {path!r})\n"
-        stubs[f"{name}_hotswap.py"] = text.encode()
+        stubs[f"{name}.py"] = text.encode()
         if entry.error and entry.is_valid:
             error = f"# airflow dag of {path}: its newer text is not taken\nraise ImportError({entry.error!r})\n"
-            stubs[f"{name}_hotswap_rejected.py"] = error.encode()
+            stubs[f"{name}_rejected.py"] = error.encode()
     return stubs
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.settings import Discovery
 
 Mode = Literal["patch", "stub"]
+STUBS = ".hotswap-stubs"
+"""A file of this name tells that a version has stubs."""
 _FIND = "_hotswap_find"
 _PREPARE = "_hotswap_prepare"
 _served: dict[Path, VersionStore] = {}
@@ -27,8 +29,8 @@ _modes: list[Mode] = []
 
 
 def dag_files(root: Path) -> Iterator[str]:
-    """The Dag files of a version of ours; none for any other folder."""
-    if (root / MANIFEST).exists():
+    """The Dag files of a version of ours; none for any other folder, and none where stubs stand for them."""
+    if (root / MANIFEST).exists() and not (root / STUBS).exists():
         for path, entry in read_manifest(root).items():
             yield str(root / path)
             if entry.error and entry.is_valid:

@@ -64,30 +64,29 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     make_bundle: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__HOTSWAP__DISCOVERY", "stub")
-    monkeypatch.setattr(discovery, "dag_files", lambda _: iter(()))
     bundle = make_bundle()
     bundle.initialize()
     first = _files(bundle)
-    assert set(first) == {"w_hotswap.py", "hotswap_reconcile.py"}
-    source = (bundle.path / "w_hotswap.py").read_text()
-    assert _run(bundle.path / "w_hotswap.py", source).dag_id == "w"
+    assert set(first) == {"w_hotswap_yaml.py", "hotswap_reconcile.py"}
+    source = (bundle.path / "w_hotswap_yaml.py").read_text()
+    assert _run(bundle.path / "w_hotswap_yaml.py", source).dag_id == "w"
     # An edit of code alone makes another stub, and the undo of it a newer one.
     (tmp_path / "dags" / "say.sh").write_text("echo TWO\n")
     bundle.refresh()
     second = _files(bundle)
-    assert (bundle.path / "w_hotswap.py").read_text() != source
+    assert (bundle.path / "w_hotswap_yaml.py").read_text() != source
     assert second["hotswap_reconcile.py"] == first["hotswap_reconcile.py"]
-    os.utime(bundle.path / "w_hotswap.py", (1, 1))
+    os.utime(bundle.path / "w_hotswap_yaml.py", (1, 1))
     (tmp_path / "dags" / "say.sh").write_text("echo ONE\n")
-    before = first["w_hotswap.py"]
+    before = first["w_hotswap_yaml.py"]
     bundle.refresh()
-    assert _files(bundle)["w_hotswap.py"] > before
+    assert _files(bundle)["w_hotswap_yaml.py"] > before
     # A broken text keeps the last valid one, and says what is wrong in a stub of its own.
     (tmp_path / "dags" / "w.hotswap.yaml").write_text("hotswap: workflow/v1\njobs: {a: {rum: x}}\n")
     bundle.refresh()
-    assert set(_files(bundle)) == {"w_hotswap.py", "w_hotswap_rejected.py", "hotswap_reconcile.py"}
+    assert set(_files(bundle)) == {"w_hotswap_yaml.py", "w_hotswap_yaml_rejected.py", "hotswap_reconcile.py"}
     with pytest.raises(ImportError, match=r"w\.hotswap\.yaml:2:12: unknown-key"):
-        _run(bundle.path / "w_hotswap_rejected.py", (bundle.path / "w_hotswap_rejected.py").read_text())
+        _run(bundle.path / "w_hotswap_yaml_rejected.py", (bundle.path / "w_hotswap_yaml_rejected.py").read_text())
 
 
 def _run(path: Path, source: str) -> object:
