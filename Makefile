@@ -1,5 +1,5 @@
 # Everything a person or a machine does with this repository.
-#   make demo | demo-check | down     see it run
+#   make demo | demo-check | down | screenshots     see it run
 #   make venv                                       only the `hotswap` command
 #   make fast | check | test                        for developers
 PYTHON ?= python3

@@ -25,6 +25,7 @@ from hotswap_airflow import discovery
 from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag
 from hotswap_airflow.errors import HotswapError, SpecError, StoreError
 from hotswap_airflow.operators.slurm import airflow_settings
+from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.store.contents import ContentStore
 from hotswap_airflow.store.scan import FolderScan
 from hotswap_airflow.store.versions import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.workflow.site import Site
 
-DEFAULT_CONNECTION = "slurm_default"
 _PRUNE_EVERY = 3600.0
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SECTION = "hotswap"
+BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
+"""What `[dag_processor] dag_bundle_config_list` names."""
+DEFAULT_CONNECTION = "slurm_default"
+"""The connection that counts where nobody named one."""
 RECONCILE = "*/15 * * * *"
 Discovery = Literal["auto", "stub"]
 

@@ -12,6 +12,7 @@ from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.login import make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
+from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.slurm.probe import MIN_VERSION
 from hotswap_airflow.workflow.site import Site, implied_site, read_site
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.workflow.site import Cluster
 
-DEFAULT_CONNECTION = "slurm_default"
 _MOST_SKEW = 5.0
 _LEAST_JOB_AGE = 60
 

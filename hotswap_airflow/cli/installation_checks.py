@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow import __version__
 from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.errors import HotswapError, SetupError, StoreError
-from hotswap_airflow.settings import read_without_airflow
+from hotswap_airflow.settings import BUNDLE, read_without_airflow
 from hotswap_airflow.store.contents import ContentStore, installation
 from hotswap_airflow.store.versions import VersionStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
 _OLDEST_AIRFLOW = (3, 3)
 _LEAST_SPACE = 1 << 30
 _LONG_INTERVAL = 300

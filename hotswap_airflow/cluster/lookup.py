@@ -49,7 +49,7 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
             return []
     which, since = (f"--jobs={job_id}", _SINCE_EVER) if job_id is not None else (f"--name={sought.name}", _RECENTLY)
     queue, accounting = await client.look_up(which, since)
-    newest = max((_base(row) for row in (*queue, *(accounting or ()))), default=0)
+    newest = max((row.base_id for row in (*queue, *(accounting or ()))), default=0)
     queued, accounted = _of(newest, queue), _of(newest, accounting or [])
     ids = sorted(queued.keys() | accounted.keys()) or ([""] if sentinel is not None else [])
     return [
@@ -60,8 +60,4 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
 
 def _of(job_id: int, rows: list[QueuedJob]) -> dict[str, JobStatus]:
     """The statuses of a job, by its elements' ids."""
-    return {row.job_id: row.status for row in rows if _base(row) == job_id}
-
-
-def _base(row: QueuedJob) -> int:
-    return int(row.job_id.split("_")[0].split("+")[0])
+    return {row.job_id: row.status for row in rows if row.base_id == job_id}

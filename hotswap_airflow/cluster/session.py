@@ -133,15 +133,15 @@ class Session:
         except ClusterError as error:
             report(f"cannot tell yet whether the job was submitted: {error}")
             return None
-        found = [row.job_id for row in queue if row.name == name]
+        found = [row.base_id for row in queue if row.name == name]
         if not found:
             try:
-                found = [row.job_id for row in await self.client.accounting(_RECENTLY, name=name)]
+                found = [row.base_id for row in await self.client.accounting(_RECENTLY, name=name)]
             except CommandFailed:
                 found = []  # a site without accounting: the key's folder is the second source
             except (ConnectionLost, UnreadableAnswer):
                 return None
-        return int(found[-1].split("_")[0]) if found else 0
+        return found[-1] if found else 0
 
     async def _watch(self, request: JobRequest, job_id: int, report: Callable[[str], None]) -> JobStatus:
         key = request.key

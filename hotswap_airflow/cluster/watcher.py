@@ -188,7 +188,7 @@ class JobWatcher:
             else:
                 self._is_unsure = True
             return None
-        return {int(row.job_id.split("_")[0].split("+")[0]): row.status for row in rows}
+        return {row.base_id: row.status for row in rows}
 
     def _judged(
         self, job: WatchedJob, queued: JobStatus | None, accounted: dict[int, JobStatus] | None, glimpse: Glimpse | None

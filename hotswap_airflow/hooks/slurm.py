@@ -16,6 +16,7 @@ from hotswap_airflow.cluster.login import Login
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError
 from hotswap_airflow.hooks.form import UI_FIELDS
+from hotswap_airflow.settings import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -33,7 +34,7 @@ class SlurmHook(BaseHook):
     """
 
     conn_name_attr = "slurm_conn_id"
-    default_conn_name = "slurm_default"
+    default_conn_name = DEFAULT_CONNECTION
     conn_type = "slurm"
     hook_name = "Slurm"
 

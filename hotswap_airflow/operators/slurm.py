@@ -23,7 +23,7 @@ from hotswap_airflow.errors import (
     SubmissionRefused,
 )
 from hotswap_airflow.operators import run_identity
-from hotswap_airflow.settings import SECTION, Settings, read_settings
+from hotswap_airflow.settings import DEFAULT_CONNECTION, SECTION, Settings, read_settings
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, as_text
@@ -85,7 +85,7 @@ class SlurmJobOperator(BaseOperator):
         script: str | None = None,
         slurm: Mapping[str, Any] | None = None,
         env: Mapping[str, Any] | None = None,
-        slurm_conn_id: str = "slurm_default",
+        slurm_conn_id: str = DEFAULT_CONNECTION,
         workdir: str = "",
         **kwargs: Any,
     ) -> None:
@@ -160,12 +160,12 @@ class SlurmJobOperator(BaseOperator):
     def resume(self, context: Context, event: Mapping[str, Any] | str) -> Any:
         """End the task as its job ended."""
         # `airflow dags test` hands on the plain word of an end in the trigger.
-        error = None if isinstance(event, str) else event["error"]
-        if isinstance(event, str) or error is None:
+        if isinstance(event, str) or event["error"] is None:
             ti = context["ti"]
             return XCom.get_one(
                 key="return_value", dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index
             )
+        error = event["error"]
         message = f"{error}: {event['message']}"
         self.log.error("%s", message)
         if self.is_retried(error, int(event.get("generation", 0))):

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from hotswap_airflow.cluster.lookup import SoughtJob
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.triggers.awaited import AwaitJobTrigger
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class SlurmSensor(BaseSensorOperator):
         job_id: int | str | None = None,
         job_name: str | None = None,
         key: str | None = None,
-        slurm_conn_id: str = "slurm_default",
+        slurm_conn_id: str = DEFAULT_CONNECTION,
         workdir: str = "",
         **kwargs: Any,
     ) -> None:
@@ -69,9 +70,9 @@ class SlurmSensor(BaseSensorOperator):
     def resume(self, context: Context, event: Mapping[str, Any] | str) -> None:  # noqa: ARG002
         """End the task as the job ended."""
         # `airflow dags test` hands on the plain word of an end in the trigger.
-        error = None if isinstance(event, str) else event["error"]
-        if isinstance(event, str) or error is None:
+        if isinstance(event, str) or event["error"] is None:
             return
+        error = event["error"]
         message = f"{error}: {event['message']}"
         self.log.error("%s", message)
         if self.soft_fail:

@@ -38,6 +38,15 @@ class QueuedJob:
     name: str
     status: JobStatus
 
+    @property
+    def base_id(self) -> int:
+        """The job's number, without array index or component.
+
+        >>> QueuedJob("17_3", "a", JobStatus("RUNNING")).base_id
+        17
+        """
+        return int(self.job_id.split("_")[0].split("+")[0])
+
 
 def parse_submission(stdout: str) -> SubmittedJob:
     r"""Read what ``sbatch --parsable`` answered, below whatever a site's wrapper printed.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.settings import BUNDLE
 from hotswap_airflow.store.contents import write_whole
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.processes import Daemon
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
-BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
 _START_LIMIT = 180.0
 
 
@@ -121,8 +121,7 @@ class AirflowServices:
     def stop(self) -> None:
         """Stop every component, then the database."""
         processes.stop(list(self.daemons.values()))
-        for pid in processes.processes_with(f"AIRFLOW_HOME={self.folder / 'airflow'}"):
-            Daemon("airflow", pid, processes.start_time(pid) or "").kill()
+        processes.kill_all(processes.processes_with(f"AIRFLOW_HOME={self.folder / 'airflow'}"))
         self.daemons.clear()
         if (self.folder / "postgres").exists():
             server = self._server()

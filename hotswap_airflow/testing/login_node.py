@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +72,7 @@ class LoginNode:
         """Cut every connection, as a broken network does; sshd itself stays."""
         if self.daemon is None:
             return
-        for pid in processes.descendants(self.daemon.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        processes.kill_all(processes.descendants(self.daemon.pid))
 
     def _config(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.environment.items())

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _STOP_PATIENCE = 5.0
 _PAUSE = 0.02
 _START_TIME_FIELD = 19
 _SESSION_FIELD = 3
+_PARENT_FIELD = 1
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -48,12 +49,28 @@ class Daemon:
 
 def start_time(pid: int) -> str | None:
     """When a process began, in Linux's own ticks; None where there is none, or only a zombie."""
+    fields = _fields(pid)
+    return None if fields is None or fields[0] in "ZX" else fields[_START_TIME_FIELD]
+
+
+def _fields(pid: int) -> list[str] | None:
+    """What Linux says of a process, from its state on; None where there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[_START_TIME_FIELD]
+    return stat.rpartition(")")[2].split()
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes, as far as they still run."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> Daemon:
@@ -79,26 +96,19 @@ def stop(daemons: Sequence[Daemon]) -> None:
     for daemon in daemons:
         daemon.kill()
         reap(daemon)
-    for pid in orphans:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_all(orphans)
 
 
 def session_of(daemon: Daemon) -> list[int]:
     """Pids of the session a process began, also where it is gone; Linux gives no session's number away."""
     if start_time(daemon.pid) not in {None, daemon.started}:
         return []
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != daemon.pid:
-            try:
-                stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            fields = stat.rpartition(")")[2].split()
-            if fields[0] not in "ZX" and int(fields[_SESSION_FIELD]) == daemon.pid:
-                found.append(int(entry.name))
-    return found
+    return [pid for pid in _pids() if pid != daemon.pid and _is_of_session(pid, daemon.pid)]
+
+
+def _is_of_session(pid: int, session: int) -> bool:
+    fields = _fields(pid)
+    return fields is not None and fields[0] not in "ZX" and int(fields[_SESSION_FIELD]) == session
 
 
 def reap(daemon: Daemon) -> bool:
@@ -148,29 +158,20 @@ def processes_with(variable: str) -> list[int]:
     """Pids of this user's processes that have ``NAME=value`` in their environment."""
     wanted = variable.encode()
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                environment = (entry / "environ").read_bytes()
-            except (FileNotFoundError, PermissionError, ProcessLookupError):
-                continue
-            if wanted in environment.split(b"\0"):
-                found.append(int(entry.name))
+    for pid in _pids():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+        if wanted in environment.split(b"\0"):
+            found.append(pid)
     return found
 
 
 def descendants(pid: int) -> list[int]:
     """Pids of a process's children, their children, and so on, parents first."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent(int(entry.name)) == pid:
-            found += [int(entry.name), *descendants(int(entry.name))]
-    return found
-
-
-def _parent(pid: int) -> int | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(stat.rpartition(")")[2].split()[1])
+    parents = {child: int(fields[_PARENT_FIELD]) for child in _pids() if (fields := _fields(child)) is not None}
+    found = [pid]
+    for ancestor in found:  # grows while it is walked
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return found[1:]

@@ -137,12 +137,7 @@ class SlurmCluster:
     def stop(self) -> None:
         """End every daemon, and what still runs of its jobs."""
         processes.stop(self.daemons)
-        for pid in processes.processes_with(f"SLURM_CONF={self.conf}"):
-            if pid != os.getpid():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+        processes.kill_all(pid for pid in processes.processes_with(f"SLURM_CONF={self.conf}") if pid != os.getpid())
         self.daemons.clear()
 
     def _is_ready(self) -> bool:

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from hotswap_airflow.cluster.lookup import SoughtJob, look_up
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
-from hotswap_airflow.triggers.events import resuming
+from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.sessions import shared_session
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ class AwaitJobTrigger(BaseTrigger):
             words = f"{self.sought} has not ended in time"
             yield await resuming(started, {"error": "SensorTimedOut", "message": words})
         except HotswapError as failure:
-            yield await resuming(started, {"error": type(failure).__name__, "message": str(failure)})
+            yield await resuming(started, told(failure))
         else:
             if error is not None:
-                yield await resuming(started, {"error": type(error).__name__, "message": str(error)})
+                yield await resuming(started, told(error))
             elif self.resumes:
                 yield await resuming(started, {"error": None})
             else:

@@ -11,8 +11,15 @@ from airflow.triggers.base import TriggerEvent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hotswap_airflow.errors import HotswapError
+
 RESUME_DELAY = 10.0
 """Seconds before which a task must not resume: an executor's late news of the deferring process would fail it."""
+
+
+def told(error: HotswapError) -> dict[str, Any]:
+    """An error as the payload of an event: its class, which names the remedy, and its words."""
+    return {"error": type(error).__name__, "message": str(error)}
 
 
 async def resuming(started: float, payload: Mapping[str, Any]) -> TriggerEvent:

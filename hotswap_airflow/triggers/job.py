@@ -16,7 +16,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from hotswap_airflow.errors import HotswapError, JobTimedOut
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import ContentStore, archive
-from hotswap_airflow.triggers.events import resuming
+from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, shared_session
 from hotswap_airflow.triggers.task_states import ENDED, task_state
 from hotswap_airflow.workflow.files import Pack
@@ -83,13 +83,12 @@ class SlurmJobTrigger(BaseTrigger):
             request = await self._request()
             outcome = await self._conduct(request)
         except HotswapError as error:
-            yield await resuming(started, {"error": type(error).__name__, "message": str(error)})
+            yield await resuming(started, told(error))
             return
         if outcome.values:
             await self._push("return_value", outcome.values)
         if outcome.error is not None:
-            facts = {"error": type(outcome.error).__name__, "message": str(outcome.error)}
-            yield await resuming(started, {**facts, "generation": outcome.key.generation})
+            yield await resuming(started, {**told(outcome.error), "generation": outcome.key.generation})
         elif self.resumes:
             yield await resuming(started, {"error": None})
         else:

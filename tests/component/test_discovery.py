@@ -13,7 +13,7 @@ from airflow.utils.file import list_py_file_paths
 
 from hotswap_airflow import discovery
 from hotswap_airflow.bundle import WorkflowFolder
-from hotswap_airflow.testing.airflow_services import BUNDLE
+from hotswap_airflow.settings import BUNDLE
 
 FILE = "hotswap: workflow/v1\nfiles: ['*.sh']\njobs: {a: {script: say.sh}}\n"
 Make = Callable[[], WorkflowFolder]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hotswap_airflow.cli import cluster_checks, installation_checks, main
+from hotswap_airflow.cli import cluster_checks, main
+from hotswap_airflow.settings import BUNDLE
 from hotswap_airflow.slurm.probe import ClusterFacts
 from hotswap_airflow.slurm.site import ClusterLimits, Partition
 from hotswap_airflow.store.contents import ContentStore
@@ -18,7 +19,7 @@ from hotswap_airflow.store.versions import VersionStore
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.workflow.site import Cluster
 
-BUNDLES = json.dumps([{"name": "workflows", "classpath": installation_checks.BUNDLE, "kwargs": {}}])
+BUNDLES = json.dumps([{"name": "workflows", "classpath": BUNDLE, "kwargs": {}}])
 FACTS = ClusterFacts("slurm 23.02.1", "ann", 0.0, "/w", has_accounting=True, partitions={"debug": True})
 
 

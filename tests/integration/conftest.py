@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hotswap_airflow.settings import BUNDLE
 from hotswap_airflow.testing import sandbox
-from hotswap_airflow.testing.airflow_services import BUNDLE, USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.processes import PATH
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions
