@@ -20,23 +20,25 @@ from airflow.dag_processing.importers import (
     DagImportResult,
     get_importer_registry,
 )
+from airflow.sdk import get_parsing_context
 
 from hotswap_airflow import discovery
 from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag
-from hotswap_airflow.errors import HotswapError, SpecError, StoreError
+from hotswap_airflow.errors import HotswapError, SetupError, SpecError, StoreError
 from hotswap_airflow.operators.slurm import airflow_settings
 from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.store.contents import ContentStore
 from hotswap_airflow.store.scan import FolderScan
 from hotswap_airflow.store.versions import (
-    DELETED,
     MANIFEST,
     REJECTED,
+    Entry,
     Manifest,
     ManifestFolder,
     VersionStore,
     merge,
     needed_contents,
+    places,
     read_manifest,
 )
 from hotswap_airflow.workflow.checks import check_workflow
@@ -45,11 +47,12 @@ from hotswap_airflow.workflow.site import implied_site, read_site
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from airflow.sdk import DAG
 
     from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.source import Source
 
 _PRUNE_EVERY = 3600.0
 
@@ -64,11 +67,12 @@ class WorkflowFolder(BaseDagBundle):
         settings = airflow_settings()
         self.folder = Path(folder or conf.get_mandatory_value("core", "dags_folder")).expanduser()
         self._store = VersionStore(settings.store_path / "bundles" / self.name, ContentStore(settings.store_path))
-        self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment)
+        self._environment = settings.environment or ""
+        self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment, self._fault)
         self._is_pinned = self.version is not None
         self._current = self.version or self._store.current()
         self._pruned_at = 0.0
-        self._has_followed = False
+        self._followed: dict[str, str] | None = None
         discovery.serve(self.folder, self._store)
 
     def initialize(self) -> None:
@@ -99,32 +103,52 @@ class WorkflowFolder(BaseDagBundle):
         """Look at the folder and make a version of what it holds now. Runs in the dag-processor only."""
         if self._is_pinned:
             raise StoreError(f"version {self.version} of bundle {self.name} is pinned")
-        discovery.forget_callbacks()
+        discovery.guard()
         self._publish()
         self.version = self._current
         self._prune()
 
     def _publish(self) -> None:
         with _locked(self._store.contents.root):
-            old = self._store.current()
-            manifest = merge(self._store.manifest(old), self._scan.scan(), self._is_active)
-            extra = _stubs(manifest) if discovery.mode(airflow_settings().discovery) == "stub" else {}
-            extra |= self._reconciling_pass(manifest)
+            before = self._store.manifest(self._store.current())
+            manifest = merge(before, self._scan.scan(before), self._is_active)
+            stubs = _stubs(manifest) if discovery.mode(airflow_settings().discovery) == "stub" else None
+            extra = (stubs or {}) | self._reconciling_pass(manifest)
             self._current = self._store.publish(manifest, extra)
-            if self._current != old or not self._has_followed:
-                self._store.follow_renames(manifest)
-                self._has_followed = True
+            files = {name: _stub(path) if stubs else path for name, path in places(manifest).items()}
+            self._follow(files, extra)
+
+    def _follow(self, files: dict[str, str], contents: Mapping[str, bytes]) -> None:
+        """Let runs that have begun find their Dag's file where it is now. New Dags have none; after a start any may."""
+        known = self._followed
+        moved = {name: path for name, path in files.items() if known is None or known.get(name, path) != path}
+        self._store.follow({name: (path, contents.get(path, b"")) for name, path in moved.items()})
+        self._followed = files
+
+    def _fault(self, source: Source) -> str:
+        """Why Airflow does not take a workflow; the empty text where it does."""
+        try:
+            _make_dag(source, self._environment).validate()  # type: ignore[no-untyped-call]
+        except HotswapError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow says of one file must not hide the others
+            return f"{source.document.file}: Airflow does not take this workflow: {type(error).__name__}: {error}"
+        return ""
 
     def _reconciling_pass(self, manifest: Manifest) -> dict[str, bytes]:
-        """The Dag file of the reconciling pass, in the first of our bundles and where there is a workflow."""
+        """The Dag file of the reconciling pass, in the first of our bundles and where any has a workflow."""
         bundles: Any = conf.getjson("dag_processor", "dag_bundle_config_list") or []
         ours = [entry["name"] for entry in bundles if str(entry["classpath"]).startswith(f"{__name__}.")]
         schedule = airflow_settings().reconcile
-        if schedule is None or not manifest or ours[:1] != [self.name]:
+        if schedule is None or ours[:1] != [self.name] or not (manifest or any(map(self._has_workflows, ours))):
             return {}
-        site = next((entry.site for entry in manifest.values() if entry.site), "")
+        site = self._scan.site or next((entry.site for entry in manifest.values() if entry.site), "")
         text = f"# airflow dag: the reconciling pass\nfrom {__name__} import load_reconciling_dag\n\n"
         return {"hotswap_reconcile.py": f"{text}dag = load_reconciling_dag({site!r}, {schedule!r})\n".encode()}
+
+    def _has_workflows(self, bundle: str) -> bool:
+        store = VersionStore(self._store.root.parent / bundle, self._store.contents)
+        return bool(store.manifest(store.current()))
 
     def _is_active(self, dag_id: str) -> bool:
         """Whether a run of a Dag has not ended; asked in the dag-processor's manager, which has the database."""
@@ -216,20 +240,37 @@ def _version_root(path: Path) -> Path | None:
 def load_dag(root: Path, path: str) -> DAG:
     """The Dag of a workflow of a version. Raises ``SpecError`` and ``StoreError``."""
     contents = ContentStore(airflow_settings().store_path)
-    entry = read_manifest(root)[path]
-    if not entry.is_valid and entry.error:
+    path, entry = _chosen(read_manifest(root), path, get_parsing_context().dag_id)
+    if not entry.is_valid:
         raise HotswapError(entry.error)
     site = _read_site(contents, entry.site)
     checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
     if checked.source is None:
         raise SpecError(checked.problems)
-    used = site or implied_site(DEFAULT_CONNECTION)
-    environment = entry.environment or used.default_environment
-    if environment not in used.environments:
-        known = ", ".join(used.environments)
-        raise HotswapError(f"[hotswap] environment is {environment!r}, but the site has: {known}")
-    plan = make_plan(checked.source, used, environment)
-    return build_dag(plan, used, is_deleted=(root / f"{path}{DELETED}").exists())
+    return _make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted)
+
+
+def _chosen(manifest: Manifest, path: str, wanted: str | None) -> tuple[str, Entry]:
+    """The workflow that a worker wants; in its run's version it may stand elsewhere than the Dag's file is now.
+
+    Raises ``StoreError`` where the version has no such workflow.
+    """
+    found = manifest.get(path)
+    if wanted is not None and (found is None or found.workflow != wanted):
+        path = places(manifest).get(wanted, path)
+        found = manifest.get(path)
+    if found is None:
+        raise StoreError(f"this version has no workflow {wanted or path}")
+    return path, found
+
+
+def _make_dag(source: Source, environment: str, *, is_deleted: bool = False) -> DAG:
+    """The Dag of a workflow that was checked. Raises ``SpecError`` and ``SetupError``."""
+    site = source.site or implied_site(DEFAULT_CONNECTION)
+    environment = environment or site.default_environment
+    if environment not in site.environments:
+        raise SetupError(f"[hotswap] environment is {environment!r}, but the site has: {', '.join(site.environments)}")
+    return build_dag(make_plan(source, site, environment), site, is_deleted=is_deleted)
 
 
 def _read_site(contents: ContentStore, digest: str) -> Site | None:
@@ -242,26 +283,31 @@ def load_reconciling_dag(site: str, schedule: str) -> DAG:
     return build_reconciling_dag(_read_site(contents, site) or implied_site(DEFAULT_CONNECTION), schedule)
 
 
+def _stub(path: str) -> str:
+    """The Python file that stands for a workflow file."""
+    return f"{path.replace('.', '_')}.py"
+
+
 def _stubs(manifest: Manifest) -> dict[str, bytes]:
     """Python files that stand for the workflows where YAML is not discovered."""
     stubs = {discovery.STUBS: b""}
     for path, entry in manifest.items():
-        name = path.replace(".", "_")
         text = f"# airflow dag of {path}, made by hotswap of {entry.digest}\n"
-        text += f"from hotswap_airflow.bundle import load_stub\n\ndag = load_stub(__file__, {path!r})\n"
-        stubs[f"{name}.py"] = text.encode()
+        text += f"from {__name__} import load_stub\n\ndag = load_stub(__file__, {path!r})\n"
+        stubs[_stub(path)] = text.encode()
         if entry.error and entry.is_valid:
             error = f"# airflow dag of {path}: its newer text is not taken\nraise ImportError({entry.error!r})\n"
-            stubs[f"{name}_rejected.py"] = error.encode()
+            stubs[_stub(path + REJECTED)] = error.encode()
     return stubs
 
 
-def load_stub(stub: str, path: str) -> DAG:
-    """The Dag that a stub stands for. Raises ``HotswapError``."""
+def load_stub(stub: str, path: str) -> DAG | None:
+    """The Dag that a stub stands for; none where it is there for runs of another version. Raises ``HotswapError``."""
     root = _version_root(Path(stub))
     if root is None:
         raise StoreError(f"{stub} is not below a version of a hotswap bundle")
-    return load_dag(root, path)
+    is_for_runs = get_parsing_context().dag_id is None and path not in read_manifest(root)
+    return None if is_for_runs else load_dag(root, path)
 
 
 discovery.install()

@@ -5,17 +5,22 @@ Every touch of what is private to Airflow stands in this module, and is tried be
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import tempfile
+from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import airflow.utils.file
 
+from hotswap_airflow.errors import StoreError
 from hotswap_airflow.store.versions import MANIFEST, REJECTED, Entry, VersionStore, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hotswap_airflow.settings import Discovery
 
@@ -23,7 +28,7 @@ Mode = Literal["patch", "stub"]
 STUBS = ".hotswap-stubs"
 """A file of this name tells that a version has stubs."""
 _FIND = "_hotswap_find"
-_PREPARE = "_hotswap_prepare"
+_OURS = "_hotswap"
 _served: dict[Path, VersionStore] = {}
 _modes: list[Mode] = []
 
@@ -62,8 +67,9 @@ def _files_of_workflows() -> set[Path]:
     """Files beside workflows that belong to them, in the folders we serve."""
     theirs = set()
     for folder, store in _served.items():
-        for path, entry in store.manifest(store.current()).items():
-            theirs |= {(folder / path).parent / file for file, _, _ in entry.files}
+        with contextlib.suppress(StoreError):  # a version that was removed while we look
+            for path, entry in store.manifest(store.current()).items():
+                theirs |= {(folder / path).parent / file for file, _, _ in entry.files}
     return theirs
 
 
@@ -89,22 +95,68 @@ def mode(asked: Discovery) -> Mode:
     return _modes[0]
 
 
-def forget_callbacks() -> None:
-    """Keep the dag-processor from parsing files without pause after a callback for a version of them.
-
-    Airflow 3.3 keeps statistics of such a callback beside those of the file, lets them answer for it, and never
-    renews them: ten minutes later the file counts as due for ever. They are dropped before files are queued.
-    """
+def guard() -> None:
+    """Mend what Airflow 3.3's dag-processor does wrong with versions. Doing it again changes nothing."""
     from airflow.dag_processing.manager import DagFileProcessorManager as Manager
 
-    if hasattr(Manager, _PREPARE) or not hasattr(Manager, "prepare_file_queue"):
+    _extend(Manager, "prepare_file_queue", _forget_callbacks)
+    _extend(Manager, "_start_new_processes", _renew_queue)
+    _extend(Manager, "handle_parsing_result", _is_current)
+
+
+def _extend(owner: type, name: str, first: Callable[..., bool]) -> None:
+    """Let a method begin with ``first``, and do nothing more where that says False."""
+    original = getattr(owner, name, None)
+    if original is None or hasattr(original, _OURS):
         return
-    setattr(Manager, _PREPARE, Manager.prepare_file_queue)
 
-    def prepare_file_queue(self: Any, *args: Any, **kwargs: Any) -> None:
-        statistics = getattr(self, "_file_stats", {})
-        for file in [file for file in statistics if getattr(file, "bundle_version", None)]:
-            del statistics[file]
-        getattr(self, _PREPARE)(*args, **kwargs)
+    @functools.wraps(original)
+    def extended(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, *args, **kwargs) if first(self, *args) else None
 
-    Manager.prepare_file_queue = prepare_file_queue  # type: ignore[method-assign]
+    setattr(extended, _OURS, True)
+    setattr(owner, name, extended)
+
+
+def _forget_callbacks(manager: Any, *_: Any) -> bool:
+    """Keep files from being parsed without pause after a callback for a version of them.
+
+    Airflow keeps statistics of such a callback beside those of the file, lets them answer for it, and never
+    renews them: ten minutes later the file counts as due for ever. They are dropped before files are queued.
+    """
+    statistics = getattr(manager, "_file_stats", {})
+    for file in [file for file in statistics if getattr(file, "bundle_version", None)]:
+        del statistics[file]
+    return True
+
+
+def _renew_queue(manager: Any) -> bool:
+    """Parse the newest version of what waits: a file that was queued before a refresh names the old one's folder."""
+    queue = getattr(manager, "_file_queue", None)
+    if isinstance(queue, OrderedDict):
+        newest = [(file, _newest(manager, file)) for file in queue]
+        if any(file.bundle_path != folder for file, folder in newest):
+            queue.clear()
+            queue.update((replace(file, bundle_path=folder), None) for file, folder in newest)
+    return True
+
+
+def _is_current(manager: Any, file: Any, *_: Any) -> bool:
+    """Whether what was parsed is still what the newest version has; else it would be stored as that version's."""
+    folder = _newest(manager, file)
+    if file.bundle_path == folder:
+        return True
+    try:
+        return bool((file.bundle_path / file.rel_path).samefile(folder / file.rel_path))
+    except FileNotFoundError:
+        return False
+
+
+def _newest(manager: Any, file: Any) -> Path | None:
+    """The folder of the newest version of a file's bundle where it is one of ours; else the folder it names."""
+    folder: Path | None = file.bundle_path
+    if file.bundle_version is None:
+        for bundle in getattr(manager, "_dag_bundles", ()):
+            if bundle.name == file.bundle_name and (bundle.path / MANIFEST).exists():
+                folder = bundle.path
+    return folder

@@ -6,11 +6,11 @@ import configparser
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Literal, cast
 
-from croniter import croniter
-
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.workflow.timing import cron_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
     if discovery not in {"auto", "stub"}:
         raise SetupError(f"[hotswap] discovery is {discovery!r}; use auto or stub")
     reconcile = get("reconcile") or RECONCILE
-    if reconcile != "off" and not croniter.is_valid(reconcile):
+    if reconcile != "off" and cron_fault(reconcile):
         raise SetupError(f"[hotswap] reconcile is {reconcile!r}; write five cron fields, or off")
     site = get("site")
     return Settings(
@@ -76,6 +76,7 @@ def read_without_airflow(environ: Mapping[str, str] | None = None) -> Settings:
 
     def get(key: str) -> str | None:
         name = f"AIRFLOW__{SECTION.upper()}__{key.upper()}"
-        return env.get(name) or config.get(SECTION, key, fallback=None)
+        value = env.get(name) or config.get(SECTION, key, fallback=None)
+        return Template(value).safe_substitute({"AIRFLOW_HOME": str(home), **env}) if value else value
 
     return read_settings(get, home)

@@ -12,8 +12,9 @@ from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.login import make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
-from hotswap_airflow.settings import DEFAULT_CONNECTION
+from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
 from hotswap_airflow.slurm.probe import MIN_VERSION
+from hotswap_airflow.testing.sandbox import running_site_file
 from hotswap_airflow.workflow.site import Site, implied_site, read_site
 
 if TYPE_CHECKING:
@@ -42,8 +43,15 @@ def clusters(site_file: Path | None) -> Iterator[Finding]:
     if site_file is None:
         words = f"no site file: connection {DEFAULT_CONNECTION} is used, and no limits are known"
         yield Finding(part, "warning", words, "write one and set [hotswap] site")
+    elif site_file == running_site_file() and read_without_airflow().site is None:
+        words = f"[hotswap] site is not set, so Airflow uses connection {DEFAULT_CONNECTION}"
+        yield Finding(part, "warning", words, f"set it; looked at here is the running sandbox's {site_file}")
     else:
         yield Finding(part, "ok", f"{site_file}: environments {', '.join(site.environments)}")
+    environment = read_without_airflow().environment
+    if environment is not None and environment not in site.environments:
+        words = f"[hotswap] environment is {environment!r}, but the site has: {', '.join(site.environments)}"
+        yield Finding(part, "problem", words, "correct it; until then no new text of a workflow is taken")
     for cluster in site.clusters.values():
         yield from _cluster(cluster)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import resource
+import secrets
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _OLDEST_AIRFLOW = (3, 3)
 _LEAST_SPACE = 1 << 30
 _LONG_INTERVAL = 300
+_TRIAL = 1 << 16
 
 
 def versions() -> Iterator[Finding]:
@@ -76,7 +78,9 @@ def store() -> Iterator[Finding]:
     try:
         settings = read_without_airflow()
         root = settings.store_path
-        ContentStore(root).put(b"hotswap doctor was here\n")
+        contents = ContentStore(root)
+        # New bytes each time: what is there already would not be written.
+        contents.path(contents.put(secrets.token_bytes(_TRIAL))).unlink()
         name = installation(root)
     except SetupError as error:
         yield Finding(part, "problem", str(error), "correct the [hotswap] section")

@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlencode
 
 from airflow.configuration import AIRFLOW_HOME
 from airflow.providers.common.compat.sdk import conf
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
 
-SMALL_ENOUGH = 1_200
+SMALL_ENOUGH = 1_000
 """Bytes of a request that may stand in the trigger's row; larger ones go by XCom."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
@@ -61,7 +62,8 @@ class SlurmJobLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
         """The job's page; the key is enough to find it while its id is not known."""
-        return f"/hotswap/jobs?dag={ti_key.dag_id}&run={ti_key.run_id}&task={ti_key.task_id}&map={ti_key.map_index}"
+        ids = {"dag": ti_key.dag_id, "run": ti_key.run_id, "task": ti_key.task_id, "map": ti_key.map_index}
+        return f"/hotswap/jobs?{urlencode(ids)}"
 
 
 class SlurmJobOperator(BaseOperator):
@@ -147,6 +149,7 @@ class SlurmJobOperator(BaseOperator):
             trigger=SlurmJobTrigger(
                 slurm_conn_id=self.slurm_conn_id,
                 workdir=self.workdir,
+                key=request.key.to_json(),
                 request=text if len(text.encode()) <= SMALL_ENOUGH else None,
                 asked=run_identity.asked(context),
                 pack=self.pack_digest(),
@@ -179,7 +182,7 @@ class SlurmJobOperator(BaseOperator):
 
 def _variable(name: str) -> str:
     """The name of a variable that a job may be given. Raises ``SetupError``."""
-    if not _VARIABLE.fullmatch(name) or name.startswith(("SLURM_", "HOTSWAP_")) or name == "key_dir":
+    if not _VARIABLE.fullmatch(name) or name.startswith(("SLURM_", "HOTSWAP_")):
         raise SetupError(
             f"env: {name!r} cannot be a variable of a job; use letters, digits and `_`, not SLURM_ or HOTSWAP_"
         )

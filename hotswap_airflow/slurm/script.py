@@ -56,7 +56,10 @@ cd -- "$HOTSWAP_RUN_DIR" || refuse "the run directory cannot be entered: $HOTSWA
 """
 _RUN = """
 # As a child, so that a signal reaches it at once: bash runs a trap only after a foreground child.
-{command} &
+# Its variables are set in the child alone, so that none of them changes what is done here.
+(
+{exports}exec "$@"
+) &
 child=$!
 forward() {{ forwarded=yes; kill -s "$1" "$child" 2> /dev/null; }}
 for signal in {signals}; do trap "forward $signal" "$signal"; done
@@ -67,11 +70,12 @@ while [ -n "$forwarded" ]; do forwarded=; wait "$child"; status=$?; done
 _SCRIPT = """
 # The interpreter of its first line, or bash.
 IFS= read -r first < {script} || true
-interpreter=(/bin/bash)
+set -- /bin/bash
 case $first in '#!'*)
   read -r program argument <<< "${{first#??}}"
-  interpreter=("$program" ${{argument:+"$argument"}}) ;;
+  set -- "$program" ${{argument:+"$argument"}} ;;
 esac
+set -- "$@" {script}
 """
 
 
@@ -86,7 +90,7 @@ def render_script(request: JobRequest) -> str:
             folder=shlex.quote(f"{RUNS}/{key.run.folder}"),
             attempt=request.attempt,
         ),
-        *_exports(request),
+        *_places(request),
         _START,
         *_prepare(request),
         *_command(request),
@@ -100,9 +104,7 @@ def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _exports(request: JobRequest) -> Iterator[str]:
-    for name, value in request.variables:
-        yield f"export {name}={shlex.quote(value)}\n"
+def _places(request: JobRequest) -> Iterator[str]:
     for item in request.inputs:
         yield f"export {variable('INPUT', item.name)}={_place(item.path)}\n"
     for output in request.outputs:
@@ -129,14 +131,14 @@ def _command(request: JobRequest) -> Iterator[str]:
     if request.script is not None:
         script = shlex.quote(f"./{request.script}")
         yield _SCRIPT.format(script=script)
-        command = f'"${{interpreter[@]}}" {script}'
     else:
         text = request.text or ""
         end = _heredoc_end(text)
         newline = "" if text.endswith("\n") else "\n"
         yield f"cat > \"$key_dir/run\" <<'{end}'\n{text}{newline}{end}\n"
-        command = '/bin/bash -euo pipefail "$key_dir/run"'
-    yield _RUN.format(command=command, signals=FORWARDED_SIGNALS)
+        yield 'set -- /bin/bash -euo pipefail "$key_dir/run"\n'
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.variables)
+    yield _RUN.format(exports=exports, signals=FORWARDED_SIGNALS)
 
 
 def _heredoc_end(text: str) -> str:

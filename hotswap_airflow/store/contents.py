@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import StoreError
-from hotswap_airflow.workflow.files import content_digest
+from hotswap_airflow.workflow.files import Pack, content_digest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from hotswap_airflow.workflow.files import Pack, PackedFile
+    from hotswap_airflow.workflow.files import PackedFile
 
 
 _OLD = 86_400.0
@@ -41,7 +41,8 @@ class ContentStore:
         path = self.path(digest)
         try:
             if path.exists():
-                os.utime(path)  # it is needed again, so a sweep that goes on now leaves it
+                with contextlib.suppress(PermissionError):  # another user's, who sweeps it too
+                    os.utime(path)  # it is needed again, so a sweep that goes on now leaves it
             else:
                 write_whole(path, content)
         except OSError as error:
@@ -81,6 +82,8 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a machine that loses power may keep the name of an empty file
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError:
@@ -101,6 +104,13 @@ def installation(store: Path) -> str:
             os.link(new, path)
         new.unlink()
         return path.read_text(encoding="utf-8").strip()
+
+
+async def kept_archive(digest: str, store: ContentStore) -> AsyncIterator[bytes]:
+    """Stream the pack of a digest, whose listing is in the store; none where it is empty. Raises ``StoreError``."""
+    listing = await asyncio.to_thread(store.get, digest) if digest else Pack().listing
+    async for chunk in archive(Pack.from_listing(listing), store):
+        yield chunk
 
 
 async def archive(pack: Pack, store: ContentStore) -> AsyncIterator[bytes]:

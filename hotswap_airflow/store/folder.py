@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class DiskFolder:
-    """The folder of a workflow file. Links count as files where they stay in the folder."""
+    """The folder of a workflow file. Links count as files where they stay in the folder.
+
+    What cannot be looked at raises ``OSError``: it is not known to be missing.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,8 +49,12 @@ class DiskFolder:
     def _entry(self, path: Path) -> FileEntry | None:
         try:
             status = path.stat()
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            raise
         if not stat.S_ISREG(status.st_mode) or not self._inside(path):
             return None
         return FileEntry(path.relative_to(self.root).as_posix(), status.st_size, stat.S_IMODE(status.st_mode))

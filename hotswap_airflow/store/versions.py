@@ -22,12 +22,15 @@ from hotswap_airflow.errors import StoreError
 from hotswap_airflow.store.contents import ContentStore, write_whole
 from hotswap_airflow.workflow.files import Pack, PackedFile
 from hotswap_airflow.workflow.source import FileEntry
+from hotswap_airflow.workflow.vocabulary import WORKFLOW_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
 MANIFEST = ".hotswap-manifest.json"
-REJECTED, DELETED = ".rejected", ".deleted"
+REJECTED = ".rejected"
+_GONE = ".deleted"
+"""The folder of a version for workflows whose own place another one has taken."""
 _YOUNG = 3600.0
 
 
@@ -93,21 +96,27 @@ class ManifestFolder:
 def merge(before: Manifest, found: Manifest, is_active: Callable[[str], bool]) -> Manifest:
     """What is served: the new texts, the last valid one where a text is broken, the last one of the deleted.
 
-    A deleted workflow stays as long as a run of it is active; a renamed file is served under its new path.
+    A workflow whose file is gone, or holds another one now, stays as long as a run of it is active.
     """
+    claimed = {entry.workflow for entry in found.values() if entry.is_valid}
     served: Manifest = {}
     for path, entry in found.items():
         old = before.get(path)
-        if not entry.is_valid and old is not None and old.is_valid:
+        if not entry.is_valid and old is not None and old.is_valid and old.workflow not in claimed:
             served[path] = replace(old, error=entry.error, is_deleted=False)
         else:
             served[path] = entry
-    names = {entry.workflow for entry in served.values() if entry.is_valid}
+    names = set(places(served))
     for path, old in before.items():
-        gone = path not in found and old.is_valid and old.workflow not in names
-        if gone and is_active(old.workflow):
-            served[path] = replace(old, error="", is_deleted=True)
+        if old.is_valid and old.workflow not in names and is_active(old.workflow):
+            place = path if path not in served else f"{_GONE}/{old.workflow}{WORKFLOW_SUFFIXES[0]}"
+            served[place] = replace(old, error="", is_deleted=True)
     return served
+
+
+def places(manifest: Manifest) -> dict[str, str]:
+    """Where each workflow of a version stands, by name."""
+    return {entry.workflow: path for path, entry in manifest.items() if entry.is_valid}
 
 
 class VersionStore:
@@ -180,28 +189,17 @@ class VersionStore:
         yield path, self.contents.get(entry.text)
         if entry.error and entry.is_valid:
             yield path + REJECTED, entry.error.encode()
-        if entry.is_deleted:
-            yield path + DELETED, b""
 
-    def follow_renames(self, manifest: Manifest) -> None:
-        """Let runs of older versions find their workflow under its new path.
+    def follow(self, files: Mapping[str, tuple[str, bytes]]) -> None:
+        """Let older versions have the Dag files that workflows have now: by workflow, a path and a content.
 
         A worker opens the file of the path that the Dag has now, in the version that the run began with.
         """
-        places = {entry.workflow: path for path, entry in manifest.items() if entry.is_valid}
-        for folder in _versions(self.root):
-            kept = read_manifest(folder)
-            moved = {
-                places[entry.workflow]: (path, entry)
-                for path, entry in kept.items()
-                if entry.is_valid and entry.workflow in places and places[entry.workflow] not in kept
-            }
-            for new, (old, _) in moved.items():
-                (folder / new).parent.mkdir(parents=True, exist_ok=True)
-                if not (folder / new).exists():
-                    os.link(folder / old, folder / new)
-            if moved:
-                write_manifest(folder, kept | {new: entry for new, (_, entry) in moved.items()})
+        for folder in _versions(self.root) if files else ():
+            for workflow in places(read_manifest(folder)).keys() & files:
+                path, content = files[workflow]
+                if not (folder / path).exists():
+                    write_whole(folder / path, content)
 
     def prune(self, needed: Collection[str]) -> list[str]:
         """Remove versions that nothing needs and that are not young; give their names."""
@@ -218,10 +216,13 @@ class VersionStore:
 def _put(target: Path, content: bytes, same: Path | None) -> None:
     """Write a file, or link the one of the version before where it is the same: its time must not change."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if same is not None and _holds(same, content):
-        os.link(same, target)
-    else:
+    if same is None or not _holds(same, content):
         target.write_bytes(content)
+        return
+    try:
+        os.link(same, target)
+    except OSError:  # not every file system has links
+        shutil.copy2(same, target)
 
 
 def _holds(file: Path | None, content: bytes) -> bool:

@@ -14,12 +14,12 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from hotswap_airflow.errors import HotswapError, JobTimedOut
+from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.store.contents import ContentStore, archive
+from hotswap_airflow.store.contents import ContentStore, kept_archive
 from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, shared_session
 from hotswap_airflow.triggers.task_states import ENDED, task_state
-from hotswap_airflow.workflow.files import Pack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +35,8 @@ _endings: set[asyncio.Future[None]] = set()
 class SlurmJobTrigger(BaseTrigger):
     """Find or submit a job, watch it, and end the task or let it resume.
 
-    ``request`` is the job as text, or None where it is in the task's XCom. ``asked`` is ``<try> <clear>``.
+    ``key`` is whose job it is, as text. ``request`` is the job as text, or None where it is in the task's XCom.
+    ``asked`` is ``<try> <clear>``.
     ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
     time in seconds since the epoch after which the job is cancelled.
     """
@@ -45,6 +46,7 @@ class SlurmJobTrigger(BaseTrigger):
         *,
         slurm_conn_id: str,
         workdir: str,
+        key: str,
         request: str | None,
         asked: str,
         pack: str = "",
@@ -55,6 +57,7 @@ class SlurmJobTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
+        self.key = JobKey.from_json(key)
         self.request = request
         self.asked = asked
         self.pack = pack
@@ -67,6 +70,7 @@ class SlurmJobTrigger(BaseTrigger):
         kwargs = {
             "slurm_conn_id": self.slurm_conn_id,
             "workdir": self.workdir,
+            "key": self.key.to_json(),
             "request": self.request,
             "asked": self.asked,
             "pack": self.pack,
@@ -99,7 +103,7 @@ class SlurmJobTrigger(BaseTrigger):
         while text is None:
             with contextlib.suppress(TimeoutError):  # so many ask at once after a fail-over
                 async with asyncio.timeout(LOOK_UP_LIMIT):
-                    found: Any = await XCom.aget_one(key=REQUEST_KEY, **self._ids())
+                    found: Any = await XCom.aget_one(key=REQUEST_KEY, **self._ids)
                     text = str(found)
         return JobRequest.from_json(text)
 
@@ -117,24 +121,21 @@ class SlurmJobTrigger(BaseTrigger):
                 raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
 
     async def _lay_out(self, session: Session, request: JobRequest) -> None:
-        store = ContentStore(Path(self.store))
-        pack = Pack()
-        if self.pack:
-            pack = Pack.from_listing(await asyncio.to_thread(store.get, self.pack))
-        await session.lay_out(request.key.run.folder, self.pack, partial(archive, pack, store), self._report)
+        stream = partial(kept_archive, self.pack, ContentStore(Path(self.store)))
+        await session.lay_out(request.key.run.folder, self.pack, stream, self._report)
 
     def _report(self, line: str) -> None:
         self.log.log(logging.INFO, "%s", line)
 
+    @property
     def _ids(self) -> dict[str, Any]:
-        ti = self.task_instance
-        if ti is None:
-            raise RuntimeError("a job's trigger runs for a task")
-        return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+        """The task's names in Airflow; `airflow dags test` does not say which task a trigger runs for."""
+        key = self.key
+        return {"dag_id": key.run.workflow, "run_id": key.run.run, "task_id": key.job, "map_index": key.index}
 
     async def _push(self, key: str, value: Any) -> None:
         async with asyncio.timeout(LOOK_UP_LIMIT):
-            await XCom.aset(key=key, value=value, **self._ids())
+            await XCom.aset(key=key, value=value, **self._ids)
 
     async def on_kill(self) -> None:
         """Cancel the job, but only where the task itself was ended: this also fires when a triggerer lost it."""
@@ -148,16 +149,15 @@ class SlurmJobTrigger(BaseTrigger):
         if not await self._was_ended():
             return
         async with asyncio.timeout(_CANCEL_LIMIT):
-            request = await self._request()
             async with shared_session(self.slurm_conn_id, self.workdir) as session:
                 self._report("the task was ended; cancelling its job")
-                await session.cancel(request.key, self._report)
+                await session.cancel(self.key, self._report)
 
     async def _was_ended(self) -> bool:
         """Whether the task is over; asked again for a while, since the news of its end may come late."""
         for _ in range(_STATE_QUESTIONS):
             # None too: it was cleared, and its next try begins anew.
-            if await task_state(**self._ids()) in {*ENDED, None}:
+            if await task_state(**self._ids) in {*ENDED, None}:
                 return True
             await asyncio.sleep(1)
         self._report("the task itself goes on, so its job is left alone")

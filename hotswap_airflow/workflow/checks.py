@@ -10,7 +10,7 @@ from hotswap_airflow.workflow import shape, vocabulary
 from hotswap_airflow.workflow.document import read_document
 from hotswap_airflow.workflow.files import check_files
 from hotswap_airflow.workflow.graph import check_graph
-from hotswap_airflow.workflow.names import check_names, stem
+from hotswap_airflow.workflow.names import check_names, workflow_name
 from hotswap_airflow.workflow.resources import check_resources
 from hotswap_airflow.workflow.source import Source
 from hotswap_airflow.workflow.spec import WorkflowSpec
@@ -18,7 +18,7 @@ from hotswap_airflow.workflow.timing import check_timing
 from hotswap_airflow.workflow.variables import check_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.workflow.document import Document
     from hotswap_airflow.workflow.site import Site
@@ -136,16 +136,16 @@ def _inputs(source: Source, job: str) -> Iterator[Problem]:
             yield source.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
 
 
-def taken_names(checked: list[CheckedWorkflow]) -> list[Problem]:
-    """Workflows of one folder that have the same name; shown in the later path."""
-    first: dict[str, str] = {}
+def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None = None) -> list[Problem]:
+    """Workflows of one folder that have the same name; shown in the later path.
+
+    ``held`` are names that a file has already, by name.
+    """
+    first = dict(held or {})
     problems = []
-    for found in sorted((c for c in checked if c.source is not None), key=lambda c: c.file):
-        source = found.source
-        if source is None:
-            continue
-        name = source.spec.name or stem(found.file)
-        if first.setdefault(name, found.file) != found.file:
+    for source in sorted((c.source for c in checked if c.source is not None), key=lambda s: s.document.file):
+        name = workflow_name(source)
+        if first.setdefault(name, source.document.file) != source.document.file:
             words = f"`{name}` is already the name of {first[name]}"
             place = ("name",) if source.spec.name else ()
             problems.append(source.at_value(place, "name-taken", words, "give each workflow its own `name`"))

@@ -42,6 +42,11 @@ def stem(file: str) -> str:
     return next((name.removesuffix(s) for s in vocabulary.WORKFLOW_SUFFIXES if name.endswith(s)), name)
 
 
+def workflow_name(source: Source) -> str:
+    """The name a workflow gives, or that of its file."""
+    return source.spec.name or stem(source.document.file)
+
+
 def _workflow_name(source: Source) -> Iterator[Problem]:
     name = source.spec.name
     if name is None and source.raw("name") is None:

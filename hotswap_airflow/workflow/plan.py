@@ -8,11 +8,12 @@ import posixpath
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hotswap_airflow.errors import SpecError
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.request import Output, as_text
 from hotswap_airflow.workflow import graph, resources
 from hotswap_airflow.workflow.files import Pack, named_paths, pack_of
-from hotswap_airflow.workflow.names import stem
+from hotswap_airflow.workflow.names import workflow_name
 from hotswap_airflow.workflow.references import Reference, parse_reference
 
 if TYPE_CHECKING:
@@ -117,10 +118,15 @@ class Plan:
 
 
 def make_plan(source: Source, site: Site, environment: str) -> Plan:
-    """Resolve a valid workflow for an environment. Raises ``KeyError`` where the site has no such one."""
+    """Resolve a valid workflow for an environment.
+
+    Raises ``SpecError`` where it names a cluster that the site does not have, ``KeyError`` for such an environment.
+    """
     spec = source.spec
+    if problems := list(resources.unknown_clusters(source, site)):
+        raise SpecError(problems)
     return Plan(
-        workflow=spec.name or stem(source.document.file),
+        workflow=workflow_name(source),
         environment=environment,
         file=source.document.file,
         jobs=tuple(_job(spec, name, site, environment) for name in spec.jobs),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.document import Path
-    from hotswap_airflow.workflow.site import Cluster
+    from hotswap_airflow.workflow.site import Cluster, Site
     from hotswap_airflow.workflow.source import Source
     from hotswap_airflow.workflow.spec import WorkflowSpec
 
@@ -24,7 +24,8 @@ def check_resources(source: Source) -> Iterator[Problem]:
     for job in source.spec.jobs:
         faults += _layer(source, ("jobs", job, "slurm"), f"jobs.{job}")
     yield from faults
-    yield from _clusters(source)
+    if source.site is not None:
+        yield from unknown_clusters(source, source.site)
     wrong = {(fault.line, fault.column) for fault in faults}
     yield from _limits(source, wrong)
 
@@ -93,15 +94,16 @@ def _value(source: Source, path: Path, name: str, value: Any) -> Iterator[Proble
         yield source.at_value(path, refusal.code, refusal.message, refusal.remedy)
 
 
-def _clusters(source: Source) -> Iterator[Problem]:
-    if source.site is None:
-        return
+def unknown_clusters(source: Source, site: Site) -> Iterator[Problem]:
+    """Clusters that a workflow names and a site does not have."""
     named: list[tuple[Path, str | None]] = [(("defaults", "cluster"), source.spec.defaults.cluster)]
     named += [(("jobs", job, "cluster"), body.cluster) for job, body in source.spec.jobs.items()]
     for path, name in named:
-        if name is not None and name not in source.site.clusters:
-            near = vocabulary.nearest(name, source.site.clusters)
-            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(source.site.clusters)}"
+        if name is not None and name not in site.clusters:
+            near = vocabulary.nearest(name, site.clusters)
+            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(site.clusters)}"
+            if source.site is None:
+                remedy = "no site file is set that says what clusters there are; set [hotswap] site"
             yield source.at_value(path, "cluster-unknown", f"there is no cluster `{name}`", remedy)
 
 

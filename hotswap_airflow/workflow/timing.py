@@ -27,6 +27,7 @@ _FIELDS = (
     ("month", "1-12 or jan-dec"),
     ("day of the week", "0-7 or sun-sat"),
 )
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -86,7 +87,8 @@ def cron_fault(text: str) -> tuple[str, str] | None:
     for index, (field, (name, allowed)) in enumerate(zip(fields, _FIELDS, strict=True)):
         alone = ["*"] * len(_FIELDS)
         alone[index] = field
-        if not croniter.is_valid(" ".join(alone)):
+        # croniter's own R and H would be another time at each look.
+        if field[0] in "RrHh" or not croniter.is_valid(" ".join(alone)):
             return f"`{text}` has the {name} `{field}`", f"use {allowed}"
     try:
         croniter(text, _START).get_next()
@@ -147,7 +149,7 @@ def _text_fault(param: ParamSpec, value: str) -> str | None:
         return f"is {value!r}, which does not match {param.pattern}"
     try:
         if param.type == "date":
-            date.fromisoformat(value)
+            date.fromisoformat(value if _DAY.fullmatch(value) else "")
         elif param.type == "datetime" and datetime.fromisoformat(value).tzinfo is None:
             return f"is {value}, a time without its time zone"
     except ValueError:

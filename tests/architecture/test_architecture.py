@@ -22,6 +22,8 @@ AIRFLOW_BEGINS = {
     "hooks", "triggers", "operators", "sensors", "task_groups", "dag_builder.py", "discovery.py", "bundle.py", "testing", "cli", "web",
     "plugin.py", "provider_info.py",
 }  # fmt: skip
+EDGES = {("bundle.py", "_fault")}
+"""Where everything is caught: whatever Airflow says of one person's file must not hide those of the others."""
 PRIVATE_WORDS = re.compile(r"pypi\.|(?<![\w/])/(?:work|root|home)/")
 
 
@@ -82,7 +84,10 @@ def _catches_all(handler: ast.ExceptHandler) -> bool:
 def test_no_blanket_except_outside_the_outermost_edges() -> None:
     guilty = []
     for module in MODULES:
-        handlers = (n for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.ExceptHandler))
+        tree = ast.parse(module.read_text())
+        edges = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and (module.name, n.name) in EDGES]
+        allowed = [handler for edge in edges for handler in ast.walk(edge)]
+        handlers = [n for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n not in allowed]
         guilty += [f"{module.name}:{handler.lineno}" for handler in handlers if _catches_all(handler)]
     assert guilty == []
 

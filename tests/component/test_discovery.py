@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from airflow.dag_processing.importers import DagImportResult
 from airflow.dag_processing.manager import DagFileInfo, DagFileProcessorManager, DagFileStat
+from airflow.dag_processing.processor import DagFileParsingResult
+from airflow.sdk import get_parsing_context
 from airflow.utils.file import list_py_file_paths
 
 from hotswap_airflow import discovery
-from hotswap_airflow.bundle import WorkflowFolder
+from hotswap_airflow.bundle import WorkflowFolder, WorkflowImporter
 from hotswap_airflow.settings import BUNDLE
 
 FILE = "hotswap: workflow/v1\nfiles: ['*.sh']\njobs: {a: {script: say.sh}}\n"
@@ -104,10 +111,23 @@ def test_where_the_patch_does_not_work_stubs_are_used(monkeypatch: pytest.Monkey
     assert discovery.mode("auto") == "patch"
 
 
-def test_a_callback_for_a_version_does_not_make_a_file_due_for_ever(tmp_path: Path) -> None:
+@pytest.fixture
+def manager() -> Iterator[DagFileProcessorManager]:
+    """Airflow's own, as it is before our first bundle is refreshed."""
+    names = ("prepare_file_queue", "_start_new_processes", "handle_parsing_result")
+    methods = {name: getattr(DagFileProcessorManager, name) for name in names}
+    for name, method in methods.items():
+        setattr(DagFileProcessorManager, name, getattr(method, "__wrapped__", method))
+    yield DagFileProcessorManager(max_runs=-1)
+    for name, method in methods.items():
+        setattr(DagFileProcessorManager, name, method)
+
+
+def test_a_callback_for_a_version_does_not_make_a_file_due_for_ever(
+    manager: DagFileProcessorManager, tmp_path: Path
+) -> None:
     (tmp_path / "w.hotswap.yaml").touch()
     os.utime(tmp_path / "w.hotswap.yaml", (1, 1))
-    manager = DagFileProcessorManager(max_runs=-1)
     file = DagFileInfo(rel_path=Path("w.hotswap.yaml"), bundle_name="workflows", bundle_path=tmp_path)
     callback = DagFileInfo(file.rel_path, "workflows", tmp_path, "v1")
     now = dt.datetime.now(dt.UTC)
@@ -119,15 +139,136 @@ def test_a_callback_for_a_version_does_not_make_a_file_due_for_ever(tmp_path: Pa
         manager.prepare_file_queue({"workflows": {file}})
         return len(manager._file_queue)
 
-    discovery.forget_callbacks()
+    assert queue() == 1  # where this no longer holds, Airflow needs our help no more
+    discovery.guard()
     assert queue() == 0
     assert list(manager._file_stats) == [file]
-    # Where this no longer holds, Airflow needs our help no more.
-    original = getattr(DagFileProcessorManager, discovery._PREPARE)
-    DagFileProcessorManager.prepare_file_queue = original
-    delattr(DagFileProcessorManager, discovery._PREPARE)
-    assert queue() == 1
-    discovery.forget_callbacks()
+
+
+def test_what_was_queued_before_an_edit_is_parsed_after_it(
+    manager: DagFileProcessorManager, make_bundle: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dags" / "other.hotswap.yaml").write_text("hotswap: workflow/v1\njobs: {a: {run: x}}\n")
+    bundle = make_bundle()
+    bundle.initialize()
+    manager._dag_bundles = [bundle]
+    started: list[DagFileInfo] = []
+    monkeypatch.setattr(manager, "_parallelism", 9)
+    monkeypatch.setattr(manager, "_create_process", lambda file: started.append(file) or SimpleNamespace())
+    monkeypatch.setattr(manager, "_get_team_names", lambda _: {})
+    names = ("w.hotswap.yaml", "other.hotswap.yaml")
+    old = [DagFileInfo(Path(name), "workflows", bundle.path) for name in names]
+    manager._add_files_to_queue(old, mode="back")
+    (tmp_path / "dags" / "say.sh").write_text("echo TWO\n")
+    bundle.refresh()
+    manager._start_new_processes()
+    assert [file.bundle_path for file in started] == [bundle.path] * 2
+    # What was being parsed is another file now, and must not be stored as the new version's.
+    stored: list[str] = []
+    monkeypatch.setattr(manager, "_get_team_name", lambda _: None)
+    monkeypatch.setattr(manager, "persist_parsing_result", lambda **result: stored.append(result["relative_fileloc"]))
+    manager._bundle_versions["workflows"] = bundle.version
+    parsed = DagFileParsingResult(fileloc="", serialized_dags=[])
+    process = SimpleNamespace(had_callbacks=False, parsing_result=parsed, start_time=time.monotonic())
+    for file in old:
+        manager.handle_parsing_result(file, process)  # type: ignore[arg-type]
+    assert stored == ["other.hotswap.yaml"]
+    assert [file.rel_path.name for file in manager._file_stats] == ["other.hotswap.yaml"]
+    manager.handle_parsing_result(started[0], process)  # type: ignore[arg-type]
+    assert stored == ["other.hotswap.yaml", "w.hotswap.yaml"]
+
+
+@contextmanager
+def _parsing_for(dag_id: str | None) -> Iterator[None]:
+    """What Airflow tells code that is parsed; its own manager leaves it behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        if dag_id is not None:
+            patch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+        assert get_parsing_context().dag_id == dag_id
+        yield
+
+
+def _import(root: Path, name: str, dag_id: str | None = None) -> DagImportResult:
+    """Import a file as the dag-processor does, or as a worker does for a task of a Dag."""
+    with _parsing_for(dag_id):
+        return WorkflowImporter().import_file(root / name, bundle_path=root)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("defaults: {cluster: gpu}", r"w\.hotswap\.yaml:2:21: cluster-unknown: .*`gpu`; no site file is set"),
+        (f"tags: [{'x' * 101}]", r"w\.hotswap\.yaml: Airflow does not take this workflow: ValueError: .*100"),
+        ("schedule: {assets: ['airflow://x']}", r"w\.hotswap\.yaml: Airflow does not take this workflow: ValueError"),
+        ("params: {day: {type: date, default: '20240101'}}", r"w\.hotswap\.yaml:2:37: param-default"),
+    ],
+)
+def test_what_airflow_would_not_take_is_shown_and_hides_nothing(
+    make_bundle: Make, tmp_path: Path, text: str, words: str
+) -> None:
+    bundle = make_bundle()
+    bundle.initialize()
+    (tmp_path / "dags" / "w.hotswap.yaml").write_text(FILE.replace("files:", f"{text}\nfiles:"))
+    (tmp_path / "dags" / "new.hotswap.yaml").write_text(FILE.replace("files:", f"{text}\nfiles:"))
+    bundle.refresh()
+    assert set(_files(bundle)) == {
+        "w.hotswap.yaml", "w.hotswap.yaml.rejected", "new.hotswap.yaml", "hotswap_reconcile.py"
+    }  # fmt: skip
+    assert [dag.dag_id for dag in _import(bundle.path, "w.hotswap.yaml").dags] == ["w"]
+    (error,) = _import(bundle.path, "w.hotswap.yaml.rejected").errors
+    assert re.match(words, error.message)
+    (error,) = _import(bundle.path, "new.hotswap.yaml").errors
+    assert re.match(words.replace("w", "new", 1), error.message)
+
+
+def test_an_environment_without_a_site_file_is_told(make_bundle: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__HOTSWAP__ENVIRONMENT", "prod")
+    bundle = make_bundle()
+    bundle.initialize()
+    (error,) = _import(bundle.path, "w.hotswap.yaml").errors
+    assert error.message == "[hotswap] environment is 'prod', but the site has: dev"
+
+
+@pytest.mark.parametrize("mode", ["auto", "stub"])
+def test_a_task_of_an_older_version_finds_its_workflow_wherever_it_is_now(
+    make_bundle: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    dags = tmp_path / "dags"
+    bundle = make_bundle()
+    (dags / "v.hotswap.yaml").write_text(FILE.replace("a:", "v:"))
+    bundle.initialize()
+    first = bundle.path
+    monkeypatch.setenv("AIRFLOW__HOTSWAP__DISCOVERY", mode)
+    file = {"auto": "{}.hotswap.yaml", "stub": "{}_hotswap_yaml.py"}[mode]
+
+    def tasks(path: Path, workflow: str | None) -> list[str]:
+        """Of the Dag that a file gives, as a worker of a run of the first version finds it."""
+        with _parsing_for(workflow):
+            if mode == "stub":
+                dags = [_run(path, path.read_text())]
+            else:
+                dags = WorkflowImporter().import_file(path, bundle_path=first).dags
+        return [task for dag in dags if dag for task in dag.task_ids]  # type: ignore[attr-defined]
+
+    # A new name for a file, and the mode changed meanwhile.
+    (dags / "w.hotswap.yaml").rename(dags / "moved.hotswap.yaml")
+    (dags / "moved.hotswap.yaml").write_text("name: w\n" + FILE)
+    bundle.refresh()
+    assert tasks(first / file.format("moved"), "w") == ["a"]
+    # Each takes the other's name.
+    (dags / "moved.hotswap.yaml").write_text("name: v\n" + FILE)
+    (dags / "v.hotswap.yaml").write_text("name: w\n" + FILE)
+    bundle.refresh()
+    assert tasks(first / file.format("v"), "w") == ["a"]
+    assert tasks(first / file.format("moved"), "v") == ["v"]
+    # What stands there for such runs alone is no Dag when the old version comes back.
+    (dags / "moved.hotswap.yaml").unlink()
+    (dags / "w.hotswap.yaml").write_text(FILE)
+    (dags / "v.hotswap.yaml").write_text(FILE.replace("a:", "v:"))
+    bundle.refresh()
+    assert (bundle.path == first) == (mode == "auto")
+    found = [tasks(Path(path), None) for path in list_py_file_paths(bundle.path) if "reconcile" not in path]
+    assert sorted(found) == [["a"], ["v"]]
 
 
 def test_only_a_refresh_makes_versions_and_the_bundle_says_which_it_shows(make_bundle: Make, tmp_path: Path) -> None:

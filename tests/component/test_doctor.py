@@ -129,7 +129,7 @@ def test_a_version_in_the_store_is_looked_at(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "dags" / "w.hotswap.yaml").write_text("hotswap: workflow/v1\njobs: {a: {rum: x}}\n")
     contents = ContentStore(tmp_path / "store")
     versions = VersionStore(tmp_path / "store" / "bundles" / "workflows", contents)
-    versions.publish(FolderScan(tmp_path / "dags", contents, None, None).scan())
+    versions.publish(FolderScan(tmp_path / "dags", contents, None, None).scan({}))
     said = _said(capsys)[1]
     assert _level(said, "1 workflow(s)") == "ok"
     assert _level(said, "w.hotswap.yaml is broken") == "warning"

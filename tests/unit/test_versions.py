@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hotswap_airflow.errors import StoreError
-from hotswap_airflow.store.contents import ContentStore, archive
+from hotswap_airflow.errors import SetupError, StoreError
+from hotswap_airflow.store.contents import ContentStore, archive, kept_archive
+from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.store.scan import FolderScan, workflow_paths
-from hotswap_airflow.store.versions import DELETED, REJECTED, ManifestFolder, VersionStore, merge, needed_contents
+from hotswap_airflow.store.versions import (
+    REJECTED,
+    Entry,
+    Manifest,
+    ManifestFolder,
+    VersionStore,
+    merge,
+    needed_contents,
+    places,
+)
 from hotswap_airflow.workflow.files import Pack, PackedFile
+from hotswap_airflow.workflow.source import Source
 
 SITE = "hotswap: site/v1\nenvironments: {dev: {cluster: main}}\nclusters: {main: {}}\n"
 
@@ -35,10 +50,13 @@ class Folder:
 
     def refresh(self) -> Path:
         before = self.store.manifest(self.store.current())
-        manifest = merge(before, self.scan.scan(), self.active.__contains__)
+        manifest = merge(before, self.scan.scan(before), self.active.__contains__)
         version = self.store.publish(manifest)
-        self.store.follow_renames(manifest)
+        self.store.follow({name: (path, b"") for name, path in places(manifest).items()})
         return self.store.path(version)
+
+    def manifest(self) -> Manifest:
+        return self.store.manifest(self.refresh().name)
 
     def files(self) -> list[str]:
         root = self.refresh()
@@ -115,20 +133,170 @@ def test_a_deleted_file_stays_while_a_run_of_it_is_active(folder: Folder) -> Non
     folder.refresh()
     folder.active.add("a")
     (folder.folder / "a.hotswap.yaml").unlink()
-    assert folder.files() == ["a.hotswap.yaml", "a.hotswap.yaml" + DELETED]
+    assert folder.files() == ["a.hotswap.yaml"]
+    assert folder.manifest()["a.hotswap.yaml"].is_deleted
     folder.active.clear()
     assert folder.files() == []
 
 
-def test_a_renamed_file_is_found_in_older_versions_too(folder: Folder) -> None:
+def test_older_versions_have_the_file_of_a_renamed_workflow(folder: Folder) -> None:
     folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: y}}\n")
     old = folder.refresh()
-    folder.active.add("x")
+    before = folder.store.manifest(old.name)
     (folder.folder / "sub").mkdir()
     (folder.folder / "a.hotswap.yaml").rename(folder.folder / "sub" / "b.hotswap.yaml")
     assert folder.files() == ["sub/b.hotswap.yaml"]
-    assert (old / "sub/b.hotswap.yaml").read_text() == (old / "a.hotswap.yaml").read_text()
-    assert folder.store.manifest(old.name)["sub/b.hotswap.yaml"].workflow == "x"
+    assert (old / "sub/b.hotswap.yaml").exists()
+    assert folder.store.manifest(old.name) == before
+    (folder.folder / "sub" / "b.hotswap.yaml").rename(folder.folder / "a.hotswap.yaml")
+    assert folder.refresh() == old
+
+
+@pytest.mark.parametrize("new", ["name: y\njobs: {a: {run: z}}\n", "name: x\njobs: {a: {run: z}}\n"])
+def test_a_workflow_whose_place_is_taken_stays_while_a_run_of_it_is_active(folder: Folder, new: str) -> None:
+    folder.write("a.hotswap.yaml")
+    folder.refresh()
+    folder.active.add("a")
+    folder.write("a.hotswap.yaml", new)
+    kept = folder.manifest()
+    assert kept[".deleted/a.hotswap.yaml"].is_deleted
+    assert kept[".deleted/a.hotswap.yaml"].workflow == "a"
+    assert folder.manifest() == kept
+    folder.active.clear()
+    assert list(folder.manifest()) == ["a.hotswap.yaml"]
+
+
+def test_a_name_belongs_to_the_file_that_has_it(folder: Folder) -> None:
+    folder.write("b.hotswap.yaml", "name: x\njobs: {a: {run: old}}\n")
+    folder.refresh()
+    folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: new}}\n")
+    manifest = folder.manifest()
+    assert manifest["b.hotswap.yaml"].is_valid
+    assert not manifest["b.hotswap.yaml"].error
+    assert (
+        "a.hotswap.yaml:2:7: name-taken: `x` is already the name of b.hotswap.yaml" in manifest["a.hotswap.yaml"].error
+    )
+    # Also while its own text is broken, for then its last valid one counts.
+    folder.write("b.hotswap.yaml", "name: x\njobs: [\n")
+    manifest = folder.manifest()
+    assert places(manifest) == {"x": "b.hotswap.yaml"}
+    # Not when it takes another.
+    folder.write("b.hotswap.yaml", "name: y\njobs: {a: {run: old}}\n")
+    assert places(folder.manifest()) == {"x": "a.hotswap.yaml", "y": "b.hotswap.yaml"}
+
+
+def test_two_workflows_may_swap_their_names(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: '1'}}\n")
+    folder.write("b.hotswap.yaml", "name: y\njobs: {a: {run: '2'}}\n")
+    folder.refresh()
+    folder.active |= {"x", "y"}
+    folder.write("a.hotswap.yaml", "name: y\njobs: {a: {run: '1'}}\n")
+    folder.write("b.hotswap.yaml", "name: x\njobs: {a: {run: '2'}}\n")
+    manifest = folder.manifest()
+    assert places(manifest) == {"y": "a.hotswap.yaml", "x": "b.hotswap.yaml"}
+    assert not any(entry.error or entry.is_deleted for entry in manifest.values())
+
+
+def test_a_broken_text_whose_name_another_file_took_serves_nothing(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: '1'}}\n")
+    folder.write("b.hotswap.yaml", "name: y\njobs: {a: {run: '2'}}\n")
+    folder.refresh()
+    folder.write("b.hotswap.yaml", "name: x\njobs: {a: {run: '2'}}\n")
+    folder.write("c.hotswap.yaml", "name: y\njobs: {a: {run: '3'}}\n")
+    manifest = folder.manifest()
+    assert places(manifest) == {"x": "a.hotswap.yaml", "y": "c.hotswap.yaml"}
+    assert "name-taken" in manifest["b.hotswap.yaml"].error
+
+
+@pytest.fixture
+def stranger() -> Iterator[Folder]:
+    """A folder that is used without the rights of root, which may read everything."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o777)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield Folder(root)
+        finally:
+            os.seteuid(user)
+
+
+def test_what_cannot_be_read_is_not_gone(stranger: Folder) -> None:
+    stranger.write("sub/a.hotswap.yaml", "files: [src]\njobs: {a: {run: x}}\n")
+    stranger.write("sub/src/x.py", "1")
+    stranger.write("b.hotswap.yaml")
+    good = stranger.refresh()
+    before = stranger.store.manifest(good.name)
+    for path, words in (
+        ("sub/a.hotswap.yaml", "sub/a.hotswap.yaml: sub/a.hotswap.yaml cannot be read: Permission denied; give"),
+        ("sub/src/x.py", "sub/a.hotswap.yaml: sub/src/x.py cannot be read: Permission denied"),
+        ("sub/src", "sub/a.hotswap.yaml: sub/src cannot be read: Permission denied"),
+        ("sub", "sub/a.hotswap.yaml: folder sub cannot be read; give the dag-processor's user access to it"),
+    ):
+        target = stranger.folder / path
+        mode = target.stat().st_mode
+        os.utime(target)
+        target.chmod(0)
+        manifest = stranger.manifest()
+        assert manifest["b.hotswap.yaml"] == before["b.hotswap.yaml"]
+        assert manifest["sub/a.hotswap.yaml"].is_valid
+        assert manifest["sub/a.hotswap.yaml"].error.startswith(words)
+        target.chmod(mode)
+        assert stranger.refresh() == good
+    stranger.folder.chmod(0)
+    with pytest.raises(SetupError, match="cannot be read: Permission denied"):
+        stranger.refresh()
+    stranger.folder.chmod(0o755)
+
+
+def test_a_file_that_vanishes_while_it_is_read(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write("a.hotswap.yaml", "files: [x.py]\njobs: {a: {run: x}}\n")
+    folder.write("x.py", "1")
+    folder.write("b.hotswap.yaml")
+
+    def vanish(_: DiskFolder, path: str) -> bytes:
+        return (folder.folder / f"{path}.gone").read_bytes()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskFolder, "read", vanish)
+        manifest = folder.manifest()
+    assert "x.py.gone cannot be read: No such file or directory" in manifest["a.hotswap.yaml"].error
+    assert manifest["b.hotswap.yaml"].is_valid
+    assert folder.manifest()["a.hotswap.yaml"].is_valid
+    (folder.folder / "c.hotswap.yaml").symlink_to("c.hotswap.yaml")
+    assert "Too many levels" in folder.manifest()["c.hotswap.yaml"].error
+
+
+def test_a_text_whose_content_was_swept_before_it_was_served_is_kept_anew(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: y}}\n")
+    folder.write("b.hotswap.yaml", "name: x\njobs: {a: {run: z}}\n")
+    entry = folder.manifest()["b.hotswap.yaml"]
+    assert "name-taken" in entry.error
+    folder.store.contents.path(entry.text).unlink()
+    (folder.folder / "a.hotswap.yaml").unlink()
+    assert "run: z" in (folder.refresh() / "b.hotswap.yaml").read_text()
+
+
+def test_what_airflow_does_not_take_keeps_the_last_valid_text(folder: Folder) -> None:
+    folder.write("a.hotswap.yaml")
+    folder.refresh()
+    asked = []
+
+    def prove(source: Source) -> str:
+        asked.append(source.document.file)
+        return "a.hotswap.yaml: it is refused"
+
+    folder.scan = FolderScan(folder.folder, folder.store.contents, None, None, prove)
+    assert not folder.manifest()["a.hotswap.yaml"].error
+    assert asked == []  # it is served already
+    folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")
+    for _ in range(2):
+        entry = folder.manifest()["a.hotswap.yaml"]
+        assert entry.is_valid
+        assert entry.error == "a.hotswap.yaml: it is refused"
+    assert asked == ["a.hotswap.yaml"]
 
 
 def test_a_name_is_given_once(folder: Folder) -> None:
@@ -188,6 +356,7 @@ async def test_a_pack_is_streamed_as_an_archive(tmp_path: Path) -> None:
         (PackedFile(name, store.put(b"x" * 1000), executable=True), PackedFile("b", store.put(b""), executable=False))
     )
     raw = b"".join([chunk async for chunk in archive(pack, store)])
+    assert raw == b"".join([chunk async for chunk in kept_archive(store.put(pack.listing), store)])
     with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
         assert [(m.name, m.size, m.mode) for m in tar] == [(name, 1000, 0o755), ("b", 0, 0o644)]
     assert Pack.from_listing(pack.listing) == pack
@@ -255,3 +424,22 @@ def test_an_undo_of_a_file_with_brackets_is_newer(tmp_path: Path) -> None:
     folder.write("a[1].hotswap.yaml", "name: a\njobs: {a: {run: x}}\n")
     assert folder.refresh() == first
     assert (first / "a[1].hotswap.yaml").stat().st_mtime > 1
+
+
+entries = st.builds(Entry, text=st.sampled_from("12"), workflow=st.sampled_from("xyz"), is_valid=st.booleans())
+folders = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), entries).filter(
+    lambda found: len(places(found)) == sum(entry.is_valid for entry in found.values())
+)
+
+
+@given(st.lists(st.tuples(folders, st.frozensets(st.sampled_from("xyz"))), max_size=6))
+def test_whatever_is_edited_each_name_is_served_once_and_no_run_loses_its_workflow(
+    edits: list[tuple[Manifest, frozenset[str]]],
+) -> None:
+    served: Manifest = {}
+    for found, active in edits:
+        before, served = served, merge(served, found, active.__contains__)
+        assert len(places(served)) == sum(entry.is_valid for entry in served.values())
+        assert places(before).keys() & active <= places(served).keys()
+        assert {path: served[path] for path, entry in found.items() if entry.is_valid}.items() <= found.items()
+        assert merge(served, found, active.__contains__) == served
