@@ -64,6 +64,18 @@ def test_a_requeued_job_begins_again_with_a_higher_attempt(tmp_path: Path) -> No
     assert _run(tmp_path, request, SLURM_RESTART_COUNT="1") == (0, "3\n")
 
 
+def test_no_variable_of_the_job_changes_what_is_done_around_it(tmp_path: Path) -> None:
+    ours = ("first", "status", "child", "forwarded", "signal", "known", "new", "key_dir", "program", "argument")
+    names = (*ours, "PATH", "IFS", "BASH_ENV", "PWD", "SHELLOPTS_")
+    run = tmp_path / "runs" / KEY.run.folder
+    run.mkdir(parents=True)
+    (run / "say.sh").write_text('#!/bin/bash -e\necho "$first $key_dir"; exit 3\n')
+    variables = tuple((name, "no such thing") for name in names)
+    status, said = _run(tmp_path, JobRequest(KEY, script="say.sh", variables=variables))
+    assert (status, said.splitlines()[-1]) == (3, "no such thing no such thing")
+    assert (_key_dir(tmp_path) / "exit").read_text() == "3\n"
+
+
 def test_declared_paths_are_checked(tmp_path: Path) -> None:
     status, said = _run(tmp_path, JobRequest(KEY, text="true", inputs=(Input("mesh", "mesh dat"),)))
     assert status == 1

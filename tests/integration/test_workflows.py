@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,42 @@ def test_a_renamed_file_lets_its_runs_finish(lab: Any) -> None:
         "the new place", lambda: lab.api.get("/dags/renamed")["relative_fileloc"] == "moved/after.hotswap.yaml"
     )
     assert _finish(lab, "renamed", run) == {"said": "ONE"}
+
+
+def test_a_workflow_whose_file_takes_another_name_lets_its_runs_finish(lab: Any, two_jobs: tuple[str, str]) -> None:
+    name, run = two_jobs
+    lab.write(name, _two_jobs("TWO", f"name: {name}-next\n"))
+    lab.api.wait("the new one", lambda: lab.api.get(f"/dags/{name}-next"))
+    assert _finish(lab, name, run) == {"said": "ONE"}
+    lab.api.wait("the end of the old one", lambda: lab.api.get(f"/dags/{name}")["is_stale"])
+    assert not lab.api.get(f"/dags/{name}-next")["is_stale"]
+
+
+def test_what_airflow_refuses_is_an_error_of_the_new_text_alone(lab: Any, two_jobs: tuple[str, str]) -> None:
+    name, run = two_jobs
+    lab.write(name, _two_jobs("TWO", f"tags: [{'x' * 101}]\n"))
+    lab.api.wait(
+        "the import error", lambda: "Airflow does not take" in _errors(lab).get(f"{name}.hotswap.yaml.rejected", "")
+    )
+    assert not lab.api.get(f"/dags/{name}")["is_stale"]
+    assert _finish(lab, name, run) == {"said": "ONE"}
+
+
+def test_airflows_own_trial_of_a_dag(lab: Any) -> None:
+    lab.write(
+        "tried",
+        "jobs:\n  a: {outputs: {x: {type: integer}}, run: 'echo x=5 >> $HOTSWAP_OUTPUT'}\n"
+        f"  b: {{inputs: {{x: {{from: jobs.a.x}}}}, outputs: {{y: {{type: string}}}}, run: 'echo y=$INPUT_X >> $HOTSWAP_OUTPUT # {'x' * 2000}'}}\n",
+    )
+    lab.api.wait("the Dag", lambda: lab.api.get("/dags/tried"))
+    command = [sys.executable, "-m", "airflow", "dags", "test", "tried"]
+    tried = subprocess.run(
+        command, env=lab.services.environment(), capture_output=True, text=True, timeout=100, check=False
+    )
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    (run,) = lab.api.get("/dags/tried/dagRuns")["dag_runs"]
+    assert run["state"] == "success"
+    assert lab.api.value("tried", run["dag_run_id"], "b") == {"y": "5"}
 
 
 def test_a_deleted_file_lets_its_runs_finish_and_then_its_dag_goes(lab: Any, two_jobs: tuple[str, str]) -> None:
