@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.worker_slots [--seconds 20] [--json]
 
 The cluster has room for four of the jobs at once. Everything runs in one session on one machine: no-op tasks (what
-starting a task costs), the jobs with `SlurmJobOperator`, and the same jobs with `srun` in a BashOperator (`sbatch --wait` notices a job's end only after some 40 s).
+starting a task costs), the jobs with `SlurmJobOperator`, and the same jobs with `srun` in a BashOperator
+(`sbatch --wait` notices a job's end only after some 40 s).
 """
 
 from __future__ import annotations

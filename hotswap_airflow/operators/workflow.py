@@ -74,10 +74,12 @@ class WorkflowJobOperator(SlurmJobOperator):
 
     def _values(self, context: Context) -> RunValues:
         run = context["dag_run"]
-        wanted = {reference.job for reference in self.job.references() if reference.kind == "output"}
+        wanted = {r.job for r in self.job.references() if r.kind == "output" and r.job}
+        if not self.job.needs_success:  # a job that a person failed after its end has values that nobody may use
+            wanted = {job for job, state in _states(context, wanted).items() if state == "success"}
         asked = [r.job for r in self.job.references() if r.kind == "state" and r.job]
         ids = {"dag_id": run.dag_id, "run_id": run.run_id}
-        found: dict[str, Any] = {job: XCom.get_one(key="return_value", task_id=job, **ids) for job in wanted if job}
+        found: dict[str, Any] = {job: XCom.get_one(key="return_value", task_id=job, **ids) for job in wanted}
         return RunValues(
             run_id=run.run_id,
             params=dict(context["params"]),
