@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, Reply
+from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, Reply, write_all
 from hotswap_airflow.errors import CommandFailed, ConnectionLost
 
 if TYPE_CHECKING:
@@ -61,12 +61,7 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes | AsyncIterator
     if stream is None:
         return
     try:
-        if isinstance(data, bytes):
-            stream.write(data)
-        else:
-            async for chunk in data:
-                stream.write(chunk)
-                await stream.drain()
+        await write_all(stream, data)
         await stream.drain()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the command did not want to read on; its status says why

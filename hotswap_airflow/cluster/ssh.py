@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
-from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, Reply
+from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, Reply, write_all
 from hotswap_airflow.errors import ConnectionLost, LoginRequired
 
 if TYPE_CHECKING:
@@ -125,12 +125,7 @@ async def _execute(
 
 async def _feed(stream: Any, data: bytes | AsyncIterator[bytes]) -> None:
     try:
-        if isinstance(data, bytes):
-            stream.write(data)
-        else:
-            async for chunk in data:
-                stream.write(chunk)
-                await stream.drain()
+        await write_all(stream, data)
         stream.write_eof()
     except (BrokenPipeError, asyncssh.Error):
         return  # the command did not want to read on; its status says why

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,3 +31,13 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Give the connection up; the next ``run`` opens a new one."""
+
+
+async def write_all(stream: Any, data: bytes | AsyncIterator[bytes]) -> None:
+    """Write what a command reads, no faster than it does; the streams of asyncio and asyncssh have the same methods."""
+    if isinstance(data, bytes):
+        stream.write(data)
+        return
+    async for chunk in data:
+        stream.write(chunk)
+        await stream.drain()

@@ -60,14 +60,20 @@ class Lab:
         assert len(found) == 1, found
         return found[0]
 
-    def queue(self) -> list[str]:
-        return self.sandbox.clusters[0].run("squeue", "-h", "-t", "PENDING,RUNNING", "-o", "%j").split()
+    @property
+    def password(self) -> str:
+        return PASSWORD
+
+    def queue(self, dag_id: str) -> list[str]:
+        """Names of a Dag's jobs that wait or run."""
+        names = self.sandbox.clusters[0].run("squeue", "-h", "-t", "PENDING,RUNNING", "-o", "%j").split()
+        return [name for name in names if f".{dag_id}." in name]
 
     def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str) -> None:
         self.api.wait(f"{task} {state}", lambda: self.api.tasks(dag_id, run_id).get(task) == state)
 
     def wait_for_job(self, dag_id: str, task: str) -> None:
-        self.api.wait(f"the job of {task}", lambda: any(f".{dag_id}.{task}." in name for name in self.queue()))
+        self.api.wait(f"the job of {task}", lambda: any(f".{task}." in name for name in self.queue(dag_id)))
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,6 @@ from hotswap_airflow.testing.processes import descendants, free_ports
 
 pytestmark = pytest.mark.timeout(400)
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
-PASSWORD = b"hunter2-must-never-show"
-
-
-def _active(lab: Any, name: str) -> list[str]:
-    return [job for job in lab.queue() if f".{name}." in job]
 
 
 def _submit_orphan(lab: Any, owner: str) -> str:
@@ -54,10 +49,10 @@ def test_the_reconciling_pass_cancels_what_no_task_waits_for(lab: Any) -> None:
     assert lab.api.wait_for_run("hotswap-reconcile", passing) == "success"
     log = lab.api.log("hotswap-reconcile", passing, "main")
     assert f"cancelling {ours}: task a of gone is removed" in log
-    names = lab.queue()
+    names = lab.queue("orphaned")
     assert ours not in names
     assert theirs in names
-    assert _active(lab, "kept")
+    assert lab.queue("kept")
     lab.sandbox.clusters[0].run("scancel", f"--name={theirs}")
     (lab.run_dir("kept", run) / "go").touch()
     assert lab.api.wait_for_run("kept", run) == "success"
@@ -69,7 +64,7 @@ def test_twenty_jobs_wait_and_run_without_a_worker_slot(lab: Any) -> None:
     jobs = "".join(f"  j{n}: {{slurm: {{partition: batch, cpus-per-task: 4}}, run: '{gate}'}}\n" for n in range(20))
     lab.write("twenty", f"jobs:\n{jobs}")
     run = lab.api.trigger("twenty")
-    lab.api.wait("all jobs in the queue", lambda: len(_active(lab, "twenty")) == 20, 240)
+    lab.api.wait("all jobs in the queue", lambda: len(lab.queue("twenty")) == 20, 240)
     states = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%T %j").splitlines()
     assert sum(line.startswith("RUNNING") and ".twenty." in line for line in states) == 4
     assert set(lab.api.tasks("twenty", run).values()) == {"deferred"}
@@ -82,7 +77,7 @@ def test_a_triggerer_that_stalls_while_another_takes_over_cancels_no_job(lab: An
     lab.write("stalled", f"jobs: {{a: {{run: '{GATE}'}}}}\n")
     run = lab.api.trigger("stalled")
     lab.wait_for_job("stalled", "a")
-    (before,) = _active(lab, "stalled")
+    (before,) = lab.queue("stalled")
     stalled = lab.services.daemons["triggerer"]
     family = [stalled.pid, *descendants(stalled.pid)]
     for pid in family:
@@ -99,7 +94,7 @@ def test_a_triggerer_that_stalls_while_another_takes_over_cancels_no_job(lab: An
         lab.api.wait("the loss to be noticed", lambda: "invoking on_kill" in lab.api.log("stalled", run, "a"))
         for _ in range(3):  # time enough for a job that is cancelled to leave the queue
             assert lab.api.wait_for_run("meanwhile", lab.api.trigger("meanwhile")) == "success"
-        assert _active(lab, "stalled") == [before]
+        assert lab.queue("stalled") == [before]
         (lab.run_dir("stalled", run) / "go").touch()
         assert lab.api.wait_for_run("stalled", run) == "success"
     finally:
@@ -136,7 +131,7 @@ def test_a_password_is_nowhere_to_be_found(lab: Any) -> None:
     folders = (lab.services.folder / "airflow", lab.services.folder / "logs", lab.store, lab.work())
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert any(path.suffix == ".log" for path in files)
-    assert [path for path in files if PASSWORD in path.read_bytes()] == []
+    assert [path for path in files if lab.password.encode() in path.read_bytes()] == []
     uri = lab.services.environment()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
     with psycopg2.connect(uri) as database, database.cursor() as cursor:
         cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
@@ -144,5 +139,5 @@ def test_a_password_is_nowhere_to_be_found(lab: Any) -> None:
         assert {"trigger", "xcom", "log"} <= set(tables)
         for table in tables:
             query = sql.SQL("select count(*) from {} t where t::text like %s").format(sql.Identifier(table))
-            cursor.execute(query, (f"%{PASSWORD.decode()}%",))
+            cursor.execute(query, (f"%{lab.password}%",))
             assert cursor.fetchone() == (0,), table

@@ -24,10 +24,6 @@ def _dag(lab: Any, name: str, body: str) -> None:
     lab.write_python(name, text.replace("NAME", repr(name)))
 
 
-def _jobs(lab: Any, name: str) -> list[str]:
-    return [job for job in lab.queue() if f".{name}." in job]
-
-
 def test_templates_and_mapped_tasks(lab: Any) -> None:
     _dag(
         lab,
@@ -82,10 +78,10 @@ def test_a_mapped_task_that_is_ended_takes_only_its_own_job_out_of_the_queue(lab
         """,
     )
     run = lab.api.trigger("mapped")
-    lab.api.wait("both jobs", lambda: len(_jobs(lab, "mapped")) == 2)
+    lab.api.wait("both jobs", lambda: len(lab.queue("mapped")) == 2)
     path = f"/dags/mapped/dagRuns/{run}/taskInstances/wait"
     lab.api.send("PATCH", f"{path}/1", {"new_state": "failed"})
-    lab.api.wait("one job alone", lambda: len(_jobs(lab, "mapped")) == 1)
+    lab.api.wait("one job alone", lambda: len(lab.queue("mapped")) == 1)
     (lab.run_dir("mapped", run) / "go").touch()
     lab.api.wait("its end", lambda: lab.api.get(f"{path}/0")["state"] == "success")
 
@@ -103,7 +99,7 @@ def test_an_execution_timeout_cancels_the_job(lab: Any) -> None:
     run = lab.api.trigger("late")
     assert lab.api.wait_for_run("late", run) == "failed"
     assert "JobTimedOut: job a was not done within the task's execution_timeout" in lab.api.log("late", run, "a")
-    assert _jobs(lab, "late") == []
+    assert lab.queue("late") == []
 
 
 def test_outlets_make_asset_events(lab: Any) -> None:

@@ -232,17 +232,17 @@ def test_a_request_too_large_for_the_triggers_row(lab: Any) -> None:
 def test_a_task_that_is_ended_takes_its_job_out_of_the_queue(lab: Any, two_jobs: tuple[str, str]) -> None:
     name, run = two_jobs
     lab.api.send("PATCH", f"/dags/{name}/dagRuns/{run}/taskInstances/first", {"new_state": "failed"})
-    lab.api.wait("an empty queue", lambda: not any(f".{name}." in job for job in lab.queue()))
+    lab.api.wait("an empty queue", lambda: not lab.queue(name))
 
 
 def test_a_cleared_task_runs_anew_and_its_old_job_is_cancelled(lab: Any, two_jobs: tuple[str, str]) -> None:
     name, run = two_jobs
-    (old,) = [job for job in lab.queue() if f".{name}." in job]
+    (old,) = lab.queue(name)
     body = {"dry_run": False, "task_ids": ["first"], "dag_run_id": run, "only_failed": False, "reset_dag_runs": True}
     lab.api.send("POST", f"/dags/{name}/clearTaskInstances", body)
 
     def renewed() -> bool:
-        jobs = [job for job in lab.queue() if f".{name}." in job]
+        jobs = lab.queue(name)
         return len(jobs) == 1 and jobs[0] != old
 
     lab.api.wait("the new job alone", renewed)
