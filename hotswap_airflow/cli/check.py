@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cli import loading
 from hotswap_airflow.errors import Problem, SetupError, SpecError
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.slurm.script import render_script
+from hotswap_airflow.slurm.script import render_script, render_table
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import taken_names
+from hotswap_airflow.workflow.plan import PlannedAxis
 from hotswap_airflow.workflow.site import read_site
+from hotswap_airflow.workflow.sweep import count_points
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from hotswap_airflow.slurm.request import JobRequest
-    from hotswap_airflow.workflow.plan import Plan, PlannedJob
+    from hotswap_airflow.workflow.plan import Plan, PlannedJob, PlannedSweep
     from hotswap_airflow.workflow.references import Reference
     from hotswap_airflow.workflow.site import Site
+
+_TABLE_SHOWN = 5
 
 
 def add_commands(commands: Any) -> None:
@@ -139,11 +143,24 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     for job in plan.jobs:
         yield f"job     {job.name}  on {job.cluster}{_needs(job)}"
         yield f"        {' '.join(_option(job)) or 'no Slurm options'}"
+        if job.sweep is not None:
+            yield f"        {_elements(job.sweep)}"
         for item in job.inputs:
             yield f"        input {item.name} = {item.path or _named(item.reference)}"
         for planned in job.outputs:
             where = f" = {planned.output.path}" if planned.output.path else ""
             yield f"        output {planned.output.name} ({planned.output.type}){where}"
+
+
+def _elements(sweep: PlannedSweep) -> str:
+    axes = [
+        f"{a.name} ({len(a.values)})" if a.reference is None else f"{a.name} ({_named(a.reference)})"
+        for a in sweep.axes
+    ]
+    known = all(axis.reference is None for axis in sweep.axes)
+    count = f"{count_points([len(axis.values) for axis in sweep.axes], sweep.mode):,} elements" if known else "elements"
+    limit = f", {sweep.max_parallel} at a time" if sweep.max_parallel is not None else ""
+    return f"sweep of {count} over {', '.join(axes)}{limit}"
 
 
 def _needs(job: PlannedJob) -> str:
@@ -171,11 +188,16 @@ def _render(arguments: argparse.Namespace) -> int:
         raise SetupError(f"there is no job {arguments.job!r}; use one of: {', '.join(names)}")
     requests = [_example(plan, job) for job in plan.jobs if arguments.job in {None, job.name}]
     if arguments.json:
-        rendered = [{"job": r.key.job, "argv": list(r.argv), "script": render_script(r)} for r in requests]
+        rendered = [_rendered(request) for request in requests]
         print(json.dumps(rendered, indent=2, ensure_ascii=False))
     else:
         print("\n".join(_shown(request, plan, site) for request in requests))
     return 0
+
+
+def _rendered(request: JobRequest) -> dict[str, Any]:
+    table = {"table": render_table(request.array)} if request.array is not None else {}
+    return {"job": request.key.job, "argv": list(request.argv), "script": render_script(request), **table}
 
 
 def _example(plan: Plan, job: PlannedJob) -> JobRequest:
@@ -192,10 +214,29 @@ def _example(plan: Plan, job: PlannedJob) -> JobRequest:
         run_id="RUN", params={name: p.default for name, p in plan.params.items()}, outputs=outputs, date="DATE"
     )
     key = JobKey(RunKey("INSTALLATION", plan.workflow, plan.environment, "RUN", "NONCE"), job.name)
-    return bind(plan, replace(job, options=options), key, values)
+    return bind(plan, replace(job, options=options, sweep=_example_sweep(job.sweep)), key, values)
+
+
+def _example_sweep(sweep: PlannedSweep | None) -> PlannedSweep | None:
+    """Axes that are only known later have one value, their reference."""
+    if sweep is None:
+        return None
+    axes = (a if a.reference is None else PlannedAxis(a.name, (_named(a.reference),)) for a in sweep.axes)
+    return replace(sweep, axes=tuple(axes))
 
 
 def _shown(request: JobRequest, plan: Plan, site: Site) -> str:
     cluster = site.clusters[plan.job(request.key.job).cluster]
     folder = f"{cluster.workdir}/.hotswap/jobs/{request.key.digest}"
-    return f"# cd {folder} && {shlex.join(request.argv)}\n{render_script(request)}"
+    table = "".join(f"# {line}\n" for line in _table(request))
+    return f"# cd {folder} && {shlex.join(request.argv)}\n{render_script(request)}{table}"
+
+
+def _table(request: JobRequest) -> Iterator[str]:
+    if request.array is None:
+        return
+    lines = render_table(request.array).splitlines()
+    yield f"the table of {len(lines):,} elements:"
+    yield from lines[:_TABLE_SHOWN]
+    if len(lines) > _TABLE_SHOWN:
+        yield "…"

@@ -117,13 +117,22 @@ class Runner:
         await session.lay_out(self.run_key.folder, self.plan.pack.digest, stream, report)
         attempt = 1
         outcome = await self._attempt(session, job, attempt)
+        self._count_elements(outcome, attempt)
         while isinstance(outcome.error, (JobNodeFailed, JobPreempted)) and attempt <= RETRIES:
             attempt += 1
             self.counts["requeues"] += 1
             report(f"{outcome.error}; it is submitted again")
             outcome = await self._attempt(session, job, attempt)
-        self.counts["slurm_jobs"] += outcome.key.generation + (outcome.job_id is not None)
+            self._count_elements(outcome, attempt)
+        if outcome.tally is None:
+            self.counts["slurm_jobs"] += outcome.key.generation + (outcome.job_id is not None)
+        else:
+            self.counts["failed_elements"] += outcome.tally.failed
         return outcome
+
+    def _count_elements(self, outcome: Outcome, attempt: int) -> None:
+        self.counts["slurm_jobs"] += outcome.submitted
+        self.counts["retried"] += outcome.submitted if attempt > 1 else 0
 
     async def _attempt(self, session: Session, job: PlannedJob, attempt: int) -> Outcome:
         if self.is_stopping:

@@ -14,6 +14,7 @@ from hotswap_airflow.errors import CommandFailed, ConnectionLost, SubmissionRefu
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.probe import parse_probe
+from hotswap_airflow.slurm.script import render_script, render_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 SBATCH_LIMIT = 45
 """Seconds that sbatch may take before it is ended; what it did is then unknown."""
 OUTPUT_LIMIT = 1_000_000
+VALUES_LIMIT = 64 << 20
 TRANSFER_TIMEOUT = 600.0
 _GLIMPSE_FIELDS = 4
 _NO_SUCH_JOB = "Invalid job id specified"
+_END = re.compile(r"[0-9]+\.[0-9]+")
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
 
 
@@ -117,13 +120,14 @@ class ClusterClient:
             folders.append(Folder(digest, _number(job_id), bool(cancelled), bool(ended), asked, settled))
         return folders
 
-    async def submit(self, request: JobRequest, script: str, asked: str, *, again: bool = False) -> Submission:
+    async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.
 
         ``again`` is for a submission whose end was unknown and which squeue and sacct do not know.
         """
         mode = "again" if again else "find"
-        content = script.encode()
+        script = render_script(request).encode()
+        table = render_table(request.array).encode() if request.array is not None else b""
         said = await self._words(
             scripts.SUBMIT,
             request.key.digest,
@@ -131,9 +135,10 @@ class ClusterClient:
             asked,
             request.key.to_json(),
             str(SBATCH_LIMIT),
-            str(len(content)),
+            str(len(script)),
+            str(len(table)),
             *request.argv,
-            stdin=content,
+            stdin=script + table,
             limit=SBATCH_LIMIT + COMMAND_TIMEOUT,
         )
         word, _, rest = said.partition(" ")
@@ -175,7 +180,9 @@ class ClusterClient:
                 glimpses[digest] = Glimpse(_number(exit_status), int(size), _number(job_id))
         return parsing.parse_squeue(queue), glimpses
 
-    async def accounting(self, since: str, job_ids: Iterable[int] = (), name: str | None = None) -> list[QueuedJob]:
+    async def accounting(
+        self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None
+    ) -> list[QueuedJob]:
         """Ask sacct for jobs by id, or for those of a name. Raises ``CommandFailed`` where there is no accounting."""
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
         said = await self._words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which)
@@ -210,8 +217,37 @@ class ClusterClient:
 
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
         """Read pieces of logs: digest, offset and count in bytes."""
-        lines = "".join(f"{digest} {offset} {count}\n" for digest, offset, count in pieces)
-        return _sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
+        lines = "".join(f"{digest}/job.log {offset} {count}\n" for digest, offset, count in pieces)
+        found = _sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
+        return {name.removesuffix("/job.log"): piece for name, piece in found.items()}
+
+    async def element_tails(self, digest: str, indices: Iterable[int], count: int) -> dict[int, bytes]:
+        """Read the last bytes of the logs of array indices."""
+        lines = "".join(f"{digest}/logs/{index} last {count}\n" for index in indices)
+        found = _sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
+        return {int(name.rpartition("/")[2]): piece for name, piece in found.items()}
+
+    async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
+        """The ends that the elements of arrays noted: exit statuses by element, for each digest."""
+        said = await self._words(scripts.ENDS, stdin="".join(f"{digest}\n" for digest in digests).encode())
+        found = {}
+        for line in said.splitlines():
+            digest, *names = line.split()
+            ends = (name.split(".") for name in names if _END.fullmatch(name))
+            found[digest] = {int(element): int(status) for element, status in ends}
+        return found
+
+    async def element_values(self, digest: str) -> dict[int, str]:
+        """The lines of values that each element of an array wrote. Raises ``CommandFailed`` where they are too many."""
+        said = await self._words(scripts.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
+        if len(said.encode()) >= VALUES_LIMIT:
+            raise CommandFailed(f"the elements wrote more than {VALUES_LIMIT >> 20} MiB of values; write files instead")
+        found: dict[int, str] = {}
+        for line in said.splitlines():
+            element, colon, words = line.partition(":")
+            if colon and element.isdecimal():
+                found[int(element)] = f"{found.get(int(element), '')}{words}\n"
+        return found
 
     async def result(self, digest: str) -> Result:
         """Give what a job left in its folder."""

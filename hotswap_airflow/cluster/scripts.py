@@ -48,6 +48,7 @@ for dir in .hotswap/jobs/"$stem"-e*-g*; do
   asked=$(tail -n 1 "$dir/asked" 2> /dev/null)
   cancelled=; [ -e "$dir/cancelled" ] && cancelled=cancelled
   ended=; [ -e "$dir/exit" ] && ended=ended
+  [ -e "$dir/wanted" ] && [ "$(ls "$dir/ends" | wc -l)" -ge "$(cat "$dir/wanted")" ] && ended=ended
   printf '%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$settled"
 done
 end
@@ -58,7 +59,7 @@ SUBMIT = (
     _PROLOGUE
     + """\
 # Find the job of a key, or submit it: once, whoever asks and whatever dies in between.
-digest=$1 mode=$2 asked=$3 key=$4 limit=$5 size=$6; shift 6
+digest=$1 mode=$2 asked=$3 key=$4 limit=$5 size=$6 table=$7; shift 7
 cd .hotswap/jobs || say "error the work folder cannot be entered"
 # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
 for other in "${digest%-e*}"-e*; do
@@ -78,17 +79,25 @@ exec 9>> lock
 flock -n -E 75 9
 [ $? -ne 75 ] || say busy
 [ ! -s id ] || say "found $(cat id)"
-cat > "script.$$"
+head -c "$size" > "script.$$"
+cat > "table.$$"
 # What a dying connection has cut is nobody's script, and nobody hears us.
-[ "$(wc -c < "script.$$")" -eq "$size" ] || { rm -f "script.$$"; exit 1; }
+[ "$(wc -c < "script.$$")" -eq "$size" ] && [ "$(wc -c < "table.$$")" -eq "$table" ] ||
+  { rm -f "script.$$" "table.$$"; exit 1; }
 if [ "$mode" = again ]; then
   : > began
 elif ! (set -C; : > began) 2> /dev/null; then
-  rm -f "script.$$"
+  rm -f "script.$$" "table.$$"
   touch now
   say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
 fi
 mv -f "script.$$" script || say "error the job's script cannot be written: disk or quota full?"
+if [ "$table" -gt 0 ]; then
+  mv -f "table.$$" table && mkdir -p logs out ends && grep -vxc -e - table > wanted ||
+    say "error the job's values cannot be written: disk or quota full?"
+else
+  rm -f "table.$$"
+fi
 for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
   [ "$name" = SLURM_CONF ] || unset "$name"
 done
@@ -177,13 +186,43 @@ end
 """
 )
 
+ENDS = (
+    _PROLOGUE
+    + """\
+# The ends that the elements of arrays noted: for every digest a line, `digest ELEMENT.STATUS …`.
+begin
+while read -r digest; do
+  printf '%s ' "$digest"
+  ls -f ".hotswap/jobs/$digest/ends" 2> /dev/null | tr '\\n' ' '
+  echo
+done
+end
+"""
+)
+
+VALUES = (
+    _PROLOGUE
+    + """\
+# The values that the elements of an array wrote: lines `ELEMENT:key=value`, with their length before them.
+cd -- ".hotswap/jobs/$1/out" || say "error the job's folder cannot be entered"
+begin
+find . -type f -exec awk '{ print substr(FILENAME, 3) ":" $0 }' {} + | head -c "$2"
+end
+"""
+)
+
 TAIL = (
     _PROLOGUE
     + """\
-# A piece of each log: for every line `digest offset count` the bytes, with their number before them.
+# A piece of each log: for every line `file offset count` the bytes, with their number before them;
+# the offset `last` means the end of the file.
 begin
 while read -r digest offset count; do
-  file=.hotswap/jobs/$digest/job.log
+  file=.hotswap/jobs/$digest
+  if [ "$offset" = last ]; then
+    offset=$(($(stat -L -c %s "$file" 2> /dev/null || echo 0) - count))
+    [ "$offset" -ge 0 ] || offset=0
+  fi
   size=$(tail -c "+$((offset + 1))" "$file" 2> /dev/null | head -c "$count" | wc -c)
   printf '%s %s\\n' "$digest" "$size"
   tail -c "+$((offset + 1))" "$file" 2> /dev/null | head -c "$size"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hotswap_airflow.cluster import elements
 from hotswap_airflow.errors import (
     ClusterError,
     CommandFailed,
@@ -18,10 +19,10 @@ from hotswap_airflow.errors import (
     OutputMissing,
     UnreadableAnswer,
 )
+from hotswap_airflow.slurm.array import ArrayState
 from hotswap_airflow.slurm.identity import try_of
 from hotswap_airflow.slurm.judgement import Try, choose_generation, try_number
-from hotswap_airflow.slurm.request import read_outputs
-from hotswap_airflow.slurm.script import render_script
+from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.client import ClusterClient, Folder, Submission
     from hotswap_airflow.cluster.watcher import JobWatcher, Observation
+    from hotswap_airflow.slurm.array import Tally
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
 
@@ -36,18 +38,24 @@ PATIENCE = 60.0
 """Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _RECENTLY = "now-7days"
+_FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: its values by output name, or the error that names the remedy."""
+    """How a job ended: its values by output name, or the error that names the remedy.
+
+    ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
+    """
 
     key: JobKey
     job_id: int | None
     status: JobStatus
     values: dict[str, Any]
     error: JobError | None = None
+    tally: Tally | None = None
+    submitted: int = 0
 
 
 class Session:
@@ -64,6 +72,8 @@ class Session:
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
         request = await self._settled_key(request, asked, report)
+        if request.array is not None and not request.array.wanted:
+            return await self._finish_elements(request, None, ArrayState(request.array), asked, report)
         submission = await self.submit(request, asked, report)
         if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
             folders = await self._persist(lambda: self.client.find(request.key.stem), report)
@@ -74,6 +84,11 @@ class Session:
             return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error)
         verb = "submitted" if submission.is_new else "found"
         report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
+        if request.array is not None:
+            state = ArrayState(request.array)
+            report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run")
+            await self._watch(request, submission.job_id, report, state)
+            return await self._finish_elements(request, submission.job_id, state, asked, report)
         status = await self._watch(request, submission.job_id, report)
         return await self._finish(request, submission.job_id, status, asked, report)
 
@@ -88,8 +103,19 @@ class Session:
             await self._stand_back(report)
         await self._cancel_older(key, others, report)
         tries = [Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders]
-        generation = choose_generation(tries, key.epoch, asked)
-        return replace(request, key=replace(key, generation=generation))
+        key = replace(key, generation=choose_generation(tries, key.epoch, asked))
+        request = replace(request, key=key)
+        return request if request.array is None else await self._continued(request, folders, report)
+
+    async def _continued(
+        self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
+    ) -> JobRequest:
+        """Of a sweep only the elements that no earlier try has brought to an end."""
+        digests = [folder.digest for folder in elements.earlier_tries(folders, request.key)]
+        if not digests:
+            return request
+        ends = await self._persist(lambda: self.client.ends(digests), report)
+        return elements.continued(request, {digest: ends.get(digest, {}) for digest in digests})
 
     async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
         """Also what was cancelled before: the controller may have been away then."""
@@ -104,10 +130,9 @@ class Session:
 
     async def submit(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Submission:
         """Find the job or submit it; never twice. An end that is not known is looked up until it is."""
-        script = render_script(request)
         again = False
         while True:
-            submit = partial(self.client.submit, request, script, asked, again=again)
+            submit = partial(self.client.submit, request, asked, again=again)
             found = await self._persist(submit, report)
             if found.is_outdated:
                 await self._stand_back(report)
@@ -143,9 +168,11 @@ class Session:
                 return None
         return found[-1] if found else 0
 
-    async def _watch(self, request: JobRequest, job_id: int, report: Callable[[str], None]) -> JobStatus:
+    async def _watch(
+        self, request: JobRequest, job_id: int, report: Callable[[str], None], state: ArrayState | None = None
+    ) -> JobStatus:
         key = request.key
-        job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock())
+        job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock(), state)
         try:
             while True:
                 news = await job.observe()
@@ -163,6 +190,8 @@ class Session:
             report(news.text.rstrip("\n"))
         if news.trouble:
             report(f"waiting for {self.client.name}: {news.trouble}")
+        elif news.tally is not None:
+            report(str(news.tally) if news.tally.running else f"{news.tally} ({news.status.sentence})")
         elif not news.text or news.status.phase.is_final:
             report(f"{news.status.sentence}")
 
@@ -183,6 +212,49 @@ class Session:
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         await self._persist(lambda: self.client.settle(key.digest, f"{asked} {state}"), report)
         return Outcome(key, job_id, status, {} if error else values, error)
+
+    async def _finish_elements(
+        self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
+    ) -> Outcome:
+        """The end of a sweep; without a job where earlier tries have brought every element to an end."""
+        key = request.key
+        if not state.status.phase.is_final:
+            await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
+            error = error_of(state.status, key.job)
+            return Outcome(key, job_id, state.status, {}, error, state.tally)
+        await self._show_failed(key, state, report)
+        wrote = await self._values(request, report)
+        ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
+        status = JobStatus("FAILED" if ending.error else "COMPLETED")
+        if job_id is not None:
+            await self._persist(lambda: self.client.settle(key.digest, f"{asked} {status.state}"), report)
+        report(str(ending.tally))
+        submitted = len(state.array.indices) if job_id is not None else 0
+        return Outcome(key, job_id, status, ending.values, ending.error, ending.tally, submitted)
+
+    async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
+        """The lines of values that elements wrote, in this try and in those before it."""
+        if all(output.type in PATH_TYPES for output in request.outputs):
+            return {}
+        key = request.key
+        folders = await self._persist(lambda: self.client.find(key.stem), report)
+        earlier = [folder.digest for folder in elements.earlier_tries(folders, key)]
+        own = [key.digest] if any(folder.digest == key.digest for folder in folders) else []
+        wrote: dict[int, str] = {}
+        for digest in (*earlier, *own):
+            wrote |= await self._persist(partial(self.client.element_values, digest), report)
+        return wrote
+
+    async def _show_failed(self, key: JobKey, state: ArrayState, report: Callable[[str], None]) -> None:
+        """The ends of the logs of the first elements that failed."""
+        failed = [element for element, status in state.elements.items() if status.phase is Phase.FAILED]
+        indices = list(dict.fromkeys(element // state.array.chunk for element in failed))[:_FAILED_SHOWN]
+        if not indices:
+            return
+        tails = await self._persist(lambda: self.client.element_tails(key.digest, indices, _FAILED_TAIL), report)
+        for index in indices:
+            text = tails.get(index, b"").decode("utf-8", "replace").strip("\n")
+            report(f"the end of the log of array index {index}:\n{text}")
 
     async def _run_dir(self, request: JobRequest, report: Callable[[str], None]) -> str:
         """Where the run is on the cluster; asked only where an output's path is made of it."""

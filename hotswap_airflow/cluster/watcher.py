@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
+from hotswap_airflow.slurm.array import ArrayState, Tally, by_index
 from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
@@ -43,19 +44,25 @@ class Observation:
     text: str = ""
     skipped: int = 0
     trouble: str = ""
+    tally: Tally | None = None
 
 
 @dataclass
 class WatchedJob:
-    """A job that somebody waits for; ``news`` are observations in order, or what ended the watch."""
+    """A job that somebody waits for; ``news`` are observations in order, or what ended the watch.
+
+    ``elements`` is what is known of an array's.
+    """
 
     digest: str
     name: str
     job_id: int
     submitted_at: float
     offset: int = 0
+    elements: ArrayState | None = None
     missing_since: float | None = None
     status: JobStatus | None = None
+    tally: Tally | None = None
     news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
@@ -83,9 +90,11 @@ class JobWatcher:
         self._no_accounting_until = 0.0
         self._is_unsure = False
 
-    def watch(self, digest: str, name: str, job_id: int, submitted_at: float, offset: int = 0) -> WatchedJob:
+    def watch(
+        self, digest: str, name: str, job_id: int, submitted_at: float, elements: ArrayState | None = None
+    ) -> WatchedJob:
         """Begin to watch a job; news come by ``observe``."""
-        job = WatchedJob(digest, name, job_id, submitted_at, offset)
+        job = WatchedJob(digest, name, job_id, submitted_at, elements=elements)
         self._jobs[digest] = job
         self._delay = self._interval.shortest
         self._wake.set()
@@ -157,12 +166,20 @@ class JobWatcher:
         for digest, glimpse in glimpses.items():
             # The note in the folder says which of two jobs of one key does the work.
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
-        queued = _statuses(queue, jobs)
-        accounted = await self._accounting(jobs.values(), queued)
-        found = {
-            digest: self._judged(job, queued.get(digest), accounted, glimpses.get(digest))
-            for digest, job in jobs.items()
-        }
+        plain = {digest: job for digest, job in jobs.items() if job.elements is None}
+        queued = _statuses(queue, plain)
+        arrays = {digest: job for digest, job in jobs.items() if job.elements is not None}
+        await self._look_at_elements(arrays, queue)
+        asked: list[int | str] = [job.job_id for d, job in plain.items() if d not in queued or queued[d].phase.is_final]
+        rows = await self._accounting([*asked, *(i for job in arrays.values() for i in _asked_of(job))])
+        accounted = None if rows is None else {row.base_id: row.status for row in rows}
+        found = {d: self._judged(job, queued.get(d), accounted, glimpses.get(d)) for d, job in plain.items()}
+        found |= {digest: self._concluded(job, rows) for digest, job in arrays.items()}
+        return await self._tell_all(jobs, found, glimpses)
+
+    async def _tell_all(
+        self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
+    ) -> bool:
         tails, error = await self._tails(jobs, found, glimpses)
         told = jobs if error is None else {d: job for d, job in jobs.items() if not found[d].phase.is_final}
         changes = [self._tell(job, found[digest], *tails.get(digest, (b"", 0))) for digest, job in told.items()]
@@ -170,25 +187,42 @@ class JobWatcher:
             raise error
         return any(changes)
 
-    async def _accounting(
-        self, jobs: Iterable[WatchedJob], queued: dict[str, JobStatus]
-    ) -> dict[int, JobStatus] | None:
+    async def _look_at_elements(self, arrays: Mapping[str, WatchedJob], queue: Sequence[QueuedJob]) -> None:
+        """What the queue says of arrays, and the notes of elements where some have left it."""
+        ended = []
+        for digest, job in arrays.items():
+            if job.elements is not None:
+                job.elements.queued = by_index(queue, job.job_id, job.elements.open_indices)
+                ended += [digest] if job.elements.unsure or job.elements.array.chunk > 1 else []
+        if ended:
+            for digest, noted in (await self.client.ends(ended)).items():
+                elements = arrays[digest].elements
+                if elements is not None:
+                    elements.noted = noted
+
+    def _concluded(self, job: WatchedJob, rows: Sequence[QueuedJob] | None) -> JobStatus:
+        elements = job.elements
+        if elements is None:
+            raise ValueError(f"{job.name} is no array")
+        accounted = None if rows is None else by_index(rows, job.job_id, elements.open_indices)
+        elements.conclude(self.clock(), job.submitted_at, accounted, is_sure=not self._is_unsure)
+        return elements.status
+
+    async def _accounting(self, asked: Sequence[int | str]) -> list[QueuedJob] | None:
         """What sacct says of jobs that the queue does not know, or knows as ended; None without sacct."""
-        asked = [job.job_id for job in jobs if job.digest not in queued or queued[job.digest].phase.is_final]
         self._is_unsure = False
         if self.clock() < self._no_accounting_until:
             return None
         if not asked:
-            return {}
+            return []
         try:
-            rows: list[QueuedJob] = await self.client.accounting(_SINCE_EVER, asked)
+            return await self.client.accounting(_SINCE_EVER, asked)
         except CommandFailed as error:
             if _NO_ACCOUNTING.search(str(error)):
                 self._no_accounting_until = self.clock() + _SACCT_PAUSE
             else:
                 self._is_unsure = True
             return None
-        return {row.base_id: row.status for row in rows}
 
     def _judged(
         self, job: WatchedJob, queued: JobStatus | None, accounted: dict[int, JobStatus] | None, glimpse: Glimpse | None
@@ -220,6 +254,8 @@ class JobWatcher:
         pieces: list[tuple[str, int, int]] = []
         skipped = {}
         for digest, job in sorted(jobs.items(), key=lambda item: not found[item[0]].phase.is_final):
+            if job.elements is not None:
+                continue
             size = glimpses[digest].log_size if digest in glimpses else 0
             is_final = found[digest].phase.is_final
             if is_final or (size > job.offset and len(pieces) < _MOST_LOGS):
@@ -234,15 +270,20 @@ class JobWatcher:
         return {digest: (piece, skipped[digest]) for digest, piece in read.items()}, None
 
     def _tell(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
-        is_new = status != job.status
+        tally = job.elements.tally if job.elements is not None else None
+        is_new = status != job.status or tally != job.tally
         if piece or is_new:
             job.offset += skipped + len(piece)
             text = job.decoder.decode(piece, final=status.phase.is_final)
-            job.status = status
-            job.news.put_nowait(Observation(status, text, skipped))
+            job.status, job.tally = status, tally
+            job.news.put_nowait(Observation(status, text, skipped, tally=tally))
         if status.phase.is_final:
             self.forget(job)
         return is_new
+
+
+def _asked_of(job: WatchedJob) -> list[str]:
+    return job.elements.asked_of_accounting(job.job_id) if job.elements is not None else []
 
 
 def _statuses(queue: Iterable[QueuedJob], jobs: Mapping[str, WatchedJob]) -> dict[str, JobStatus]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hotswap_airflow.slurm import identity, options
+from hotswap_airflow.slurm.array import Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,8 @@ class Input:
 class JobRequest:
     """One try of one job. Paths are relative to the run directory, ``text`` xor ``script`` is set.
 
-    ``options`` are sbatch's, name and text; ``variables`` arrive in the environment as they are.
+    ``options`` are sbatch's, name and text; ``variables`` arrive in the environment as they are; an ``array``
+    runs the job once for each of its elements.
     """
 
     key: identity.JobKey
@@ -47,6 +49,7 @@ class JobRequest:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
     attempt: int = 1
+    array: Array | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -55,8 +58,9 @@ class JobRequest:
             "--parsable",
             "--export=NONE",
             "--open-mode=append",
-            "--output=job.log",
+            "--output=job.log" if self.array is None else "--output=logs/%a",
             f"--job-name={self.key.job_name}",
+            *(() if self.array is None else (f"--array={self.array.option}",)),
         )
         theirs = tuple(options.argument(name, text) for name, text in self.options)
         return ("sbatch", *ours, *theirs, "script")
@@ -73,6 +77,7 @@ class JobRequest:
                 "inputs": [[i.name, i.path] for i in self.inputs],
                 "outputs": [[o.name, o.type, o.path] for o in self.outputs],
                 "attempt": self.attempt,
+                "array": self.array.to_json() if self.array is not None else None,
             }
         )
 
@@ -89,6 +94,7 @@ class JobRequest:
             inputs=tuple(Input(*item) for item in data["inputs"]),
             outputs=tuple(Output(*item) for item in data["outputs"]),
             attempt=data["attempt"],
+            array=Array.from_json(data["array"]) if data["array"] else None,
         )
 
 

@@ -1,8 +1,9 @@
 """The batch script of a job. Values are exported, quoted once; nothing is pasted into the person's text.
 
 The script is submitted in the job's own folder, ``<workdir>/.hotswap/jobs/<key>``, where it keeps
-``id``, ``job.log``, ``output`` and, at the very end, ``exit``. It holds no absolute path of ours,
-so that ``hotswap render`` shows exactly what sbatch gets.
+``id``, ``job.log``, ``output`` and, at the very end, ``exit``; an array ``table``, and for each element
+``logs/INDEX``, ``out/ELEMENT`` and ``ends/ELEMENT.STATUS``. It holds no absolute path of ours, so that
+``hotswap render`` shows exactly what sbatch gets.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.slurm.request import PATH_TYPES, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from hotswap_airflow.slurm.array import Array
     from hotswap_airflow.slurm.request import JobRequest
 
 RUNS = "runs"
@@ -25,47 +27,45 @@ _HEAD = """\
 # Job {job} of workflow {workflow}, run {run}. Written by hotswap.
 set -u
 key_dir=$SLURM_SUBMIT_DIR
+id=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}
 
 # Say who we are before anything else. Another job under the same key has already begun: leave it alone.
 new=$key_dir/id.$SLURM_JOB_ID
-printf '%s\\n' "$SLURM_JOB_ID" > "$new" &&
-  {{ ln "$new" "$key_dir/id" 2> /dev/null || [ -s "$key_dir/id" ] || mv -f "$new" "$key_dir/id"; }}
-rm -f "$new"
+if [ ! -s "$key_dir/id" ]; then
+  printf '%s\\n' "$id" > "$new" &&
+    {{ ln "$new" "$key_dir/id" 2> /dev/null || [ -s "$key_dir/id" ] || mv -f "$new" "$key_dir/id"; }}
+  rm -f "$new"
+fi
 known=$(cat "$key_dir/id") || {{ echo "hotswap: the job's folder is not there on $(hostname): $key_dir" >&2; exit 1; }}
-[ "$known" = "$SLURM_JOB_ID" ] || exit 0
+[ "$known" = "$id" ] || exit 0
 [ ! -e "$key_dir/cancelled" ] || exit 1
 
-finish() {{
-  printf '%s\\n' "$1" > "$key_dir/exit.new" && mv -f "$key_dir/exit.new" "$key_dir/exit"
-  exit "$1"
-}}
 refuse() {{
-  printf 'hotswap: %s\\n' "$1" | tee "$key_dir/reason" >&2
-  finish 1
+  printf 'hotswap: %s\\n' "$1" | tee "$reason" >&2
+  return 1
 }}
 
 export SLURM_EXPORT_ENV=ALL
 export HOTSWAP_RUN_DIR="${{key_dir%/.hotswap/jobs/*}}"/{folder}
-export HOTSWAP_OUTPUT="$key_dir/output"
 export HOTSWAP_ATTEMPT=$(({attempt} + ${{SLURM_RESTART_COUNT:-0}}))
 """
-_START = """
-rm -f "$key_dir/exit" "$key_dir/reason"
-: > "$HOTSWAP_OUTPUT"
-cd -- "$HOTSWAP_RUN_DIR" || refuse "the run directory cannot be entered: $HOTSWAP_RUN_DIR"
-"""
-_RUN = """
+_WORK = """
 # As a child, so that a signal reaches it at once: bash runs a trap only after a foreground child.
 # Its variables are set in the child alone, so that none of them changes what is done here.
-(
-{exports}exec "$@"
-) &
-child=$!
 forward() {{ forwarded=yes; kill -s "$1" "$child" 2> /dev/null; }}
-for signal in {signals}; do trap "forward $signal" "$signal"; done
-forwarded=yes
-while [ -n "$forwarded" ]; do forwarded=; wait "$child"; status=$?; done
-[ "$status" -eq 0 ] || finish "$status"
+work() {{
+{prepare}  (
+eval "$row"
+{exports}exec "$@"
+  ) &
+  child=$!
+  for signal in {signals}; do trap "forward $signal" "$signal"; done
+  forwarded=yes
+  while [ -n "$forwarded" ]; do forwarded=; wait "$child"; status=$?; done
+  [ "$status" -eq 0 ] || return "$status"
+{check}  return 0
+}}
+enter() {{ cd -- "$HOTSWAP_RUN_DIR" || refuse "the run directory cannot be entered: $HOTSWAP_RUN_DIR"; }}
 """
 _SCRIPT = """
 # The interpreter of its first line, or bash.
@@ -77,27 +77,84 @@ case $first in '#!'*)
 esac
 set -- "$@" {script}
 """
+_ONE = """
+finish() {{
+  printf '%s\\n' "$1" > "$key_dir/exit.new" && mv -f "$key_dir/exit.new" "$key_dir/exit"
+  exit "$1"
+}}
+reason=$key_dir/reason
+export HOTSWAP_OUTPUT="$key_dir/output"
+rm -f "$key_dir/exit" "$reason"
+: > "$HOTSWAP_OUTPUT"
+row=
+enter || finish 1
+{command}
+work "$@"
+finish $?
+"""
+_ELEMENTS = """
+# The elements of this array index, one after the other; each notes its end by the name of a file.
+reason=/dev/null
+first=$((SLURM_ARRAY_TASK_ID * {chunk}))
+last=$((first + {chunk} - 1))
+[ "$last" -lt {count} ] || last=$(({count} - 1))
+enter || exit 1
+{command}
+worst=0
+for ((element = first; element <= last; element++)); do
+  row=$(sed -n "$((element + 1)){{p;q}}" "$key_dir/table")
+  [ "$row" != - ] && [ ! -e "$key_dir/ends/$element.0" ] || continue
+  rm -f "$key_dir/ends/$element".*
+  export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
+  : > "$HOTSWAP_OUTPUT"
+  work "$@"
+  ended=$?
+  : > "$key_dir/ends/$element.$ended"
+  [ "$ended" -eq 0 ] || worst=$ended
+done
+rm -f "$key_dir/run.$SLURM_JOB_ID"
+exit "$worst"
+"""
 
 
 def render_script(request: JobRequest) -> str:
     """Write the script that sbatch gets for a request."""
     key = request.key
-    parts = [
-        _HEAD.format(
-            job=key.job,
-            workflow=key.run.workflow,
-            run=_one_line(key.run.run),
-            folder=shlex.quote(f"{RUNS}/{key.run.folder}"),
-            attempt=request.attempt,
-        ),
-        *_places(request),
-        _START,
-        *_prepare(request),
-        *_command(request),
-        *_check(request),
-        "finish 0\n",
-    ]
-    return "".join(parts)
+    folder = shlex.quote(f"{RUNS}/{key.run.folder}")
+    names = {"job": key.job, "workflow": key.run.workflow, "run": _one_line(key.run.run)}
+    work = _WORK.format(
+        prepare="".join(f"  {line}\n" for line in _prepare(request)),
+        exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.variables),
+        check="".join(f"  {line}\n" for line in _check(request)),
+        signals=FORWARDED_SIGNALS,
+    )
+    parts = [_HEAD.format(**names, folder=folder, attempt=request.attempt), *_places(request), work]
+    return "".join([*parts, _ending(request)])
+
+
+def _ending(request: JobRequest) -> str:
+    command, array = _command(request), request.array
+    if array is None:
+        return _ONE.format(command=command)
+    return _ELEMENTS.format(command=command, chunk=array.chunk, count=len(array.rows))
+
+
+def render_table(array: Array) -> str:
+    """Write the values of an array's elements, a line each; ``-`` is an element that is not run."""
+    names = [variable("SWEEP", name) for name in array.variables]
+    return "".join(f"{_line(names, row) if array.is_wanted(e) else '-'}\n" for e, row in enumerate(array.rows))
+
+
+def _line(names: list[str], row: Sequence[str] | None) -> str:
+    return " ".join(["export", *(f"{name}={_in_a_line(text)}" for name, text in zip(names, row or (), strict=True))])
+
+
+def _in_a_line(text: str) -> str:
+    """Quote a text for bash so that it needs no line break."""
+    if "\n" not in text and "\r" not in text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"$'{escaped}'"
 
 
 def _one_line(text: str) -> str:
@@ -119,26 +176,24 @@ def _place(path: str) -> str:
 def _prepare(request: JobRequest) -> Iterator[str]:
     for item in request.inputs:
         name = variable("INPUT", item.name)
-        yield f'[ -e "${name}" ] || refuse "the declared input {item.name} is missing: ${name}"\n'
+        yield f'[ -e "${name}" ] || refuse "the declared input {item.name} is missing: ${name}" || return'
     for output in request.outputs:
         if output.path is not None:
             name = variable("OUTPUT", output.name)
             target = f'"${name}"' if output.type == "dir" else f'"$(dirname -- "${name}")"'
-            yield f"mkdir -p -- {target}\n"
+            yield f"mkdir -p -- {target}"
 
 
-def _command(request: JobRequest) -> Iterator[str]:
+def _command(request: JobRequest) -> str:
+    """What is run, as the positional parameters of the shell, which no variable can change."""
     if request.script is not None:
-        script = shlex.quote(f"./{request.script}")
-        yield _SCRIPT.format(script=script)
-    else:
-        text = request.text or ""
-        end = _heredoc_end(text)
-        newline = "" if text.endswith("\n") else "\n"
-        yield f"cat > \"$key_dir/run\" <<'{end}'\n{text}{newline}{end}\n"
-        yield 'set -- /bin/bash -euo pipefail "$key_dir/run"\n'
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.variables)
-    yield _RUN.format(exports=exports, signals=FORWARDED_SIGNALS)
+        return _SCRIPT.format(script=shlex.quote(f"./{request.script}"))
+    text = request.text or ""
+    end = _heredoc_end(text)
+    newline = "" if text.endswith("\n") else "\n"
+    name = "run" if request.array is None else "run.$SLURM_JOB_ID"
+    kept = f"cat > \"$key_dir/{name}\" <<'{end}'\n{text}{newline}{end}\n"
+    return f'{kept}set -- /bin/bash -euo pipefail "$key_dir/{name}"\n'
 
 
 def _heredoc_end(text: str) -> str:
@@ -154,4 +209,4 @@ def _check(request: JobRequest) -> Iterator[str]:
         if output.type in PATH_TYPES:
             name = variable("OUTPUT", output.name)
             test = "-d" if output.type == "dir" else "-f"
-            yield f'[ {test} "${name}" ] || refuse "the declared output {output.name} was not made: ${name}"\n'
+            yield f'[ {test} "${name}" ] || refuse "the declared output {output.name} was not made: ${name}" || return'

@@ -248,8 +248,9 @@ class AirflowApi:
         return {task["task_id"]: task["state"] for task in found}
 
     def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> str:
-        """The text of a task's log."""
-        content = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}")["content"]
+        """The text of a task's log; empty where there is none yet."""
+        found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}")
+        content = found["content"] if found else []
         return "\n".join(_text(line) if isinstance(line, dict) else str(line) for line in content)
 
     def value(self, dag_id: str, run_id: str, task: str) -> Any:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.slurm.array import indices_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,11 +46,16 @@ Answer = tuple[int, str, str]
 
 @dataclass
 class FakeJob:
-    """A job of the double. With ``script`` states it goes through them, one a question; else its script runs."""
+    """A job of the double, or one index of an array of it.
+
+    With ``states`` of its own it goes through them, one a question; else its script runs.
+    """
 
     job_id: int
     name: str
     folder: str
+    array_id: int | None = None
+    index: int | None = None
     states: list[str] = field(default_factory=list)
     reason: str = "None"
     ending: str = "0:0"
@@ -62,6 +68,15 @@ class FakeJob:
     def state(self) -> str:
         """Slurm's word for how it is now."""
         return self.states[0]
+
+    @property
+    def shown_id(self) -> str:
+        """The id as Slurm shows it."""
+        return str(self.job_id) if self.array_id is None else f"{self.array_id}_{self.index}"
+
+    def is_named(self, asked: str) -> bool:
+        """Whether an id that somebody gives means this job."""
+        return asked in {str(self.job_id), self.shown_id, str(self.array_id)}
 
 
 class FakeSlurm:
@@ -164,29 +179,32 @@ class FakeSlurm:
         if self.dropped > 0:
             self.dropped -= 1
             return 1, "", TIMED_OUT
-        job = FakeJob(len(self.jobs) + 1, options["job-name"], cwd)
-        self.jobs[job.job_id] = job
-        if self.outcomes:
-            job.states = self.outcomes.pop(0)
-        else:
-            job.states = ["RUNNING"]
-            job.process = _run_script(job, options)
+        first = len(self.jobs) + 1
+        indices = indices_in(f"{first}_[{options['array']}]") if "array" in options else [None]
+        for number, index in enumerate(indices, first):
+            array_id = None if index is None else first
+            job = self.jobs[number] = FakeJob(number, options["job-name"], cwd, array_id, index)
+            if self.outcomes:
+                job.states = self.outcomes.pop(0)
+            else:
+                job.states = ["RUNNING"]
+                job.process = _run_script(job, options)
         if self.lost_replies > 0:
             self.lost_replies -= 1
             return 1, "", TIMED_OUT
-        return 0, f"{self.banner}{job.job_id}\n", ""
+        return 0, f"{self.banner}{first}\n", ""
 
     def _squeue(self, options: dict[str, str], _cwd: str) -> Answer:
         known = [job for job in self.jobs.values() if self._is_in_queue(job)]
         lines = [
-            f"{job.job_id}|{job.state}|{job.reason}|fake-1|{job.name}\n"
+            f"{job.shown_id}|{job.state}|{job.reason}|fake-1|{job.name}\n"
             for job in known
-            if options.get("jobs", str(job.job_id)) == str(job.job_id) and options.get("name", job.name) == job.name
+            if job.is_named(options.get("jobs", job.shown_id)) and options.get("name", job.name) == job.name
         ]
         for job in self.jobs.values():
             if len(job.states) > 1:
                 job.states.pop(0)
-        if "jobs" in options and options["jobs"] not in {str(job.job_id) for job in known}:
+        if "jobs" in options and not any(job.is_named(options["jobs"]) for job in known):
             return 1, "", "slurm_load_jobs error: Invalid job id specified\n"
         return 0, "".join(lines), ""
 
@@ -202,9 +220,9 @@ class FakeSlurm:
         asked = set(options.get("jobs", "").split(","))
         lines = []
         for job in self.jobs.values():
-            if not job.is_forgotten and (str(job.job_id) in asked or job.name == options.get("name")):
+            if not job.is_forgotten and (any(map(job.is_named, asked)) or job.name == options.get("name")):
                 state = f"{job.state} by {job.by}" if job.by else job.state
-                lines.append(f"{job.job_id}|{state}|{job.ending}|fake-1|{job.name}\n")
+                lines.append(f"{job.shown_id}|{state}|{job.ending}|fake-1|{job.name}\n")
         return 0, "".join(lines), ""
 
     def _scancel(self, options: dict[str, str], _cwd: str) -> Answer:
@@ -240,7 +258,10 @@ def _run_script(job: FakeJob, options: dict[str, str]) -> subprocess.Popen[bytes
         "SLURM_JOB_ID": str(job.job_id),
         "SLURM_SUBMIT_DIR": job.folder,
     }
-    command = f"exec bash script >> {shlex.quote(options['output'])} 2>&1"
+    if job.array_id is not None:
+        environment |= {"SLURM_ARRAY_JOB_ID": str(job.array_id), "SLURM_ARRAY_TASK_ID": str(job.index)}
+    output = options["output"].replace("%a", str(job.index))
+    command = f"exec bash script >> {shlex.quote(output)} 2>&1"
     return subprocess.Popen(["sh", "-c", command], cwd=job.folder, env=environment, start_new_session=True)
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.slurm import options
+from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, as_text, variable
+from hotswap_airflow.workflow.sweep import MAX_POINTS, count_points, points, tolerated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hotswap_airflow.slurm.identity import JobKey
-    from hotswap_airflow.workflow.plan import Plan, PlannedInput, PlannedJob
+    from hotswap_airflow.workflow.plan import Plan, PlannedAxis, PlannedInput, PlannedJob, PlannedSweep
     from hotswap_airflow.workflow.references import Reference
 
 
@@ -44,7 +46,34 @@ def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues, attempt: i
         inputs=tuple(_paths(plan, job, values)),
         outputs=tuple(planned.output for planned in job.outputs),
         attempt=attempt,
+        array=_array(plan, job, job.sweep, values) if job.sweep is not None else None,
     )
+
+
+def _array(plan: Plan, job: PlannedJob, sweep: PlannedSweep, values: RunValues) -> Array:
+    """The elements of a sweep. Raises ``JobFailed`` where what it is made of came out wrong."""
+    axes = [axis.values if axis.reference is None else _list(plan, job, axis, values) for axis in sweep.axes]
+    if sweep.mode == "zip" and len({len(axis) for axis in axes}) > 1:
+        lengths = ", ".join(f"{axis.name} has {len(found)}" for axis, found in zip(sweep.axes, axes, strict=True))
+        raise JobFailed(f"the axes of job {job.name} differ in length: {lengths}")
+    count = count_points([len(axis) for axis in axes], sweep.mode)
+    if count == 0 or count > MAX_POINTS:
+        words = "came out empty" if count == 0 else f"has {count} points, more than {MAX_POINTS}"
+        raise JobFailed(f"the sweep of job {job.name} {words}")
+    rows = tuple(
+        None if any(value is None for value in point) else tuple(as_text(value) for value in point)
+        for point in points(axes, sweep.mode)
+    )
+    names = tuple(axis.name for axis in sweep.axes)
+    return Array(names, rows, sweep.chunk, sweep.max_parallel, tolerated(sweep.tolerate, count))
+
+
+def _list(plan: Plan, job: PlannedJob, axis: PlannedAxis, values: RunValues) -> Sequence[Any]:
+    value = value_of(plan, axis.reference, values) if axis.reference is not None else None
+    if not isinstance(value, list):
+        shown = "has no value" if value is None else "is no list"
+        raise JobFailed(f"axis {axis.name} of job {job.name} {shown}; let the job it comes from write a JSON list")
+    return value
 
 
 def value_of(plan: Plan, reference: Reference, values: RunValues) -> Any:

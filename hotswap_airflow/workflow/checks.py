@@ -14,6 +14,7 @@ from hotswap_airflow.workflow.names import check_names, workflow_name
 from hotswap_airflow.workflow.resources import check_resources
 from hotswap_airflow.workflow.source import Source
 from hotswap_airflow.workflow.spec import WorkflowSpec
+from hotswap_airflow.workflow.sweep import check_sweeps
 from hotswap_airflow.workflow.timing import check_timing
 from hotswap_airflow.workflow.variables import check_variables
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.source import Folder
 
 _BODIES = ("run", "script", "uses")
-_CHECKS = (check_names, check_timing, check_graph, check_variables, check_files, check_resources)
+_CHECKS = (check_names, check_timing, check_graph, check_variables, check_files, check_sweeps, check_resources)
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,15 @@ def _inputs(source: Source, job: str) -> Iterator[Problem]:
         if len(both) > 1:
             words = f"`path` and `from` exclude each other in {'.'.join(here)}"
             yield source.at_key((*here, both[1]), "conflict", words, "keep one of them")
-        elif not both and (keys or source.raw(*here) in ({}, None)):
+        elif set(keys) <= vocabulary.SUPPORTED["inputs"] - {"path", "from"} and (
+            keys or source.raw(*here) in ({}, None)
+        ):
             yield source.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
+
+
+def _has_no_other(source: Source, here: tuple[str, ...]) -> bool:
+    """Whether an input has no unknown key, which would have been told already."""
+    return set(source.keys_of(*here)) <= vocabulary.SUPPORTED["inputs"]
 
 
 def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None = None) -> list[Problem]:

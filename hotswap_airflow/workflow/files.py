@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.workflow.references import parse_reference
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -173,7 +175,10 @@ def _overwritten(source: Source, packed: set[str]) -> Iterator[Problem]:
 
 def named_paths(spec: WorkflowSpec) -> list[str]:
     """The paths and patterns of everything that travels with a workflow."""
-    return [*spec.files, *(body.script for body in spec.jobs.values() if body.script is not None)]
+    scripts = [body.script for body in spec.jobs.values() if body.script is not None]
+    axes = [axis for body in spec.jobs.values() if body.sweep is not None for axis in body.sweep.over.values()]
+    tables = [axis.source for axis in axes if axis.source is not None and parse_reference(axis.source) is None]
+    return [*spec.files, *scripts, *tables]
 
 
 def pack_of(folder: Folder, patterns: list[str]) -> Pack:

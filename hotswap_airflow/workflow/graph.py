@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.document import Path, Place
     from hotswap_airflow.workflow.source import Source
-    from hotswap_airflow.workflow.spec import When, WorkflowSpec
+    from hotswap_airflow.workflow.spec import AxisSpec, When, WorkflowSpec
 
 _ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[.*\]|\..*)")
 
@@ -32,14 +32,22 @@ class Mention:
 
 
 def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
-    """Give every reference of a job, in inputs and in slurm options."""
+    """Give every reference of a job, in inputs, in the axes of its sweep, and in slurm options."""
     for name, item in spec.jobs[job].inputs.items():
         if item.source is not None:
             yield Mention(("jobs", job, "inputs", name, "from"), item.source)
+    for name, axis in _axes(spec, job):
+        if axis.source is not None and parse_reference(axis.source) is not None:
+            yield Mention(("jobs", job, "sweep", "over", name, "from"), axis.source)
     for layer, path in ((spec.defaults.slurm, ("defaults", "slurm")), (spec.jobs[job].slurm, ("jobs", job, "slurm"))):
         for option, value in layer.items():
             if isinstance(value, dict) and isinstance(value.get("from"), str):
                 yield Mention((*path, option, "from"), value["from"])
+
+
+def _axes(spec: WorkflowSpec, job: str) -> Iterator[tuple[str, AxisSpec]]:
+    sweep = spec.jobs[job].sweep
+    yield from sweep.over.items() if sweep is not None else ()
 
 
 def needs_of(spec: WorkflowSpec, job: str) -> dict[str, When]:

@@ -27,6 +27,8 @@ def check_names(source: Source) -> Iterator[Problem]:
     for job in source.keys_of("jobs"):
         yield from _names(source, ("jobs", job, "inputs"), "INPUT")
         yield from _names(source, ("jobs", job, "outputs"), "OUTPUT")
+        yield from _names(source, ("jobs", job, "sweep", "over"), "SWEEP")
+        yield from _taken_axes(source, job)
         yield from _outputs_called_state(source, job)
         yield from _env(source, ("jobs", job, "env"))
     yield from _env(source, ("defaults", "env"))
@@ -92,6 +94,14 @@ def _outputs_called_state(source: Source, job: str) -> Iterator[Problem]:
         yield source.at_key(
             ("jobs", job, "outputs", "state"), "name-invalid", words, "rename it, for example `end-state`"
         )
+
+
+def _taken_axes(source: Source, job: str) -> Iterator[Problem]:
+    for axis in source.keys_of("jobs", job, "sweep", "over"):
+        if variable("SWEEP", axis) in {"SWEEP_INDEX", "SWEEP_COUNT"}:
+            words = f"${variable('SWEEP', axis)} is set by hotswap, so no axis can be called `{axis}`"
+            place: Path = ("jobs", job, "sweep", "over", axis)
+            yield source.at_key(place, "name-invalid", words, f"rename it, for example `my-{axis}`")
 
 
 def _env(source: Source, path: Path) -> Iterator[Problem]:

@@ -15,13 +15,14 @@ from hotswap_airflow.workflow import graph, resources
 from hotswap_airflow.workflow.files import Pack, named_paths, pack_of
 from hotswap_airflow.workflow.names import workflow_name
 from hotswap_airflow.workflow.references import Reference, parse_reference
+from hotswap_airflow.workflow.sweep import axis_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.workflow.site import Site
-    from hotswap_airflow.workflow.source import Source
-    from hotswap_airflow.workflow.spec import ParamSpec, Schedule, WorkflowSpec
+    from hotswap_airflow.workflow.source import Folder, Source
+    from hotswap_airflow.workflow.spec import ParamSpec, Schedule, SweepSpec
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,26 @@ class PlannedOutput:
 
 
 @dataclass(frozen=True)
+class PlannedAxis:
+    """An axis of a sweep: its values, or where they come from when the job starts."""
+
+    name: str
+    values: tuple[Any, ...] = ()
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """The elements of a job: the points of its axes. ``tolerate`` is a number of elements, or ``N%``."""
+
+    axes: tuple[PlannedAxis, ...]
+    mode: str = "product"
+    max_parallel: int | None = None
+    tolerate: int | str = 0
+    chunk: int = 1
+
+
+@dataclass(frozen=True)
 class PlannedJob:
     """One job with all layers merged. ``needs`` maps jobs to how they must have ended."""
 
@@ -66,6 +87,7 @@ class PlannedJob:
     env: tuple[tuple[str, str], ...] = ()
     inputs: tuple[PlannedInput, ...] = ()
     outputs: tuple[PlannedOutput, ...] = ()
+    sweep: PlannedSweep | None = None
 
     @property
     def needs_success(self) -> bool:
@@ -75,6 +97,7 @@ class PlannedJob:
     def references(self) -> Iterator[Reference]:
         """Every value that is only known when the job starts."""
         found = [item.reference for item in self.inputs] + [option.reference for option in self.options]
+        found += [axis.reference for axis in self.sweep.axes] if self.sweep is not None else []
         yield from (reference for reference in found if reference is not None)
 
 
@@ -129,7 +152,7 @@ def make_plan(source: Source, site: Site, environment: str) -> Plan:
         workflow=workflow_name(source),
         environment=environment,
         file=source.document.file,
-        jobs=tuple(_job(spec, name, site, environment) for name in spec.jobs),
+        jobs=tuple(_job(source, name, site, environment) for name in spec.jobs),
         params=spec.params,
         schedule=spec.schedule,
         description=spec.description,
@@ -139,7 +162,8 @@ def make_plan(source: Source, site: Site, environment: str) -> Plan:
     )
 
 
-def _job(spec: WorkflowSpec, name: str, site: Site, environment: str) -> PlannedJob:
+def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
+    spec = source.spec
     body = spec.jobs[name]
     cluster = site.clusters[resources.cluster_name(spec, name, site.environments[environment])]
     return PlannedJob(
@@ -159,7 +183,19 @@ def _job(spec: WorkflowSpec, name: str, site: Site, environment: str) -> Planned
             PlannedOutput(Output(key, item.type, posixpath.normpath(item.path) if item.path else None), item.asset)
             for key, item in body.outputs.items()
         ),
+        sweep=_sweep(body.sweep, source.folder) if body.sweep is not None else None,
     )
+
+
+def _sweep(sweep: SweepSpec, folder: Folder) -> PlannedSweep:
+    axes = []
+    for name, axis in sweep.over.items():
+        values = axis_values(axis, folder)
+        if isinstance(values, Reference):
+            axes.append(PlannedAxis(name, reference=values))
+        else:
+            axes.append(PlannedAxis(name, tuple(values[i] for i in range(len(values)))))
+    return PlannedSweep(tuple(axes), sweep.mode, sweep.max_parallel, sweep.tolerate, sweep.chunk)
 
 
 def _options(asked: Mapping[str, Any]) -> Iterator[PlannedOption]:

@@ -139,23 +139,13 @@ def _shown(value: Any) -> str:
 
 def workflow_place(path: Path) -> str:
     """The kind of map at a path of a workflow file, as ``vocabulary`` names it."""
-    match path:
-        case ():
-            return "workflow"
-        case ("jobs", _):
-            return "job"
-        case ("params", _):
-            return "params"
-        case ("schedule",):
-            return "schedule"
-        case ("defaults",):
-            return "defaults"
-        case ("jobs", _, "needs", *_):
-            return "needs"
-        case ("jobs", _, "inputs", *_):
-            return "inputs"
-        case _:
-            return "outputs"
+    if len(path) < 2:  # noqa: PLR2004 - a key of the file itself
+        return str(path[0]) if path and path[0] in {"schedule", "defaults"} else "workflow" if not path else "outputs"
+    if path[0] != "jobs" or len(path) == 2:  # noqa: PLR2004
+        return "job" if path[0] == "jobs" else "params"
+    if path[2] == "sweep":
+        return "sweep" if len(path) == 3 else "axis"  # noqa: PLR2004
+    return str(path[2]) if path[2] in {"needs", "inputs"} else "outputs"
 
 
 def site_place(_path: Path) -> str:

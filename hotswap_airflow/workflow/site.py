@@ -31,6 +31,7 @@ class Cluster:
     limits: ClusterLimits
     defaults: Mapping[str, Any]
     queue: str | None = None
+    max_array_size: int = 1001
     is_local: bool = False
 
 
@@ -109,6 +110,7 @@ def _cluster(name: str, spec: ClusterSpec) -> Cluster:
         limits=limits,
         defaults=spec.defaults,
         queue=spec.queue,
+        max_array_size=spec.max_array_size,
         is_local=spec.kind == "local",
     )
 

@@ -5,7 +5,8 @@ Whatever needs more than one value at a time is checked in ``hotswap_airflow.wor
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,12 +17,14 @@ from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
 Scalar = str | int | float | bool | None
 ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime", "array", "object"]
 When = Literal["success", "failed", "done"]
+_PERCENT = re.compile(r"([0-9]{1,9})%")
+_ALL = 100
 
 
 class _Model(BaseModel):
     """Strict, frozen, and closed; a null value means the key's default."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -157,6 +160,58 @@ def _empty(value: Any) -> Any:
     return {} if value is None else value
 
 
+class AxisSpec(_Model):
+    """One axis of a sweep: its values, or where they come from."""
+
+    values: list[Any] | None = Field(default=None, alias="list")
+    linspace: list[int | float] | None = None
+    range: list[int | float] | None = None
+    source: str | None = Field(default=None, alias="from")
+    column: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [name for name in ("values", "linspace", "range", "source") if getattr(self, name) is not None]
+        if len(kinds) > 1:
+            names = " and ".join(f"`{_AXIS_KEYS.get(name, name)}`" for name in kinds)
+            remedy = {"words": f"{names} exclude each other", "remedy": "keep one of them"}
+            raise PydanticCustomError("conflict", "{words}", remedy)
+        return self
+
+
+_AXIS_KEYS = {"values": "list", "source": "from"}
+
+
+def _axis(value: Any) -> Any:
+    return {"list": value} if isinstance(value, list) else value
+
+
+def _tolerate(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            words = {"words": f"`tolerate` is {value}", "remedy": "use 0 or more"}
+            raise PydanticCustomError("out-of-range", "{words}", words)
+        return value
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise PydanticCustomError("wrong-type", "{words}", {"words": "a number or `N%`", "expected": True})
+    if int(match[1]) > _ALL:
+        raise PydanticCustomError(
+            "out-of-range", "{words}", {"words": f"`tolerate` is {value}", "remedy": "use 100% or less"}
+        )
+    return value
+
+
+class SweepSpec(_Model):
+    """One job as many elements of an array."""
+
+    over: dict[str, Annotated[AxisSpec, BeforeValidator(_axis)]] = {}
+    mode: Literal["product", "zip"] = "product"
+    max_parallel: Annotated[int, Field(ge=1)] | None = None
+    tolerate: Annotated[int | str, BeforeValidator(_tolerate)] = 0
+    chunk: Annotated[int, Field(ge=1)] = 1
+
+
 SlurmMap = dict[str, Any]
 EnvMap = dict[str, ScalarValue]
 
@@ -181,6 +236,7 @@ class JobSpec(_Model):
     slurm: SlurmMap = {}
     inputs: dict[str, Annotated[InputSpec, BeforeValidator(_path)]] = {}
     outputs: dict[str, Annotated[OutputSpec, BeforeValidator(_path)]] = {}
+    sweep: SweepSpec | None = None
 
 
 class WorkflowSpec(_Model):

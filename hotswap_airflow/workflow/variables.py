@@ -22,6 +22,7 @@ _ASSIGNED = re.compile(
     r"|\bfor\s+([A-Z]+_\w+)\s+in\b|\bread\s+(?:-\w+\s+)*((?:\w+\s*)+)",
     re.MULTILINE,
 )
+_GIVEN = ("index", "count")
 _HOME = {"PARAM": "params", "INPUT": "inputs", "OUTPUT": "outputs", "SWEEP": "sweep.over", "SECRET": "secrets"}
 
 
@@ -40,11 +41,12 @@ def _declared(source: Source, job: str) -> dict[str, set[str] | None]:
     body = source.spec.jobs[job]
     keys = source.keys_of("jobs", job)
     reuses = "extends" in keys
+    axes = source.keys_of("jobs", job, "sweep", "over")
     return {
         "PARAM": {variable("PARAM", name) for name in source.keys_of("params")},
         "INPUT": None if reuses else {variable("INPUT", name) for name in body.inputs},
         "OUTPUT": None if reuses else {variable("OUTPUT", name) for name in body.outputs},
-        "SWEEP": None if reuses or "sweep" in keys else set(),
+        "SWEEP": None if reuses else {variable("SWEEP", name) for name in (*axes, *(_GIVEN if axes else ()))},
         "SECRET": None if "secrets" in source.keys_of() else set(),
     }
 

@@ -17,7 +17,9 @@ SUPPORTED: dict[str, frozenset[str]] = {
     "schedule": frozenset("cron timezone assets".split()),
     "params": frozenset("type default minimum maximum enum pattern description".split()),
     "defaults": frozenset("cluster slurm env".split()),
-    "job": frozenset("run script description needs cluster env slurm inputs outputs".split()),
+    "job": frozenset("run script description needs cluster env slurm inputs outputs sweep".split()),
+    "sweep": frozenset("over mode max_parallel tolerate chunk".split()),
+    "axis": frozenset("list linspace range from column".split()),
     "needs": frozenset(["when"]),
     "inputs": frozenset("path from type asset".split()),
     "outputs": frozenset("path type asset".split()),
@@ -31,16 +33,13 @@ LATER: dict[str, frozenset[str]] = {
         " deploy budget environments notify".split()
     ),
     "defaults": frozenset("container modules software retries".split()),
-    "job": frozenset(
-        "uses with extends if shell modules software sweep container checkpoint retry retries burst".split()
-    ),
+    "job": frozenset("uses with extends if shell modules software container checkpoint retry retries burst".split()),
     "outputs": frozenset(["publish"]),
 }
 """Keys of the format that a later release will understand."""
 
 _ELSEWHERE: dict[str, frozenset[str]] = {
     "retry": frozenset("on max escalate".split()),
-    "sweep": frozenset("over mode max_parallel tolerate chunk".split()),
     "container": frozenset("image runtime launch binds".split()),
     "checkpoint": frozenset("signal requeue".split()),
     "deploy": frozenset("strategy baseline smoke steps metrics rollback keep".split()),
@@ -53,6 +52,7 @@ _OWNERS = {
     "inputs": "under `inputs.NAME:`",
     "outputs": "under `outputs.NAME:`",
     "needs": "under `needs.JOB:`",
+    "axis": "under `sweep.over.NAME:`",
 }
 
 RESERVED_VARIABLES = re.compile(r"(HOTSWAP|PARAM|SWEEP|INPUT|OUTPUT|SECRET|SLURM)_.*")
@@ -90,7 +90,7 @@ def judge_key(place: str, key: str) -> tuple[str, str, str]:
 def _home(key: str, place: str) -> str | None:
     if key == "publish":
         return _OWNERS["outputs"]
-    for kind in ("slurm", "job", "workflow", "params", "outputs", "inputs", "needs"):
+    for kind in ("slurm", "job", "workflow", "params", "outputs", "inputs", "needs", "sweep", "axis"):
         if kind != place and key in SUPPORTED[kind] | LATER.get(kind, frozenset()):
             return _OWNERS.get(kind, f"under `{kind}:`")
     for kind, keys in _ELSEWHERE.items():

@@ -204,7 +204,7 @@ async def test_a_try_that_was_left_behind_touches_nothing(
     await _until(lambda: "RUNNING" in fake_bench.log)
     stale = asyncio.create_task(_conduct(fake_bench, old, "1 0"))
     await _until(lambda: "leaves the job to it" in fake_bench.log)
-    found = await fake_bench.client.submit(old, render_script(old), "1 0")
+    found = await fake_bench.client.submit(old, "1 0")
     assert found.is_outdated
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING"]
     for task in (stale, waiting):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
-from hotswap_airflow.slurm.script import render_script
+from hotswap_airflow.slurm.script import render_script, render_table
 
 KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
 
@@ -126,3 +128,25 @@ def test_a_value_arrives_exactly_as_it_was(tmp_path: Path, value: str) -> None:
     run_dir = work / "runs" / KEY.run.folder
     assert (run_dir / "value").read_bytes() == value.encode()
     assert sorted(path.name for path in run_dir.iterdir()) == ["value"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    values=st.lists(_any_text | st.just("'\"; touch x; $(id) `id` \\\n\t"), min_size=1, max_size=4),
+    chunk=st.integers(1, 3),
+)
+def test_each_element_gets_its_values_exactly_as_they_were(tmp_path: Path, values: list[str], chunk: int) -> None:
+    work = tmp_path / "w"
+    shutil.rmtree(work, ignore_errors=True)
+    array = Array(("V",), tuple((value,) for value in values), chunk)
+    request = JobRequest(KEY, text='printf %s "$SWEEP_V" > "value.$SWEEP_INDEX"', array=array)
+    key_dir = _key_dir(work)
+    for name in ("ends", "out"):
+        (key_dir / name).mkdir(parents=True)
+    (key_dir / "table").write_bytes(render_table(array).encode())
+    for index in array.indices:
+        environment = {"SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": str(index), "SLURM_JOB_ID": str(5 + index)}
+        assert _run(work, request, **environment) == (0, "")
+    found = {path.name: path.read_bytes() for path in (work / "runs" / KEY.run.folder).iterdir()}
+    assert found == {f"value.{number}": value.encode() for number, value in enumerate(values)}
+    assert {path.name for path in (key_dir / "ends").iterdir()} == {f"{number}.0" for number in range(len(values))}

@@ -16,14 +16,14 @@ FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[3] / "shared" / "examples"
 NOT_YET_GOOD = """
     blue-green budget-burst canary chain-500 conditional gpu-train licences mixed-operators mpi-container nightly
-    progressive protein-fold retry-escalate software sweep-csv sweep-dynamic sweep-fan-out sweep-grid
+    progressive protein-fold retry-escalate software sweep-csv
 """.split()
 """Use keys that wait for the language issue."""
 NOT_YET_BAD = """
-    09-wrong-type 10-wrong-choice 17-naive-start-date 19-impossible-date 24-need-one-sweep-element
-    29-unknown-param-in-if 30-unknown-sweep-variable 31-reference-not-in-needs 32-broken-if 33-unknown-template
-    34-template-cycle 46-operator-not-allowed 47-image-not-allowed 48-unknown-project 49-empty-sweep
-    50-sweep-too-large 51-zip-lengths 52-sweep-file-output 53-missing-column 54-weights-not-rising
+    09-wrong-type 10-wrong-choice 17-naive-start-date 19-impossible-date
+    29-unknown-param-in-if 31-reference-not-in-needs 32-broken-if 33-unknown-template
+    34-template-cycle 46-operator-not-allowed 47-image-not-allowed 48-unknown-project
+    54-weights-not-rising
     55-weight-over-100 56-metric-without-min-runs 57-unknown-rollback-target 58-blue-green-without-smoke
     59-overlay-adds-job 60-unknown-environment 61-negative-budget 62-burst-to-home 63-plaintext-secret
     75-unknown-software 76-two-kinds-of-software 77-secret-not-allowed 78-account-of-another-project

@@ -1,0 +1,100 @@
+"""The elements of a sweep: what an earlier array has done already, and what all of them left in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.errors import JobError, JobFailed, JobNodeFailed, JobPreempted, OutputMissing
+from hotswap_airflow.slurm.array import Array, ArrayState, Tally, told, value_lists
+from hotswap_airflow.slurm.identity import try_of
+from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
+from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hotswap_airflow.cluster.client import Folder
+    from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.request import JobRequest
+
+_TRIED_AGAIN = (JobNodeFailed, JobPreempted)
+
+
+def earlier_tries(folders: Sequence[Folder], key: JobKey) -> list[Folder]:
+    """The tries before a key's, oldest first, since the last one that was told to be good: after it all run anew."""
+    before = sorted(
+        (folder for folder in folders if try_of(folder.digest) < (key.epoch, key.generation)),
+        key=lambda folder: try_of(folder.digest),
+    )
+    good = [at for at, folder in enumerate(before) if _was_good(folder)]
+    return before[good[-1] + 1 :] if good else before
+
+
+def _was_good(folder: Folder) -> bool:
+    return bool(folder.settled) and JobStatus(folder.settled.split()[-1]).phase is Phase.SUCCEEDED
+
+
+def continued(request: JobRequest, ends: Mapping[str, Mapping[int, int]]) -> JobRequest:
+    """The request without the elements that earlier tries have brought to an end; ``ends`` is by digest, in order.
+
+    What failed by itself is run again only after a person's clear, which begins a new epoch.
+    """
+    array = request.array
+    if array is None:
+        return request
+    done, lost = set(array.done), set(array.lost)
+    for digest, noted in ends.items():
+        done |= {element for element, status in noted.items() if status == 0}
+        if try_of(digest)[0] == request.key.epoch:
+            lost |= {element for element, status in noted.items() if status != 0}
+    return replace(request, array=replace(array, done=frozenset(done), lost=frozenset(lost - done)))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a sweep: its values by output name, the error that names the remedy, the numbers."""
+
+    values: dict[str, Any]
+    error: JobError | None
+    tally: Tally
+
+
+def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
+    """Put together how a sweep ended. ``wrote`` are the lines of values of each element."""
+    array = state.array
+    named = tuple(output for output in request.outputs if output.type not in PATH_TYPES)
+    paths = tuple(output for output in request.outputs if output.type in PATH_TYPES)
+    statuses = state.elements
+    good = [*array.done, *(e for e, status in statuses.items() if status.phase is Phase.SUCCEEDED)]
+    found: dict[int, dict[str, object]] = {}
+    missing: dict[int, str] = {}
+    for element in sorted(good) if named else ():
+        values, complaints = read_outputs(named, run_dir, wrote.get(element, ""))
+        found[element] = values
+        if complaints:
+            missing[element] = "; ".join(complaints)
+    failed = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
+    error = _error(request.key.job, array, failed, missing)
+    tally = replace(state.tally, done=len(good) - len(missing), failed=state.tally.failed + len(missing))
+    values = read_outputs(paths, run_dir, "")[0] | value_lists(array, found, [output.name for output in named])
+    return Ending({} if error else values, error, tally)
+
+
+def _error(job: str, array: Array, failed: Mapping[int, JobStatus], missing: Mapping[int, str]) -> JobError | None:
+    """The error of the elements that failed, where they are more than is tolerated."""
+    count = sum(row is not None for row in array.rows)
+    if len(failed) + len(missing) + len(array.lost) <= array.tolerated:
+        return None
+    errors = {element: error_of(status, job) for element, status in failed.items()}
+    hopeless = {e: status for e, status in failed.items() if not isinstance(errors[e], _TRIED_AGAIN)}
+    words = f"job {job}: {told(failed, count, len(array.lost))}"
+    if len(hopeless) + len(missing) + len(array.lost) <= array.tolerated:
+        return JobNodeFailed(words)
+    if not failed and missing:
+        element, complaint = next(iter(missing.items()))
+        return OutputMissing(f"job {job}: {len(missing)} of {count} elements: {element}: {complaint}")
+    kinds = Counter(type(error) for element in hopeless if (error := errors[element]) is not None)
+    kind = kinds.most_common(1)[0][0] if kinds else JobFailed
+    return kind(words)

@@ -1,0 +1,282 @@
+"""Arrays: many elements that differ in a row of values, and how they are doing together.
+
+An array index runs ``chunk`` elements in turn; elements are counted from 0, as are indices.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.slurm.judgement import Evidence, judge
+from hotswap_airflow.slurm.states import JobStatus, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from hotswap_airflow.slurm.parsing import QueuedJob
+
+Row = tuple[str, ...]
+_SHOWN = 5
+_MOST_IDS = 100
+_GOOD = JobStatus("COMPLETED", exit_status=0)
+_RANGES = re.compile(r"[0-9]+_(?:([0-9]+)|\[([0-9,:-]+)(?:%[0-9]+)?\])")
+
+
+@dataclass(frozen=True)
+class Array:
+    """The elements of a job: for each a row of values, None where the element is left out.
+
+    ``variables`` name the columns. ``tolerated`` is how many elements may fail. ``done`` are elements that an
+    earlier array has brought to a good end, ``lost`` those that failed there for good: neither is run again.
+    """
+
+    variables: tuple[str, ...]
+    rows: tuple[Row | None, ...]
+    chunk: int = 1
+    max_parallel: int | None = None
+    tolerated: int = 0
+    done: frozenset[int] = frozenset()
+    lost: frozenset[int] = frozenset()
+
+    @property
+    def wanted(self) -> list[int]:
+        """The elements that are to be run."""
+        return [element for element in range(len(self.rows)) if self.is_wanted(element)]
+
+    @property
+    def indices(self) -> list[int]:
+        """The array indices that are to be run."""
+        return sorted({element // self.chunk for element in self.wanted})
+
+    def elements_of(self, index: int) -> list[int]:
+        """The elements that an index is to run."""
+        first = index * self.chunk
+        return [e for e in range(first, min(first + self.chunk, len(self.rows))) if self.is_wanted(e)]
+
+    def is_wanted(self, element: int) -> bool:
+        """Whether an element is to be run."""
+        return self.rows[element] is not None and element not in self.done and element not in self.lost
+
+    @property
+    def option(self) -> str:
+        """What ``sbatch --array`` gets.
+
+        >>> Array(("X",), (("a",),) * 8, max_parallel=2, done=frozenset({3})).option
+        '0-2,4-7%2'
+        """
+        limit = f"%{self.max_parallel}" if self.max_parallel is not None else ""
+        return ranges(self.indices) + limit
+
+    def to_json(self) -> str:
+        """Write the array; the rows are packed, for there may be thousands."""
+        rows = base64.b64encode(zlib.compress(json.dumps(self.rows).encode())).decode()
+        return json.dumps([self.variables, rows, self.chunk, self.max_parallel, self.tolerated])
+
+    @classmethod
+    def from_json(cls, text: str) -> Array:
+        """Read what ``to_json`` wrote."""
+        variables, packed, chunk, max_parallel, tolerated = json.loads(text)
+        rows = json.loads(zlib.decompress(base64.b64decode(packed)))
+        return cls(
+            tuple(variables),
+            tuple(None if row is None else tuple(row) for row in rows),
+            chunk,
+            max_parallel,
+            tolerated,
+        )
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Rising numbers as Slurm writes them.
+
+    >>> ranges([0, 1, 2, 5, 7, 8])
+    '0-2,5,7-8'
+    """
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def indices_in(job_id: str) -> list[int]:
+    """The array indices that Slurm means by an id; none for a job that is no array.
+
+    >>> indices_in("17_3"), indices_in("17_[0-2,9%4]"), indices_in("17")
+    ([3], [0, 1, 2, 9], [])
+    """
+    match = _RANGES.fullmatch(job_id)
+    if match is None:
+        return []
+    if match[1]:
+        return [int(match[1])]
+    found: list[int] = []
+    for part in match[2].split(","):
+        bounds, _, step = part.partition(":")
+        first, _, last = bounds.partition("-")
+        found += range(int(first), int(last or first) + 1, int(step or 1))
+    return found
+
+
+def by_index(rows: Iterable[QueuedJob], job_id: int, open_indices: Iterable[int]) -> dict[int, JobStatus]:
+    """The statuses of an array's indices. A row without an index stands for the rest, which never began."""
+    found: dict[int, JobStatus] = {}
+    rest: JobStatus | None = None
+    for row in rows:
+        if row.base_id == job_id:
+            found.update((index, row.status) for index in indices_in(row.job_id))
+            rest = row.status if row.job_id == str(job_id) else rest
+    return found if rest is None else dict.fromkeys(open_indices, rest) | found
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many elements are where."""
+
+    done: int = 0
+    failed: int = 0
+    running: int = 0
+    pending: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        """Give the line that people read.
+
+        >>> str(Tally(8112, 3, 640, 1245))
+        '8,112 done · 3 failed · 640 running · 1,245 pending'
+        """
+        parts = [f"{getattr(self, name):,} {name}" for name in ("done", "failed", "running", "pending")]
+        return " · ".join([*parts, f"{self.skipped:,} skipped"] if self.skipped else parts)
+
+
+@dataclass
+class ArrayState:
+    """What is known of an array that is watched: its indices by Slurm, its elements by their own notes.
+
+    ``queued`` is what the queue last said of its indices, ``indices`` what follows from all sources, ``noted`` maps
+    elements to the exit statuses that they noted.
+    """
+
+    array: Array
+    queued: Mapping[int, JobStatus] = field(default_factory=dict)
+    indices: dict[int, JobStatus] = field(default_factory=dict)
+    noted: Mapping[int, int] = field(default_factory=dict)
+    _missing_since: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def open_indices(self) -> list[int]:
+        """Indices whose end is not known yet."""
+        return [i for i in self.array.indices if i not in self.indices or not self.indices[i].phase.is_final]
+
+    @property
+    def unsure(self) -> list[int]:
+        """Indices whose end must be looked up: they left the queue, or stand in it as ended."""
+        return [i for i in self.open_indices if i not in self.queued or self.queued[i].phase.is_final]
+
+    def asked_of_accounting(self, job_id: int) -> list[str]:
+        """The ids that accounting must be asked for; the whole array where they are many."""
+        asked = [f"{job_id}_{index}" for index in self.unsure if self.sentinel(index) != 0]
+        return asked if len(asked) <= _MOST_IDS else [str(job_id)]
+
+    def conclude(
+        self, now: float, submitted_at: float, accounted: Mapping[int, JobStatus] | None, *, is_sure: bool
+    ) -> None:
+        """Say of each open index what follows; ``is_sure`` is not set where accounting gave no answer."""
+        unsure = set(self.unsure)
+        for index in self.open_indices:
+            if index not in unsure:
+                self._missing_since.pop(index, None)
+                self.indices[index] = self.queued[index]
+                continue
+            if not is_sure:
+                self._missing_since.pop(index, None)
+            sentinel = self.sentinel(index)
+            self.indices[index] = (
+                _GOOD
+                if sentinel == 0
+                else judge(
+                    Evidence(
+                        now=now,
+                        submitted_at=submitted_at,
+                        missing_since=self._missing_since.setdefault(index, now),
+                        queued=self.queued.get(index),
+                        accounted=(accounted or {}).get(index),
+                        sentinel=sentinel,
+                        has_accounting=accounted is not None,
+                    )
+                )
+            )
+
+    def sentinel(self, index: int) -> int | None:
+        """The exit status of an index by the notes of its elements; None while one of them has none."""
+        statuses = [self.noted.get(element) for element in self.array.elements_of(index)]
+        known = [status for status in statuses if status is not None]
+        return max(known, default=0) if len(known) == len(statuses) else None
+
+    def element(self, element: int) -> JobStatus:
+        """How an element is: by its own note, and else as its index."""
+        index = self.indices.get(element // self.array.chunk, JobStatus("PENDING"))
+        noted = self.noted.get(element)
+        if noted is None:
+            return index
+        if noted == 0:
+            return _GOOD
+        by_slurm = index.phase is Phase.FAILED and index.state != "FAILED"
+        return index if by_slurm else JobStatus("FAILED", exit_status=noted, nodes=index.nodes)
+
+    @property
+    def elements(self) -> dict[int, JobStatus]:
+        """How each element is that is to be run."""
+        return {element: self.element(element) for element in self.array.wanted}
+
+    @property
+    def tally(self) -> Tally:
+        """How many elements are where, with those that an earlier array brought to an end."""
+        phases = Counter(status.phase for status in self.elements.values())
+        return Tally(
+            done=phases[Phase.SUCCEEDED] + len(self.array.done),
+            failed=phases[Phase.FAILED] + phases[Phase.GONE] + len(self.array.lost),
+            running=phases[Phase.RUNNING],
+            pending=phases[Phase.WAITING] + phases[Phase.UNREACHABLE],
+            skipped=sum(row is None for row in self.array.rows),
+        )
+
+    @property
+    def status(self) -> JobStatus:
+        """The array as one job: final when every index is; good where no more failed than is tolerated."""
+        if not self.open_indices:
+            return _GOOD if self.tally.failed <= self.array.tolerated else JobStatus("FAILED")
+        waiting = [status for i in self.open_indices if (status := self.indices.get(i)) is not None]
+        if any(status.phase is Phase.RUNNING for status in waiting):
+            return JobStatus("RUNNING")
+        never = next((status for status in waiting if status.never_starts), None)
+        return never or next(iter(waiting), JobStatus("PENDING"))
+
+
+def told(failed: Mapping[int, JobStatus], count: int, before: int = 0) -> str:
+    """Which elements failed, and how, in words; the first few of them. ``before`` have failed in earlier tries."""
+    shown = [f"{element} ({_how(status)})" for element, status in list(failed.items())[:_SHOWN]]
+    more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    earlier = [f"{before} in earlier tries"] if before else []
+    return f"{len(failed) + before} of {count} elements failed: {', '.join([*shown, *earlier])}{more}"
+
+
+def _how(status: JobStatus) -> str:
+    if status.state == "FAILED" and status.exit_status is not None:
+        return f"exit status {status.exit_status}"
+    return status.state
+
+
+def value_lists(
+    array: Array, found: Mapping[int, Mapping[str, object]], names: Collection[str]
+) -> dict[str, list[object]]:
+    """For each output the values of all elements in order; null where an element has none."""
+    return {name: [found.get(element, {}).get(name) for element in range(len(array.rows))] for name in names}

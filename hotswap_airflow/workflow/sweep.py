@@ -1,0 +1,229 @@
+"""Sweeps: the axes of a job, their values, and the points they make together."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.slurm.request import PATH_TYPES
+from hotswap_airflow.workflow.files import leads_out
+from hotswap_airflow.workflow.references import Reference, parse_reference
+from hotswap_airflow.workflow.vocabulary import SUPPORTED, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.source import Folder, Source
+    from hotswap_airflow.workflow.spec import AxisSpec, SweepSpec
+
+MAX_POINTS = 1_000_000
+_DIGITS = 15
+_PERCENT = re.compile(r"([0-9]{1,3})%")
+
+
+class AxisFault(ValueError):
+    """An axis that has no values: ``key`` is the part of it that is wrong, with code, words and remedy."""
+
+    def __init__(self, key: str | None, code: str, words: str, remedy: str) -> None:
+        self.key, self.code, self.words, self.remedy = key, code, words, remedy
+        super().__init__(words)
+
+
+@dataclass(frozen=True)
+class Progression:
+    """``count`` numbers from ``start``, each ``step`` further, made when they are asked for."""
+
+    start: float
+    step: float
+    count: int
+    divisor: int = 1
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> float:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        value = self.start + index * self.step / self.divisor if self.divisor != 1 else self.start + index * self.step
+        return value if isinstance(value, int) else float(f"{value:.{_DIGITS}g}")
+
+
+def axis_values(axis: AxisSpec, folder: Folder) -> list[Any] | Progression | Reference:
+    """The values of an axis, or where they come from when the job starts. Raises ``AxisFault``."""
+    if axis.values is not None:
+        return axis.values
+    if axis.linspace is not None:
+        return _linspace(axis.linspace)
+    if axis.range is not None:
+        return _range(axis.range)
+    if axis.source is None:
+        raise AxisFault(None, "missing-key", "the axis has no values", "write a list, `range:`, `linspace:` or `from:`")
+    reference = parse_reference(axis.source)
+    if reference is not None and folder.entry(axis.source) is None:
+        return reference
+    return _from_file(axis.source, axis.column, folder)
+
+
+def _linspace(numbers: list[float]) -> Progression:
+    if len(numbers) != 3 or not isinstance(numbers[2], int):  # noqa: PLR2004 - from, to, how many
+        words = "`linspace` needs the first value, the last one, and how many there are"
+        raise AxisFault("linspace", "wrong-type", words, "write for example `linspace: [0.1, 0.5, 5]`")
+    first, last, count = numbers[0], numbers[1], int(numbers[2])
+    if count < 0:
+        raise AxisFault("linspace", "out-of-range", f"`linspace` has {count} values", "use 1 or more")
+    if count <= 1:
+        return Progression(first, 0, count)
+    if isinstance(first, int) and isinstance(last, int) and (last - first) % (count - 1) == 0:
+        return Progression(first, (last - first) // (count - 1), count)
+    return Progression(float(first), float(last) - float(first), count, count - 1)
+
+
+def _range(numbers: list[float]) -> Progression:
+    if len(numbers) not in {2, 3}:
+        words = "`range` needs the first value and the one to stop before, and may have a step"
+        raise AxisFault("range", "wrong-type", words, "write for example `range: [1, 21]` or `range: [0, 1, 0.1]`")
+    first, stop, step = numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else 1  # noqa: PLR2004
+    if step == 0:
+        raise AxisFault("range", "out-of-range", "`range` has the step 0", "use another step")
+    # A last value that rounding alone puts before the end is not one.
+    return Progression(first, step, max(0, math.ceil(round((stop - first) / step, 9))))
+
+
+def _from_file(path: str, column: str | None, folder: Folder) -> list[str]:
+    if leads_out(path):
+        words = f"`{path}` must lie in the folder of the workflow"
+        raise AxisFault("from", "sweep-source", words, "move it into the folder, beside the workflow")
+    path = posixpath.normpath(path)
+    if folder.entry(path) is None:
+        words = f"there is no file `{path}`"
+        raise AxisFault("from", "sweep-source", words, "put it beside the workflow file, or correct the path")
+    try:
+        text = folder.read(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise AxisFault("from", "sweep-source", f"`{path}` is not UTF-8", "save it as UTF-8") from None
+    if column is None:
+        return [line for line in re.split(r"\r\n|\n", text) if line]
+    return _column(path, column, text)
+
+
+def _column(path: str, column: str, text: str) -> list[str]:
+    rows = [row for row in csv.reader(text.splitlines(keepends=True), strict=False) if row]
+    header = rows[0] if rows else []
+    if column not in header:
+        near = nearest(column, header)
+        remedy = f"did you mean `{near}`?" if near else f"it has: {', '.join(header)}"
+        raise AxisFault("column", "sweep-source", f"there is no column `{column}` in `{path}`", remedy)
+    at = header.index(column)
+    return [row[at] if at < len(row) else "" for row in rows[1:]]
+
+
+def count_points(lengths: Sequence[int], mode: str) -> int:
+    """How many points axes of these lengths make."""
+    return min(lengths, default=0) if mode == "zip" else math.prod(lengths)
+
+
+def points(axes: Sequence[Sequence[Any]], mode: str) -> Iterator[tuple[Any, ...]]:
+    """The points of axes, the last of which turns fastest.
+
+    >>> list(points([["a", "b"], [1, 2]], "product"))
+    [('a', 1), ('a', 2), ('b', 1), ('b', 2)]
+    """
+    return zip(*axes, strict=True) if mode == "zip" else itertools.product(*axes)
+
+
+def tolerated(tolerate: int | str, count: int) -> int:
+    """How many of ``count`` elements may fail; a share is rounded down.
+
+    >>> tolerated("10%", 19), tolerated(2, 19)
+    (1, 2)
+    """
+    return tolerate if isinstance(tolerate, int) else count * int(tolerate.rstrip("%")) // 100
+
+
+def check_sweeps(source: Source) -> Iterator[Problem]:
+    """Judge the axes of every sweep, their lengths, and the outputs of its job."""
+    for job, body in source.spec.jobs.items():
+        if body.sweep is not None:
+            yield from _sweep(source, job, body.sweep)
+            yield from _outputs(source, job)
+
+
+def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
+    here: Path = ("jobs", job, "sweep")
+    if not sweep.over and source.raw(*here, "over") in (None, {}):
+        yield source.at_key((*here, "over"), "missing-key", f"the sweep of jobs.{job} lacks `over`", "add `over:`")
+    lengths: dict[str, int] = {}
+    for name, axis in sweep.over.items():
+        try:
+            values = axis_values(axis, source.folder)
+        except AxisFault as fault:
+            yield from _fault(source, (*here, "over", name), fault)
+            continue
+        if isinstance(values, Reference):
+            continue
+        lengths[name] = len(values)
+        if not values:
+            kind = next(iter(source.keys_of(*here, "over", name)), "list")
+            words = f"axis `{name}` of jobs.{job} has no values"
+            yield source.at_value((*here, "over", name), "sweep-empty", words, f"correct its `{kind}`")
+    if lengths and len(lengths) == len(sweep.over) and all(lengths.values()):
+        yield from _lengths(source, job, sweep, lengths)
+
+
+def _fault(source: Source, axis: Path, fault: AxisFault) -> Iterator[Problem]:
+    if fault.key is not None:
+        yield source.at_value((*axis, fault.key), fault.code, fault.words, fault.remedy)
+    elif set(source.keys_of(*axis)) <= SUPPORTED["axis"]:  # else what it has is told already
+        yield source.at_value(axis, fault.code, fault.words, fault.remedy)
+
+
+def _lengths(source: Source, job: str, sweep: SweepSpec, lengths: dict[str, int]) -> Iterator[Problem]:
+    here: Path = ("jobs", job, "sweep")
+    first, *others = lengths
+    if sweep.mode == "zip":
+        for other in others:
+            if lengths[other] != lengths[first]:
+                words = f"axis `{first}` has {lengths[first]} values and `{other}` has {lengths[other]}"
+                remedy = "give them equally many, or use `mode: product`"
+                yield source.at_value((*here, "over", other), "sweep-zip-length", words, remedy)
+                return
+    count = count_points(list(lengths.values()), sweep.mode)
+    if count > MAX_POINTS:
+        words = f"the sweep of jobs.{job} has {count} points"
+        yield source.at_key(here, "sweep-too-large", words, f"{MAX_POINTS} are the most; split it into several jobs")
+    elif source.site is not None:
+        yield from _indices(source, job, math.ceil(count / sweep.chunk), count)
+
+
+def _indices(source: Source, job: str, indices: int, count: int) -> Iterator[Problem]:
+    """The indices of an array against the cluster of each environment; the first that is too small counts."""
+    site: Site | None = source.site
+    if site is None:
+        return
+    body = source.spec.jobs[job]
+    for default in dict.fromkeys(site.environments.values()):
+        cluster = site.clusters.get(body.cluster or source.spec.defaults.cluster or default)
+        if cluster is not None and indices > cluster.max_array_size:
+            most = cluster.max_array_size
+            words = f"the sweep of jobs.{job} has {indices} array indices, but cluster {cluster.name} takes {most}"
+            remedy = f"use `chunk: {math.ceil(count / most)}`, which runs some elements in turn in each index"
+            yield source.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
+            return
+
+
+def _outputs(source: Source, job: str) -> Iterator[Problem]:
+    for name, output in source.spec.jobs[job].outputs.items():
+        if output.type in PATH_TYPES and output.type != "dir" and output.path is not None:
+            words = f"each element of jobs.{job} would overwrite `{output.path}`"
+            remedy = "declare `type: dir` and let each element write its own file below it"
+            keys = source.keys_of("jobs", job, "outputs", name)
+            shown = [key for key in ("type", "path") if key in keys][:1]
+            yield source.at_value(("jobs", job, "outputs", name, *shown), "sweep-output", words, remedy)

@@ -1,0 +1,192 @@
+"""Sweeps as arrays: one contract for every transport, and for the double as for the real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hotswap_airflow import errors
+from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.request import JobRequest, Output
+from hotswap_airflow.slurm.script import render_table
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
+
+MakeRequest = Callable[..., JobRequest]
+SAY = 'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; echo "$SWEEP_INDEX of $SWEEP_COUNT" >> "$OUTPUT_D/$SWEEP_INDEX"'
+OUTPUTS = (Output("v", "string"), Output("d", "dir", "d"))
+
+
+def _array(values: Sequence[str | None], **changes: Any) -> Array:
+    return Array(("v",), tuple(None if value is None else (value,) for value in values), **changes)
+
+
+async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
+    async def nothing() -> Any:
+        return
+        yield
+
+    async with asyncio.timeout(60):
+        await bench.session.lay_out(request.key.run.folder, "", nothing, bench.lines.append)
+        return await bench.session.conduct(request, asked, bench.lines.append)
+
+
+async def test_every_element_gets_its_values_and_they_come_back_in_order(bench: Any, make_request: MakeRequest) -> None:
+    values = ["a", "'\"; touch x; $(id)", "two  words \\n", "", "-"]
+    outcome = await _conduct(bench, make_request(SAY, array=_array(values, max_parallel=2), outputs=OUTPUTS))
+    assert outcome.error is None
+    assert outcome.values == {"v": values, "d": f"{bench.run_dir(make_request())}/d"}
+    assert (outcome.tally, outcome.submitted) == (Tally(done=5), 5)
+    written = {path.name: path.read_text() for path in (bench.run_dir(make_request()) / "d").iterdir()}
+    assert written == {str(number): f"{number} of 5\n" for number in range(5)}
+    assert bench.log.count("submitted Slurm job") == 1
+    assert "5 of 5 elements are to be run" in bench.log
+    assert "5 done · 0 failed · 0 running · 0 pending" in bench.log
+
+
+def test_a_value_with_line_breaks_stands_in_one_line() -> None:
+    table = render_table(_array(["a\nb'\\\r", None, "c"], done=frozenset({2})))
+    assert table == "export SWEEP_V=$'a\\nb\\'\\\\\\r'\n-\n-\n"
+
+
+async def test_a_chunk_runs_its_elements_in_turn_and_goes_on_after_a_failure(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    text = 'echo "$SWEEP_V" >> order; [ "$SWEEP_V" != 1 ]'
+    request = make_request(text, array=_array([*"0123456", None], chunk=4, tolerated=1))
+    outcome = await _conduct(bench, request)
+    assert outcome.error is None
+    assert (outcome.tally, outcome.submitted) == (Tally(done=6, failed=1, skipped=1), 2)
+    lines = (bench.run_dir(request) / "order").read_text().split()
+    assert [line for line in lines if line < "4"] == [*"0123"]
+    assert [line for line in lines if line > "3"] == [*"456"]
+
+
+async def test_too_many_failures_are_named_with_the_ends_of_their_logs(bench: Any, make_request: MakeRequest) -> None:
+    text = 'echo "this is $SWEEP_V"; exit "$SWEEP_V"'
+    outcome = await _conduct(bench, make_request(text, array=_array([*"0300", "4"], tolerated=1)))
+    assert type(outcome.error) is errors.JobFailed
+    assert str(outcome.error) == "job fit: 2 of 5 elements failed: 1 (exit status 3), 4 (exit status 4)"
+    assert "the end of the log of array index 4:\nthis is 4" in bench.log
+    assert "this is 0" not in bench.log
+    assert outcome.tally == Tally(done=3, failed=2)
+
+
+async def test_a_value_that_is_not_written_fails_its_element(bench: Any, make_request: MakeRequest) -> None:
+    text = '[ "$SWEEP_V" = 1 ] || echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
+    request = make_request(text, array=_array([*"012"]), outputs=(Output("v", "integer"),))
+    outcome = await _conduct(bench, request)
+    assert type(outcome.error) is errors.OutputMissing
+    assert "1 of 3 elements: 1: output `v` was not written" in str(outcome.error)
+    tolerant = make_request(
+        text, job="tolerant", array=_array([*"012"], tolerated=1), outputs=(Output("v", "integer"),)
+    )
+    assert (await _conduct(bench, tolerant)).values == {"v": [0, None, 2]}
+
+
+FLAKY = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ -e well ] || [ "$SWEEP_V" -lt 2 ]'
+
+
+async def test_a_clear_runs_again_exactly_what_failed(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request(FLAKY, array=_array([*"01234"]), outputs=(Output("v", "integer"),))
+    first = await _conduct(bench, request)
+    assert first.tally == Tally(done=2, failed=3)
+    (bench.run_dir(request) / "well").touch()
+    # A try of the same epoch does not repeat what failed by itself.
+    retried = await _conduct(bench, request, "2 0")
+    assert str(retried.error) == "job fit: 3 of 5 elements failed: 3 in earlier tries"
+    assert (retried.job_id, retried.submitted) == (None, 0)
+    cleared = await _conduct(bench, replace(request, key=replace(request.key, epoch=2)), "3 1")
+    assert cleared.error is None
+    assert (cleared.submitted, cleared.tally, cleared.values) == (3, Tally(done=5), {"v": [0, 1, 2, 3, 4]})
+    ran = (bench.run_dir(request) / "ran").read_text().split()
+    assert sorted(ran) == [*"01223344"]
+    # A clear of a sweep that went well runs all of it.
+    again = await _conduct(bench, replace(request, key=replace(request.key, epoch=3)), "4 2")
+    assert (again.submitted, again.tally) == (5, Tally(done=5))
+
+
+async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("echo x >> ran; sleep 1", array=_array([*"0123"]))
+    first = asyncio.create_task(_conduct(bench, request))
+    await bench.until(lambda: "submitted" in bench.log)
+    found = await asyncio.gather(*(bench.session.submit(request, "1 0", bench.lines.append) for _ in range(3)))
+    outcome = await first
+    assert {one.job_id for one in found} == {outcome.job_id}
+    assert outcome.tally == Tally(done=4)
+    assert (bench.run_dir(request) / "ran").read_text() == "x\n" * 4
+
+
+async def test_a_sweep_that_is_cancelled_leaves_the_queue(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("sleep 60", array=_array([*map(str, range(40))]))
+    conducting = asyncio.create_task(_conduct(bench, request))
+    await bench.until(lambda: "0 pending" in bench.log or "16 running" in bench.log)
+    await bench.session.cancel(request.key, bench.lines.append)
+    queue, _ = await bench.client.status([])
+    assert [row for row in queue if row.name == request.key.job_name and row.status.is_active] == []
+    outcome = await conducting
+    assert type(outcome.error) is errors.JobCancelled
+    assert outcome.tally == Tally(failed=40)
+
+
+async def test_a_lost_node_takes_only_its_elements_along(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("true", array=_array([*"0123"]))
+    fake_slurm.outcomes = [["COMPLETED"], ["RUNNING", "NODE_FAIL"], ["FAILED"], ["PREEMPTED"]]
+    outcome = await _conduct(fake_bench, request)
+    assert type(outcome.error) is errors.JobFailed  # a failure of its own is not made good by trying again
+    tolerant = make_request("true", job="t", array=_array([*"0123"], tolerated=1))
+    fake_slurm.outcomes = [["COMPLETED"], ["RUNNING", "NODE_FAIL"], ["FAILED"], ["PREEMPTED"]]
+    outcome = await _conduct(fake_bench, tolerant)
+    assert type(outcome.error) is errors.JobNodeFailed
+    assert "1 (NODE_FAIL)" in str(outcome.error)
+
+
+async def test_a_try_after_a_lost_node_runs_only_what_was_lost(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("echo $SWEEP_V >> ran; exit $SWEEP_V", array=_array([*"0010"], tolerated=1))
+    fake_slurm.outcomes = [["NODE_FAIL"], ["PREEMPTED"]]  # the others run their scripts
+    first = await _conduct(fake_bench, request)
+    assert type(first.error) is errors.JobNodeFailed
+    assert first.tally == Tally(done=1, failed=3)
+    second = await _conduct(fake_bench, request, "2 0")
+    assert second.error is None
+    assert (second.submitted, second.tally) == (2, Tally(done=3, failed=1))
+    arrays = [word for call in fake_slurm.calls for word in call if word.startswith("--array=")]
+    assert arrays == ["--array=0-3", "--array=0-1"]
+    assert sorted((fake_bench.run_dir(request) / "ran").read_text().split()) == [*"0001"]
+
+
+async def test_a_lost_reply_does_not_make_a_second_array(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.lost_replies = 1
+    outcome = await _conduct(fake_bench, make_request("true", array=_array([*"012"])))
+    assert (outcome.error, outcome.tally) == (None, Tally(done=3))
+    assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
+
+
+@pytest.mark.parametrize("has_accounting", [True, False])
+async def test_elements_that_left_the_queue_at_once_are_known_by_their_notes(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, has_accounting: bool
+) -> None:
+    fake_slurm.min_job_age = -1.0
+    fake_slurm.has_accounting = has_accounting
+    outcome = await _conduct(fake_bench, make_request('exit "$SWEEP_V"', array=_array([*"0050"])))
+    assert str(outcome.error) == "job fit: 1 of 4 elements failed: 2 (exit status 5)"
+    assert outcome.tally == Tally(done=3, failed=1)
+
+
+async def test_a_time_limit_within_a_chunk_is_told_as_such(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("true", array=_array([*"01"], chunk=2))
+    fake_slurm.outcomes = [["TIMEOUT"]]
+    outcome = await _conduct(fake_bench, request)
+    assert type(outcome.error) is errors.JobTimedOut
+    assert "0 (TIMEOUT), 1 (TIMEOUT)" in str(outcome.error)

@@ -1,0 +1,59 @@
+"""Sweeps through Airflow: one array each, their values, what a clear runs again, and what a cancel ends."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
+
+
+def test_the_examples_with_sweeps(lab: Any) -> None:
+    for name in ("sweep-fan-out", "sweep-grid", "sweep-dynamic"):
+        shutil.copy(EXAMPLES / f"{name}.hotswap.yaml", lab.dags)
+    runs = {dag: lab.api.trigger(dag) for dag in ("pi-fan-out", "heat-grid", "tiles")}
+    for dag, run in runs.items():
+        assert lab.api.wait_for_run(dag, run) == "success", dag
+    assert 3.1 < lab.api.value("pi-fan-out", runs["pi-fan-out"], "combine")["pi"] < 3.2
+    residuals = lab.api.value("heat-grid", runs["heat-grid"], "simulate")["residual"]
+    assert len(residuals) == 15
+    best = lab.api.value("heat-grid", runs["heat-grid"], "best")["element"]
+    assert residuals[best] == min(residuals)
+    assert "tile-06 7" in lab.api.log("tiles", runs["tiles"], "merge")
+    log = lab.api.log("pi-fan-out", runs["pi-fan-out"], "throw")
+    assert "20 of 20 elements are to be run" in log
+    assert "20 done · 0 failed · 0 running · 0 pending" in log
+
+
+def test_a_clear_of_a_failed_sweep_submits_exactly_what_failed(lab: Any) -> None:
+    lab.write(
+        "flaky",
+        "jobs:\n  a:\n    sweep: {over: {i: {range: [0, 20]}}}\n    outputs: {n: {type: integer}}\n"
+        "    run: |\n      echo $SWEEP_I >> ran\n      echo n=$SWEEP_I >> $HOTSWAP_OUTPUT\n"
+        "      [ -e well ] || [ $((SWEEP_I % 3)) -ne 0 ]\n",
+    )
+    run = lab.api.trigger("flaky")
+    assert lab.api.wait_for_run("flaky", run) == "failed"
+    assert "7 of 20 elements failed: 0 (exit status 1), 3 (exit status 1)" in lab.api.log("flaky", run, "a")
+    folder = lab.run_dir("flaky", run)
+    (folder / "well").touch()
+    body = {"dry_run": False, "task_ids": ["a"], "dag_run_id": run, "only_failed": True, "reset_dag_runs": True}
+    lab.api.send("POST", "/dags/flaky/clearTaskInstances", body)
+    assert lab.api.wait_for_run("flaky", run) == "success"
+    assert lab.api.value("flaky", run, "a") == {"n": list(range(20))}
+    jobs = lab.sandbox.clusters[0].run("squeue", "-h", "-r", "-t", "all", "-o", "%j").split()
+    assert sum(".flaky." in name and "-e0-" not in name for name in jobs) == 7
+    assert len((folder / "ran").read_text().split()) == 27
+
+
+def test_a_thousand_elements_leave_the_queue_when_their_task_is_ended(lab: Any) -> None:
+    lab.write("wide", "jobs:\n  a: {sweep: {over: {i: {range: [0, 1000]}}}, run: sleep 100}\n")
+    run = lab.api.trigger("wide")
+    lab.wait_for_job("wide", "a")
+    lab.api.wait("elements that run", lambda: " running" in lab.api.log("wide", run, "a"))
+    lab.api.send("PATCH", f"/dags/wide/dagRuns/{run}/taskInstances/a", {"new_state": "failed"})
+    lab.api.wait("an empty queue", lambda: not lab.queue("wide"), 60)

@@ -1,0 +1,174 @@
+"""Sweeps before anything runs: axes, points, ranges, and what follows from what was seen of an array."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotswap_airflow.errors import JobFailed
+from hotswap_airflow.slurm.array import Array, ArrayState, Tally, by_index, indices_in, ranges, told
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.parsing import QueuedJob
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.states import JobStatus
+from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.workflow.binding import RunValues, bind
+from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.plan import Plan, make_plan
+from hotswap_airflow.workflow.site import implied_site
+from hotswap_airflow.workflow.spec import AxisSpec
+from hotswap_airflow.workflow.sweep import AxisFault, axis_values, count_points, points
+
+KEY = JobKey(RunKey("i", "w", "dev", "r", "n"), "b")
+DONE, FAILED, RUNNING = JobStatus("COMPLETED"), JobStatus("FAILED"), JobStatus("RUNNING")
+
+
+def _values(folder: Path, **axis: Any) -> list[Any]:
+    found: Any = axis_values(AxisSpec.model_validate(axis), DiskFolder(folder))
+    return [found[i] for i in range(len(found))]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ({"range": [1, 4]}, [1, 2, 3]),
+        ({"range": [4, 1, -1]}, [4, 3, 2]),
+        ({"range": [0, 1, 0.25]}, [0.0, 0.25, 0.5, 0.75]),
+        ({"range": [0, 0.3, 0.1]}, [0.0, 0.1, 0.2]),
+        ({"range": [5, 5]}, []),
+        ({"linspace": [0.1, 0.5, 5]}, [0.1, 0.2, 0.3, 0.4, 0.5]),
+        ({"linspace": [0, 10, 3]}, [0, 5, 10]),
+        ({"linspace": [0, 1, 3]}, [0.0, 0.5, 1.0]),
+        ({"linspace": [7, 9, 1]}, [7]),
+        ({"list": [1, "a", None]}, [1, "a", None]),
+    ],
+)
+def test_the_values_of_an_axis(tmp_path: Path, axis: dict[str, Any], values: list[Any]) -> None:
+    assert _values(tmp_path, **axis) == values
+
+
+def test_values_from_a_file_are_text_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_bytes('\ufeffname,x\r\n"a, b", 1\r\nc,\r\n\r\n"two\nlines",3\n'.encode())
+    assert _values(tmp_path, **{"from": "s.csv", "column": "name"}) == ["a, b", "c", "two\nlines"]
+    assert _values(tmp_path, **{"from": "./s.csv", "column": "x"}) == [" 1", "", "3"]
+    (tmp_path / "plain.txt").write_text("1\n 2 \n\n3")
+    assert _values(tmp_path, **{"from": "plain.txt"}) == ["1", " 2 ", "3"]
+    (tmp_path / "latin").write_bytes(b"\xe4")
+    with pytest.raises(AxisFault, match="not UTF-8"):
+        _values(tmp_path, **{"from": "latin"})
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.sampled_from(["product", "zip"]))
+def test_points_are_as_many_as_is_counted(lengths: list[int], mode: str) -> None:
+    lengths = lengths if mode == "product" else [lengths[0]] * len(lengths)
+    made = list(points([list(range(length)) for length in lengths], mode))
+    assert len(made) == count_points(lengths, mode)
+    assert made == sorted(made)
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_ranges_are_read_as_they_were_written(numbers: set[int]) -> None:
+    if numbers:
+        assert indices_in(f"7_[{ranges(sorted(numbers))}%4]") == sorted(numbers)
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=5)), min_size=1, max_size=20), st.integers(1, 5), st.data())
+def test_every_element_that_is_wanted_is_in_one_index(rows: list[str | None], chunk: int, data: st.DataObject) -> None:
+    done = data.draw(st.frozensets(st.integers(0, len(rows) - 1)))
+    array = Array(("x",), tuple(None if row is None else (row,) for row in rows), chunk, done=done)
+    assert [e for index in array.indices for e in array.elements_of(index)] == array.wanted
+    assert max(array.indices, default=0) < math.ceil(len(rows) / chunk)
+    request = JobRequest(KEY, "x", array=Array(array.variables, array.rows, chunk, 3, 1))
+    assert JobRequest.from_json(request.to_json()) == request
+
+
+def test_a_row_without_an_index_stands_for_the_rest() -> None:
+    rows = [QueuedJob("7_0", "a", RUNNING), QueuedJob("7", "a", FAILED), QueuedJob("8_1", "b", RUNNING)]
+    assert by_index(rows, 7, [0, 1, 2]) == {0: RUNNING, 1: FAILED, 2: FAILED}
+    assert by_index(rows, 8, [0, 1]) == {1: RUNNING}
+
+
+def _state(count: int = 4, **changes: Any) -> ArrayState:
+    return ArrayState(Array(("x",), tuple((str(i),) for i in range(count)), **changes))
+
+
+def test_what_follows_for_an_array() -> None:
+    state = _state(tolerated=1)
+    state.queued = {0: RUNNING, 1: JobStatus("PENDING", reason="Resources"), 2: RUNNING, 3: RUNNING}
+    state.conclude(0.0, 0.0, None, is_sure=True)
+    assert (state.status, state.tally) == (RUNNING, Tally(running=3, pending=1))
+    state.queued, state.noted = {1: RUNNING}, {0: 0, 2: 7}
+    assert state.asked_of_accounting(7) == ["7_2", "7_3"]
+    state.conclude(1.0, 0.0, {2: JobStatus("FAILED", exit_status=7)}, is_sure=True)
+    assert state.indices[3].state == "COMPLETING"  # nobody knows it now, which is not yet its end
+    assert state.tally == Tally(done=1, failed=1, running=2)
+    state.queued = {1: DONE}
+    state.conclude(100.0, 0.0, {}, is_sure=False)
+    assert state.indices[3].state == "COMPLETING"  # accounting that is away tells nothing
+    state.conclude(200.0, 0.0, {}, is_sure=True)
+    assert (state.indices[3].state, state.status.state) == ("GONE", "FAILED")
+    assert {element: status.state for element, status in state.elements.items()} == {
+        0: "COMPLETED", 1: "COMPLETED", 2: "FAILED", 3: "GONE"
+    }  # fmt: skip
+
+
+def test_many_are_asked_for_as_a_whole() -> None:
+    assert _state(101).asked_of_accounting(7) == ["7"]
+
+
+def test_an_array_that_never_starts_says_why() -> None:
+    state = _state(2)
+    state.queued = dict.fromkeys((0, 1), JobStatus("PENDING", reason="BadConstraints"))
+    state.conclude(0.0, 0.0, None, is_sure=True)
+    assert state.status.never_starts
+
+
+def test_the_words_for_failed_elements() -> None:
+    assert told({3: JobStatus("TIMEOUT"), 4: JobStatus("FAILED", exit_status=2)}, 9) == (
+        "2 of 9 elements failed: 3 (TIMEOUT), 4 (exit status 2)"
+    )
+    assert told(dict.fromkeys(range(7), FAILED), 9).endswith("4 (FAILED) and 2 more")
+
+
+def _plan(tmp_path: Path, sweep: str) -> Plan:
+    text = f"hotswap: workflow/v1\njobs:\n  a: {{outputs: {{l: {{type: json}}}}, run: x}}\n  b: {{run: x, sweep: {sweep}}}\n"
+    checked = check_workflow(text.encode(), "w.hotswap.yaml", DiskFolder(tmp_path))
+    assert checked.source is not None, checked.problems
+    return make_plan(checked.source, implied_site("c"), "dev")
+
+
+def _bound(plan: Plan, value: Any) -> Array:
+    array = bind(plan, plan.job("b"), KEY, RunValues("r", outputs={"a": {"l": value}})).array
+    assert array is not None
+    return array
+
+
+def test_axes_from_an_earlier_job(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, "{over: {i: {from: jobs.a.l}, j: [1, 2]}, chunk: 2, max_parallel: 3, tolerate: 50%}")
+    assert plan.job("b").needs == {"a": "success"}
+    array = _bound(plan, ["x", None, {"k": 1}])
+    assert array.rows == (("x", "1"), ("x", "2"), None, None, ('{"k": 1}', "1"), ('{"k": 1}', "2"))
+    assert (array.variables, array.tolerated, array.option) == (("i", "j"), 3, "0,2%3")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "has no value"), ("text", "is no list"), ([], "came out empty"), ([1, 2, 3], "differ in length: i has 3, j has 2")],
+)  # fmt: skip
+def test_axes_that_come_out_wrong(tmp_path: Path, value: Any, words: str) -> None:
+    mode = "zip" if value == [1, 2, 3] else "product"
+    plan = _plan(tmp_path, f"{{mode: {mode}, over: {{i: {{from: jobs.a.l}}, j: [1, 2]}}}}")
+    with pytest.raises(JobFailed, match=words):
+        _bound(plan, value)
+
+
+def test_the_table_of_a_sweep_travels_with_the_workflow(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("p\nq\n")
+    plan = _plan(tmp_path, "{over: {i: {from: s.txt}}}")
+    assert [file.path for file in plan.pack.files] == ["s.txt"]
+    assert _bound(plan, None).rows == (("p",), ("q",))
