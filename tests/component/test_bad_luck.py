@@ -217,7 +217,7 @@ async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
     request = make_request("echo whole")
     script = render_script(request).encode()
     size = str(len(script))
-    arguments = (request.key.digest, "find", "1 0", request.key.to_json(), "45", size, *request.argv)
+    arguments = (request.key.digest, "find", "1 0", request.key.to_json(), "45", size, "0", *request.argv)
     argv = ("sh", "-c", scripts.SUBMIT, "hotswap", fake_bench.client.workdir, *arguments)
     assert (await fake_slurm.transport.run(argv, script[:-30])).status == 1
     assert fake_slurm.jobs == {}
@@ -443,7 +443,7 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
         killed = scripts.SUBMIT.replace(place, f"kill -9 $$\n{place}")
         assert killed != scripts.SUBMIT, point
         script = render_script(request).encode()
-        key = (request.key.digest, "find", "1 0", request.key.to_json(), "45", str(len(script)))
+        key = (request.key.digest, "find", "1 0", request.key.to_json(), "45", str(len(script)), "0")
         argv = ["sh", "-c", killed, "hotswap", str(tmp_path), *key, *request.argv]
         done = await asyncio.to_thread(
             subprocess.run,
