@@ -19,7 +19,7 @@ RECONCILE_DAG = "hotswap-reconcile"
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 MAX_ACTIVE_RUNS = 16
 RETRIES = 5
-"""For what is not the user's doing: a killed worker, a lost node. A job that failed by itself is never retried."""
+"""For what no job did: a killed worker. The job's own retries come on top."""
 RETRY_DELAY = dt.timedelta(seconds=5)
 _JSON_TYPES: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
@@ -93,7 +93,7 @@ def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG) -> WorkflowJobOpera
         trigger_rule=TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
         inlets=[Asset(item.asset) for item in job.inputs if item.asset],
         outlets=[Asset(planned.asset) for planned in job.outputs if planned.asset],
-        retries=RETRIES,
+        retries=RETRIES + job.retry.most,
         retry_delay=RETRY_DELAY,
         **_placed(cluster),
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.slurm.request import JobRequest
+    from hotswap_airflow.slurm.retry import Retry
     from hotswap_airflow.workflow.plan import Plan, PlannedJob, PlannedSweep
     from hotswap_airflow.workflow.references import Reference
     from hotswap_airflow.workflow.site import Site
@@ -143,6 +144,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     for job in plan.jobs:
         yield f"job     {job.name}  on {job.cluster}{_needs(job)}"
         yield f"        {' '.join(_option(job)) or 'no Slurm options'}"
+        yield f"        {_tried_again(job.retry)}"
         if job.sweep is not None:
             yield f"        {_elements(job.sweep)}"
         for item in job.inputs:
@@ -150,6 +152,14 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         for planned in job.outputs:
             where = f" = {planned.output.path}" if planned.output.path else ""
             yield f"        output {planned.output.name} ({planned.output.type}){where}"
+
+
+def _tried_again(retry: Retry) -> str:
+    grows = [f"{name} x {growth.factor}" for name, growth in (("mem", retry.mem), ("time", retry.time)) if growth]
+    more = f", {' and '.join(grows)}" if grows else ""
+    if not retry.most:
+        return "never tried again"
+    return f"tried again {retry.most} times after {' '.join(sorted(retry.on))}{more}"
 
 
 def _elements(sweep: PlannedSweep) -> str:

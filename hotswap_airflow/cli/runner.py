@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watcher import Interval, JobWatcher
-from hotswap_airflow.errors import CommandFailed, JobCancelled, JobError, JobNodeFailed, JobPreempted
+from hotswap_airflow.errors import CommandFailed, JobCancelled, JobError
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.store.contents import archive
 from hotswap_airflow.workflow.binding import RunValues, bind
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.store.contents import ContentStore
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
     from hotswap_airflow.workflow.site import Site
-
-RETRIES = 2
-"""Further attempts after a node failure or a preemption, which are not the user's doing."""
 
 
 @dataclass
@@ -118,12 +115,12 @@ class Runner:
         attempt = 1
         outcome = await self._attempt(session, job, attempt)
         self._count_elements(outcome, attempt)
-        while isinstance(outcome.error, (JobNodeFailed, JobPreempted)) and attempt <= RETRIES:
+        while outcome.error and job.retry.covers(type(outcome.error).__name__, outcome.failed_before):
             attempt += 1
-            self.counts["requeues"] += 1
             report(f"{outcome.error}; it is submitted again")
             outcome = await self._attempt(session, job, attempt)
             self._count_elements(outcome, attempt)
+        self.counts["requeues"] += max(0, outcome.key.generation - outcome.failed_before)
         if outcome.tally is None:
             self.counts["slurm_jobs"] += outcome.key.generation + (outcome.job_id is not None)
         else:
@@ -132,12 +129,13 @@ class Runner:
 
     def _count_elements(self, outcome: Outcome, attempt: int) -> None:
         self.counts["slurm_jobs"] += outcome.submitted
-        self.counts["retried"] += outcome.submitted if attempt > 1 else 0
+        if attempt > 1:
+            self.counts["retried"] += 1 if outcome.tally is None else outcome.submitted
 
     async def _attempt(self, session: Session, job: PlannedJob, attempt: int) -> Outcome:
         if self.is_stopping:
             raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
-        request = bind(self.plan, job, self.active[job.name], self._values(), attempt)
+        request = bind(self.plan, job, self.active[job.name], self._values())
         return await session.conduct(request, f"{attempt} 0", partial(self.report, job.name))
 
     def _values(self) -> RunValues:

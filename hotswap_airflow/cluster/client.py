@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
+from hotswap_airflow.cluster.coalescing import Coalescer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
 from hotswap_airflow.errors import CommandFailed, ConnectionLost, SubmissionRefused, UnreadableAnswer
 from hotswap_airflow.slurm import parsing
@@ -17,7 +19,7 @@ from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.script import render_script, render_table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from hotswap_airflow.cluster.transport import Transport
     from hotswap_airflow.slurm.parsing import QueuedJob
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 
 SBATCH_LIMIT = 45
 """Seconds that sbatch may take before it is ended; what it did is then unknown."""
+SUBMISSIONS_AT_ONCE = 20
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
 TRANSFER_TIMEOUT = 600.0
-_GLIMPSE_FIELDS = 4
+_GLIMPSE_FIELDS = 3
 _NO_SUCH_JOB = "Invalid job id specified"
 _END = re.compile(r"[0-9]+\.[0-9]+")
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
@@ -87,6 +90,11 @@ class ClusterClient:
         self.transport = transport
         self.workdir = workdir
         self.name = name
+        self._finds = Coalescer(self._find_all)
+        self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4)
+        self._results = Coalescer(self._results_of)
+        self._ends = Coalescer(self._settle_all)
+        self._folders = Coalescer(self._lay_out_all)
 
     async def _ask(
         self,
@@ -114,33 +122,22 @@ class ClusterClient:
 
     async def find(self, stem: str) -> list[Folder]:
         """Give the folders of all tries of a job."""
-        folders = []
-        for line in (await self._words(scripts.FIND, stem)).splitlines():
+        return await self._finds(stem)
+
+    async def _find_all(self, stems: list[str]) -> list[list[Folder] | Exception]:
+        found: dict[str, list[Folder]] = defaultdict(list)
+        for line in (await self._words(scripts.FIND, stdin=_lines(stems))).splitlines():
             digest, job_id, cancelled, ended, asked, settled = line.split("|", 5)
-            folders.append(Folder(digest, _number(job_id), bool(cancelled), bool(ended), asked, settled))
-        return folders
+            folder = Folder(digest, _number(job_id), bool(cancelled), bool(ended), asked, settled)
+            found[digest.rsplit("-", 2)[0]].append(folder)
+        return [found[stem] for stem in stems]
 
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.
 
         ``again`` is for a submission whose end was unknown and which squeue and sacct do not know.
         """
-        mode = "again" if again else "find"
-        script = render_script(request).encode()
-        table = render_table(request.array).encode() if request.array is not None else b""
-        said = await self._words(
-            scripts.SUBMIT,
-            request.key.digest,
-            mode,
-            asked,
-            request.key.to_json(),
-            str(SBATCH_LIMIT),
-            str(len(script)),
-            str(len(table)),
-            *request.argv,
-            stdin=script + table,
-            limit=SBATCH_LIMIT + COMMAND_TIMEOUT,
-        )
+        said = await self._submissions((request, asked, again))
         word, _, rest = said.partition(" ")
         match word.strip():
             case "found" | "submitted":
@@ -149,10 +146,14 @@ class ClusterClient:
                 return Submission(is_cancelled=True)
             case "outdated":
                 return Submission(is_outdated=True)
+            case "later":
+                raise ConnectionLost(f"{self.name}: sbatch is slow; the job's turn comes later")
             case "busy":
                 return Submission(age=0)
             case "orphaned":
                 return Submission(age=int(rest))
+            case "error":
+                raise CommandFailed(f"{self.name}: {rest.strip()}")
         return await self._failed(request, rest)
 
     async def _failed(self, request: JobRequest, said: str) -> Submission:
@@ -164,6 +165,14 @@ class ClusterClient:
         shown = " ".join(line.removeprefix("sbatch: error: ") for line in words.strip().splitlines())
         raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
 
+    async def _submit_all(self, items: list[tuple[JobRequest, str, bool]]) -> list[str | Exception]:
+        content = b"".join(submission(*item) for item in items)
+        body = await self._ask(scripts.SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
+        answers = [part.decode("utf-8", "replace") for _, part in _parts(body)]
+        if len(answers) != len(items):
+            raise UnreadableAnswer(self.name, f"{len(answers)} answers", f"answer to {len(items)} submissions")
+        return list(answers)
+
     async def adopt(self, digest: str, job_id: int) -> int:
         """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""
         return int((await self._words(scripts.ADOPT, digest, str(job_id))).split()[-1])
@@ -173,12 +182,17 @@ class ClusterClient:
         lines = "".join(f"{digest}\n" for digest in digests)
         said = await self._words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=lines.encode())
         queue, rest = _answered(said, "squeue", self.name)
-        glimpses = {}
+        sizes, found = {}, []
         for line in rest.splitlines():
-            if line.strip():
-                digest, exit_status, size, job_id = _fields(line, self.name)
-                glimpses[digest] = Glimpse(_number(exit_status), int(size), _number(job_id))
-        return parsing.parse_squeue(queue), glimpses
+            name, *numbers = line.split() or [""]
+            if name.endswith("/job.log") and len(numbers) == 1:
+                sizes[name.removesuffix("/job.log")] = int(numbers[0])
+            elif name:
+                found.append(_fields(line, self.name))
+        return parsing.parse_squeue(queue), {
+            digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id))
+            for digest, exit_status, job_id in found
+        }
 
     async def accounting(
         self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None
@@ -251,13 +265,23 @@ class ClusterClient:
 
     async def result(self, digest: str) -> Result:
         """Give what a job left in its folder."""
-        parts = _sized(await self._ask(scripts.RESULT, digest, str(OUTPUT_LIMIT)))
-        text = {name: part.decode("utf-8", "replace") for name, part in parts.items()}
-        return Result(_number(text["exit"].strip()), text["reason"].strip(), text["output"])
+        return await self._results(digest)
+
+    async def _results_of(self, digests: list[str]) -> list[Result | Exception]:
+        body = await self._ask(scripts.RESULT, str(OUTPUT_LIMIT), stdin=_lines(digests), limit=TRANSFER_TIMEOUT)
+        text = {name: part.decode("utf-8", "replace") for name, part in _parts(body)}
+        return [
+            Result(_number(text[f"{d}/exit"].strip()), text[f"{d}/reason"].strip(), text[f"{d}/output"])
+            for d in digests
+        ]
 
     async def settle(self, digest: str, words: str) -> None:
         """Note that the end of a job was told to the one who waited."""
-        await self._words(scripts.SETTLE, digest, words)
+        await self._ends((digest, words))
+
+    async def _settle_all(self, ends: list[tuple[str, str]]) -> list[Exception | None]:
+        await self._words(scripts.SETTLE, stdin=_lines(f"{digest} {words}" for digest, words in ends))
+        return [None] * len(ends)
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
         """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more.
@@ -271,8 +295,21 @@ class ClusterClient:
 
     async def lay_out(self, folder: str, pack: str) -> str | None:
         """Find or make a run's folder; give its absolute path, or None where the pack must be sent first."""
-        said = (await self._words(scripts.LAYOUT, folder, pack, limit=TRANSFER_TIMEOUT)).strip()
-        return None if said == "missing" else said.removeprefix("ready ")
+        said = await self._folders((folder, pack))
+        word, _, rest = said.partition(" ")
+        if word == "error":
+            raise CommandFailed(f"{self.name}: {rest}")
+        return None if word == "missing" else rest
+
+    async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
+        each = list(dict.fromkeys(items))  # the jobs of a run ask for the same one
+        said = await self._words(
+            scripts.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
+        )
+        answers = dict(zip(each, said.splitlines(), strict=False))
+        if len(answers) != len(each):
+            raise UnreadableAnswer(self.name, said[-500:], f"answer for {len(each)} folders")
+        return [answers[item] for item in items]
 
     async def send_pack(self, pack: str, archive: AsyncIterator[bytes]) -> None:
         """Store the files of a pack on the cluster, from a tar archive."""
@@ -297,9 +334,22 @@ def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIte
     return code + stdin if isinstance(stdin, bytes) else _prefixed(code, stdin)
 
 
+def _lines(words: Iterable[str]) -> bytes:
+    return "".join(f"{word}\n" for word in words).encode()
+
+
+def submission(request: JobRequest, asked: str, again: bool) -> bytes:  # noqa: FBT001 - an item of a batch
+    """One item of the submitting program's input: its words in lines of their own, the script, and the table."""
+    script = render_script(request).encode()
+    table = render_table(request.array).encode() if request.array is not None else b""
+    mode, sizes = "again" if again else "find", (str(len(script)), str(len(table)))
+    words = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, *request.argv)
+    return f"{len(words)}\n".encode() + _lines(words) + script + table
+
+
 def _fields(line: str, name: str) -> list[str]:
     fields = line.split()
-    if len(fields) != _GLIMPSE_FIELDS or not fields[2].isdecimal():
+    if len(fields) != _GLIMPSE_FIELDS:
         raise UnreadableAnswer(f"the look into folders on {name}", line, f"line of {_GLIMPSE_FIELDS} fields")
     return fields
 
@@ -319,11 +369,14 @@ def _answered(said: str, program: str, name: str) -> tuple[str, str]:
 
 
 def _sized(body: bytes) -> dict[str, bytes]:
+    """What stands under each name."""
+    return dict(_parts(body))
+
+
+def _parts(body: bytes) -> Iterator[tuple[str, bytes]]:
     """Read ``name size``, then so many bytes, again and again."""
-    parts: dict[str, bytes] = {}
     at = 0
     while (end := body.find(b"\n", at)) > at:
         name, size = body[at:end].split()
-        parts[name.decode()] = body[end + 1 : end + 1 + int(size)]
+        yield name.decode(), body[end + 1 : end + 1 + int(size)]
         at = end + int(size) + 2
-    return parts

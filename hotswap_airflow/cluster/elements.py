@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.errors import JobError, JobFailed, JobNodeFailed, JobPreempted, OutputMissing
-from hotswap_airflow.slurm.array import Array, ArrayState, Tally, told, value_lists
+from hotswap_airflow.errors import JobError, JobFailed, OutputMissing
+from hotswap_airflow.slurm.array import ArrayState, Tally, told, value_lists
 from hotswap_airflow.slurm.identity import try_of
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
+from hotswap_airflow.slurm.retry import SAVED_STATUS
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.client import Folder
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
-
-_TRIED_AGAIN = (JobNodeFailed, JobPreempted)
 
 
 def earlier_tries(folders: Sequence[Folder], key: JobKey) -> list[Folder]:
@@ -33,13 +32,14 @@ def earlier_tries(folders: Sequence[Folder], key: JobKey) -> list[Folder]:
 
 
 def _was_good(folder: Folder) -> bool:
-    return bool(folder.settled) and JobStatus(folder.settled.split()[-1]).phase is Phase.SUCCEEDED
+    return JobStatus([*folder.settled.split(), "", "", ""][2]).phase is Phase.SUCCEEDED
 
 
 def continued(request: JobRequest, ends: Mapping[str, Mapping[int, int]]) -> JobRequest:
     """The request without the elements that earlier tries have brought to an end; ``ends`` is by digest, in order.
 
-    What failed by itself is run again only after a person's clear, which begins a new epoch.
+    What failed by itself is run again after a person's clear, which begins a new epoch, and where the job's own
+    rule says so; an element that saved its state goes on.
     """
     array = request.array
     if array is None:
@@ -47,8 +47,8 @@ def continued(request: JobRequest, ends: Mapping[str, Mapping[int, int]]) -> Job
     done, lost = set(array.done), set(array.lost)
     for digest, noted in ends.items():
         done |= {element for element, status in noted.items() if status == 0}
-        if try_of(digest)[0] == request.key.epoch:
-            lost |= {element for element, status in noted.items() if status != 0}
+        if try_of(digest)[0] == request.key.epoch and "failed" not in request.retry.on:
+            lost |= {e for e, status in noted.items() if status != 0 and not (request.saves and status == SAVED_STATUS)}
     return replace(request, array=replace(array, done=frozenset(done), lost=frozenset(lost - done)))
 
 
@@ -59,6 +59,7 @@ class Ending:
     values: dict[str, Any]
     error: JobError | None
     tally: Tally
+    is_saved: bool = False
 
 
 def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
@@ -76,25 +77,34 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
         if complaints:
             missing[element] = "; ".join(complaints)
     failed = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
-    error = _error(request.key.job, array, failed, missing)
+    error = _error(request, failed, missing)
     tally = replace(state.tally, done=len(good) - len(missing), failed=state.tally.failed + len(missing))
     values = read_outputs(paths, run_dir, "")[0] | value_lists(array, found, [output.name for output in named])
-    return Ending({} if error else values, error, tally)
+    is_saved = request.saves and SAVED_STATUS in {state.noted.get(element) for element in failed}
+    return Ending({} if error else values, error, tally, is_saved)
 
 
-def _error(job: str, array: Array, failed: Mapping[int, JobStatus], missing: Mapping[int, str]) -> JobError | None:
-    """The error of the elements that failed, where they are more than is tolerated."""
-    count = sum(row is not None for row in array.rows)
-    if len(failed) + len(missing) + len(array.lost) <= array.tolerated:
+def _error(request: JobRequest, failed: Mapping[int, JobStatus], missing: Mapping[int, str]) -> JobError | None:
+    """The error of the elements that failed, where they are more than is tolerated.
+
+    Where another try may bring few enough of them to a good end, it is an error that is tried again.
+    """
+    array, job = request.array, request.key.job
+    if array is None or len(failed) + len(missing) + len(array.lost) <= array.tolerated:
         return None
-    errors = {element: error_of(status, job) for element, status in failed.items()}
-    hopeless = {e: status for e, status in failed.items() if not isinstance(errors[e], _TRIED_AGAIN)}
+    count = sum(row is not None for row in array.rows)
+    errors = {element: error for element, status in failed.items() if (error := error_of(status, job)) is not None}
     words = f"job {job}: {told(failed, count, len(array.lost))}"
-    if len(hopeless) + len(missing) + len(array.lost) <= array.tolerated:
-        return JobNodeFailed(words)
+    hopeful = {e: error for e, error in errors.items() if request.retry.covers(type(error).__name__, -1)}
+    if len(failed) - len(hopeful) + len(missing) + len(array.lost) <= array.tolerated:
+        return _most_common(hopeful, words)
     if not failed and missing:
         element, complaint = next(iter(missing.items()))
         return OutputMissing(f"job {job}: {len(missing)} of {count} elements: {element}: {complaint}")
-    kinds = Counter(type(error) for element in hopeless if (error := errors[element]) is not None)
+    return _most_common({e: error for e, error in errors.items() if e not in hopeful}, words)
+
+
+def _most_common(errors: Mapping[int, JobError], words: str) -> JobError:
+    kinds = Counter(type(error) for error in errors.values())
     kind = kinds.most_common(1)[0][0] if kinds else JobFailed
     return kind(words)

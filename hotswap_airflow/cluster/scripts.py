@@ -28,6 +28,7 @@ note() {
   printf '%s\\n' "$1" > "id.$$" && { ln "id.$$" id 2> /dev/null || [ -s id ] || mv -f "id.$$" id; }
   rm -f "id.$$"
 }
+last_line() { [ ! -s "$1" ] || while IFS= read -r line; do found=$line; done < "$1"; printf '%s' "${found-}"; }
 cd 2> /dev/null || say "error the home folder cannot be entered"
 mkdir -p -- "$root/.hotswap/jobs" "$root/.hotswap/packs" "$root/runs" 2> /dev/null
 cd -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
@@ -38,18 +39,20 @@ here=$(pwd -P)
 FIND = (
     _PROLOGUE
     + """\
-# For each try of a job that has a folder: digest, id, cancelled, ended, who asked last, what settled it.
-stem=$1
+# For each try of some jobs that has a folder: digest, id, cancelled, ended, who asked last, what settled it.
 begin
-for dir in .hotswap/jobs/"$stem"-e*-g*; do
-  [ -d "$dir" ] || continue
-  id=$(cat "$dir/id" 2> /dev/null)
-  settled=$(cat "$dir/settled" 2> /dev/null)
-  asked=$(tail -n 1 "$dir/asked" 2> /dev/null)
-  cancelled=; [ -e "$dir/cancelled" ] && cancelled=cancelled
-  ended=; [ -e "$dir/exit" ] && ended=ended
-  [ -e "$dir/wanted" ] && [ "$(ls "$dir/ends" | wc -l)" -ge "$(cat "$dir/wanted")" ] && ended=ended
-  printf '%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$settled"
+while read -r stem; do
+  for dir in .hotswap/jobs/"$stem"-e*-g*; do
+    [ -d "$dir" ] || continue
+    id= settled= asked= cancelled= ended=
+    [ -s "$dir/id" ] && read -r id < "$dir/id"
+    [ -s "$dir/settled" ] && read -r settled < "$dir/settled"
+    [ -s "$dir/asked" ] && asked=$(last_line "$dir/asked")
+    [ -e "$dir/cancelled" ] && cancelled=cancelled
+    [ -e "$dir/exit" ] && ended=ended
+    [ -e "$dir/wanted" ] && [ "$(ls "$dir/ends" | wc -l)" -ge "$(cat "$dir/wanted")" ] && ended=ended
+    printf '%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$settled"
+  done
 done
 end
 """
@@ -58,61 +61,80 @@ end
 SUBMIT = (
     _PROLOGUE
     + """\
-# Find the job of a key, or submit it: once, whoever asks and whatever dies in between.
-digest=$1 mode=$2 asked=$3 key=$4 limit=$5 size=$6 table=$7; shift 7
-cd .hotswap/jobs || say "error the work folder cannot be entered"
-# A later try of the same task, after a clear, is at work: whoever asks now was left behind.
-for other in "${digest%-e*}"-e*; do
-  case $other in "${digest%-g*}"-g* | *'*') continue ;; esac
-  last=$(tail -n 1 "$other/asked" 2> /dev/null)
-  [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
-done
-mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
-  say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
-cd -- "$digest" || say "error the job's folder cannot be entered"
-printf '%s\\n' "$key" > key
-printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
-[ ! -e cancelled ] || say cancelled
-[ ! -s id ] || say "found $(cat id)"
-# The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
-exec 9>> lock
-flock -n -E 75 9
-[ $? -ne 75 ] || say busy
-[ ! -s id ] || say "found $(cat id)"
-head -c "$size" > "script.$$"
-cat > "table.$$"
-# What a dying connection has cut is nobody's script, and nobody hears us.
-[ "$(wc -c < "script.$$")" -eq "$size" ] && [ "$(wc -c < "table.$$")" -eq "$table" ] ||
-  { rm -f "script.$$" "table.$$"; exit 1; }
-if [ "$mode" = again ]; then
-  : > began
-elif ! (set -C; : > began) 2> /dev/null; then
-  rm -f "script.$$" "table.$$"
-  touch now
-  say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
-fi
-mv -f "script.$$" script || say "error the job's script cannot be written: disk or quota full?"
-if [ "$table" -gt 0 ]; then
-  mv -f "table.$$" table && mkdir -p logs out ends && grep -vxc -e - table > wanted ||
-    say "error the job's values cannot be written: disk or quota full?"
-else
-  rm -f "table.$$"
-fi
+# Find the jobs of keys, or submit them: each once, whoever asks and whatever dies in between.
+say() { printf '%s\\n' "$*"; exit 0; }
+submit() {
+  digest=$1 mode=$2 asked=$3 key=$4 limit=$5 table=$7; shift 7
+  cd .hotswap/jobs || say "error the work folder cannot be entered"
+  # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
+  for other in "${digest%-e*}"-e*; do
+    case $other in "${digest%-g*}"-g* | *'*') continue ;; esac
+    last=$(last_line "$other/asked")
+    [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
+  done
+  mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
+    say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
+  cd -- "$digest" || say "error the job's folder cannot be entered"
+  printf '%s\\n' "$key" > key
+  printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
+  [ ! -e cancelled ] || say cancelled
+  [ ! -s id ] || say "found $(cat id)"
+  # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
+  exec 9>> lock
+  flock -n -E 75 9
+  [ $? -ne 75 ] || say busy
+  [ ! -s id ] || say "found $(cat id)"
+  if [ "$mode" = again ]; then
+    : > began
+  elif ! (set -C; : > began) 2> /dev/null; then
+    touch now
+    say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
+  fi
+  mv -f "$part.script" script || say "error the job's script cannot be written: disk or quota full?"
+  if [ "$table" -gt 0 ]; then
+    mv -f "$part.table" table && mkdir -p logs out ends && grep -vxc -e - table > wanted ||
+      say "error the job's values cannot be written: disk or quota full?"
+  fi
+  timeout "$limit" "$@" > answer 2> refusal < /dev/null
+  status=$?
+  id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
+  if [ "$status" -eq 0 ] && [ -n "$id" ]; then
+    note "$id"
+    # Cancelled while sbatch was at it.
+    [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
+    say "submitted $(cat id)"
+  fi
+  printf 'failed %s\\n' "$status"
+  cat answer refusal
+}
 for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
   [ "$name" = SLURM_CONF ] || unset "$name"
 done
-timeout "$limit" "$@" > answer 2> refusal < /dev/null
-status=$?
-id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
-if [ "$status" -eq 0 ] && [ -n "$id" ]; then
-  note "$id"
-  # Cancelled while sbatch was at it.
-  [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
-  say "submitted $(cat id)"
-fi
+part=$here/.hotswap/part.$(hostname).$$
+began=$(date +%s)
+late=
 begin
-printf 'failed %s\\n' "$status"
-cat answer refusal
+# Each item is the number of its words, the words in lines of their own, the script, and the table of an array.
+while IFS= read -r count; do
+  set --
+  while [ "$count" -gt 0 ]; do
+    IFS= read -r word || exit 1
+    set -- "$@" "$word"
+    count=$((count - 1))
+  done
+  head -c "$6" > "$part.script"
+  head -c "$7" > "$part.table"
+  # What a dying connection has cut is nobody's script, and nobody hears us.
+  [ "$(wc -c < "$part.script")" -eq "$6" ] && [ "$(wc -c < "$part.table")" -eq "$7" ] ||
+    { rm -f "$part.script" "$part.table"; exit 1; }
+  [ $(($(date +%s) - began)) -lt 20 ] || late=yes
+  # Where the controller is slow the others are asked for again.
+  said=later
+  [ -n "$late" ] || said=$(submit "$@" < /dev/null)
+  case $said in 'failed 124'*) late=yes ;; esac
+  printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
+done
+rm -f "$part.script" "$part.table"
 end
 """
 )
@@ -139,16 +161,19 @@ say "found $(cat id)"
 STATUS = (
     _PROLOGUE
     + """\
-# All jobs of this user, then what each asked-for folder holds: exit status and size of the log.
+# All jobs of this user, then what each asked-for folder holds: exit status and id; and the sizes of the logs.
 begin
 answer squeue -h -r -t all -u "$(id -un)" -o "$1"
-while read -r digest; do
+digests=$(cat)
+for digest in $digests; do
   dir=.hotswap/jobs/$digest
-  size=$(stat -L -c %s "$dir/job.log" 2> /dev/null)
-  exit=$(cat "$dir/exit" 2> /dev/null)
-  id=$(cat "$dir/id" 2> /dev/null)
-  printf '%s %s %s %s\\n' "$digest" "${exit:--}" "${size:-0}" "${id:--}"
+  exit=- id=-
+  [ -s "$dir/exit" ] && read -r exit < "$dir/exit"
+  [ -s "$dir/id" ] && read -r id < "$dir/id"
+  printf '%s %s %s\\n' "$digest" "$exit" "$id"
 done
+# One program for all logs, where there are any.
+cd .hotswap/jobs && printf '%s\\n' "$digests" | sed -n 's|..*|&/job.log|p' | xargs -r stat -L -c '%n %s' 2> /dev/null
 end
 """
 )
@@ -235,14 +260,17 @@ end
 RESULT = (
     _PROLOGUE
     + """\
-# What a job left in its folder: exit status, why it refused, and the values it wrote; each with its length.
-cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
+# What jobs left in their folders: exit status, why they refused, and the values they wrote; each with its length.
 begin
-for name in exit reason output; do
-  size=$(head -c "$2" "$name" 2> /dev/null | wc -c)
-  printf '%s %s\\n' "$name" "$size"
-  head -c "$size" "$name" 2> /dev/null
-  printf '\\n'
+while read -r digest; do
+  for name in exit reason output; do
+    file=.hotswap/jobs/$digest/$name
+    size=0
+    [ ! -s "$file" ] || size=$(head -c "$1" "$file" | wc -c)
+    printf '%s/%s %s\\n' "$digest" "$name" "$size"
+    [ "$size" -eq 0 ] || head -c "$size" "$file"
+    printf '\\n'
+  done
 done
 end
 """
@@ -251,9 +279,11 @@ end
 SETTLE = (
     _PROLOGUE
     + """\
-# The end of a job was told to the one who waited.
-cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
-printf '%s\\n' "$2" > settled.new && mv -f settled.new settled
+# The ends of jobs were told to those who waited: for every line `digest words`.
+while read -r digest words; do
+  dir=.hotswap/jobs/$digest
+  printf '%s\\n' "$words" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"
+done
 say settled
 """
 )
@@ -279,21 +309,30 @@ LAYOUT = (
     _PROLOGUE
     + """\
 umask 022
-# The run's folder, once: with real copies of the workflow's files, whole or not at all.
-folder=$1 pack=$2
-run=runs/$folder
-[ ! -e "$run/.hotswap-run" ] || say "ready $here/$run"
-[ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || say missing
-mkdir -p -- "${run%/*}"
-new=$(mktemp -d ".hotswap/run.XXXXXX") || say "error the run's folder cannot be made: disk or quota full?"
-if [ -n "$pack" ]; then
-  cp -R -- ".hotswap/packs/$pack/." "$new" || { rm -rf -- "$new"; say "error the workflow's files cannot be copied"; }
-fi
-chmod 755 "$new"
-: > "$new/.hotswap-run"
-mv -T -- "$new" "$run" 2> /dev/null || rm -rf -- "$new"
-[ -e "$run/.hotswap-run" ] || say "error the run's folder cannot be made: $here/$run"
-say "ready $here/$run"
+# The folders of runs, each once: with real copies of the workflow's files, whole or not at all. For every line
+# `folder pack` one of answer.
+say() { printf '%s\\n' "$*"; exit 0; }
+lay_out() {
+  folder=$1 pack=$2
+  run=runs/$folder
+  [ ! -e "$run/.hotswap-run" ] || say "ready $here/$run"
+  [ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || say missing
+  mkdir -p -- "${run%/*}"
+  new=$(mktemp -d ".hotswap/run.XXXXXX") || say "error the run's folder cannot be made: disk or quota full?"
+  if [ -n "$pack" ]; then
+    cp -R -- ".hotswap/packs/$pack/." "$new" || { rm -rf -- "$new"; say "error the workflow's files cannot be copied"; }
+  fi
+  chmod 755 "$new"
+  : > "$new/.hotswap-run"
+  mv -T -- "$new" "$run" 2> /dev/null || rm -rf -- "$new"
+  [ -e "$run/.hotswap-run" ] || say "error the run's folder cannot be made: $here/$run"
+  say "ready $here/$run"
+}
+begin
+while read -r folder pack; do
+  (lay_out "$folder" "$pack" < /dev/null)
+done
+end
 """
 )
 

@@ -19,10 +19,11 @@ from hotswap_airflow.errors import (
     OutputMissing,
     UnreadableAnswer,
 )
-from hotswap_airflow.slurm.array import ArrayState
+from hotswap_airflow.slurm.array import Array, ArrayState
 from hotswap_airflow.slurm.identity import try_of
-from hotswap_airflow.slurm.judgement import Try, choose_generation, try_number
+from hotswap_airflow.slurm.judgement import Try, choose_generation, past_of, try_number
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
+from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ PATIENCE = 60.0
 """Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _RECENTLY = "now-7days"
+_NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 Value = TypeVar("Value")
 
@@ -47,6 +49,7 @@ class Outcome:
     """How a job ended: its values by output name, or the error that names the remedy.
 
     ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
+    ``failed_before`` counts earlier tries of the same epoch that failed; ``is_saved`` that the job wants to go on.
     """
 
     key: JobKey
@@ -56,6 +59,8 @@ class Outcome:
     error: JobError | None = None
     tally: Tally | None = None
     submitted: int = 0
+    failed_before: int = 0
+    is_saved: bool = False
 
 
 class Session:
@@ -71,10 +76,14 @@ class Session:
 
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
-        request = await self._settled_key(request, asked, report)
-        if request.array is not None and not request.array.wanted:
-            return await self._finish_elements(request, None, ArrayState(request.array), asked, report)
-        submission = await self.submit(request, asked, report)
+        while (outcome := await self._conduct(request, asked, report)).is_saved:
+            report("the script saved its state; it goes on in another job")
+        return outcome
+
+    async def _conduct(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Outcome:
+        request, submission = await self.place(request, asked, report)
+        if submission is None:
+            return await self._finish_elements(request, None, ArrayState(request.array or _NO_ELEMENTS), asked, report)
         if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
             folders = await self._persist(lambda: self.client.find(request.key.stem), report)
             late = [f for f in folders if try_of(f.digest)[0] != request.key.epoch and not f.is_cancelled]
@@ -92,6 +101,18 @@ class Session:
         status = await self._watch(request, submission.job_id, report)
         return await self._finish(request, submission.job_id, status, asked, report)
 
+    async def place(
+        self, request: JobRequest, asked: str, report: Callable[[str], None]
+    ) -> tuple[JobRequest, Submission | None]:
+        """Find the job of a request or submit it; give the request as it was submitted.
+
+        There is no job of a sweep whose elements all have been brought to an end before.
+        """
+        request = await self._settled_key(request, asked, report)
+        if request.array is not None and not request.array.wanted:
+            return request, None
+        return request, await self.submit(request, asked, report)
+
     async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
         """Cancel what older epochs left, and choose the generation to find or submit."""
         key = request.key
@@ -102,9 +123,11 @@ class Session:
                 break
             await self._stand_back(report)
         await self._cancel_older(key, others, report)
-        tries = [Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders]
-        key = replace(key, generation=choose_generation(tries, key.epoch, asked))
-        request = replace(request, key=key)
+        tries = {f.digest: Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders}
+        key = replace(key, generation=choose_generation(list(tries.values()), key.epoch, asked))
+        past = past_of(tries, key.epoch, key.generation)
+        options = request.retry.escalated(request.options, past.failures)
+        request = replace(request, key=key, past=past, options=options)
         return request if request.array is None else await self._continued(request, folders, report)
 
     async def _continued(
@@ -210,8 +233,17 @@ class Session:
         if error is None and complaints:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
-        await self._persist(lambda: self.client.settle(key.digest, f"{asked} {state}"), report)
-        return Outcome(key, job_id, status, {} if error else values, error)
+        is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
+        await self._settle(key, asked, SAVED if is_saved else state, error, report)
+        failed = len(request.past.failures)
+        return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, is_saved=is_saved)
+
+    async def _settle(
+        self, key: JobKey, asked: str, state: str, error: JobError | None, report: Callable[[str], None]
+    ) -> None:
+        """Note on the cluster how the end was told; the error's name decides what grows at the next try."""
+        name = f" {type(error).__name__}" if error is not None and state != SAVED else ""
+        await self._persist(lambda: self.client.settle(key.digest, f"{asked} {state}{name}"), report)
 
     async def _finish_elements(
         self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
@@ -227,10 +259,13 @@ class Session:
         ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
         status = JobStatus("FAILED" if ending.error else "COMPLETED")
         if job_id is not None:
-            await self._persist(lambda: self.client.settle(key.digest, f"{asked} {status.state}"), report)
+            await self._settle(key, asked, SAVED if ending.is_saved else status.state, ending.error, report)
         report(str(ending.tally))
+        failed = len(request.past.failures)
         submitted = len(state.array.indices) if job_id is not None else 0
-        return Outcome(key, job_id, status, ending.values, ending.error, ending.tally, submitted)
+        return Outcome(
+            key, job_id, status, ending.values, ending.error, ending.tally, submitted, failed, ending.is_saved
+        )
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
         """The lines of values that elements wrote, in this try and in those before it."""

@@ -108,7 +108,7 @@ class SlurmJobOperator(BaseOperator):
             raise AirflowFailException(str(error)) from None
         self._defer(context, settings, request)
 
-    def make_request(self, context: Context, key: JobKey) -> JobRequest:
+    def make_request(self, context: Context, key: JobKey) -> JobRequest:  # noqa: ARG002
         """The job of this task. Raises ``SetupError`` for arguments that cannot be."""
         if (self.command is None) == (self.script is None):
             raise SetupError(f"task {self.task_id}: give either command or script")
@@ -118,7 +118,6 @@ class SlurmJobOperator(BaseOperator):
             script=self.script,
             options=tuple(_checked(self.slurm or {})),
             variables=tuple((_variable(name), as_text(value)) for name, value in (self.env or {}).items()),
-            attempt=context["ti"].try_number,
         )
 
     def environment(self, settings: Settings) -> str:
@@ -171,11 +170,11 @@ class SlurmJobOperator(BaseOperator):
         error = event["error"]
         message = f"{error}: {event['message']}"
         self.log.error("%s", message)
-        if self.is_retried(error, int(event.get("generation", 0))):
+        if self.is_retried(error, int(event.get("failed_before", 0))):
             raise AirflowException(message)
         raise AirflowFailException(message)
 
-    def is_retried(self, error: str, generation: int) -> bool:  # noqa: ARG002
+    def is_retried(self, error: str, failed_before: int) -> bool:  # noqa: ARG002
         """Whether the task's retries apply to an error; where only a person can mend it they do not."""
         return error not in {kind.__name__ for kind in _MENDED_BY_A_PERSON}
 

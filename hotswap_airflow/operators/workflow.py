@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 # A task that Airflow did not start because of one before it is a job that was skipped.
 _STATES: dict[str | None, JobState] = {"success": "success", "skipped": "skipped", "upstream_failed": "skipped"}
-_NOT_THE_USERS = {"JobNodeFailed", "JobPreempted"}
-MAX_GENERATION = 2
-"""How often a job is submitted again for what is not the user's doing."""
 VERDICT = "_verdict"
 """No job can have this name."""
 
@@ -53,9 +50,9 @@ class WorkflowJobOperator(SlurmJobOperator):
                 raise AirflowSkipException(f"this job needs {wanted}; they ended as {ended}")
         super().execute(context)
 
-    def is_retried(self, error: str, generation: int) -> bool:
-        """Retries are for what is not the user's doing; a job that failed by itself has failed."""
-        return error == "ConnectionLost" or (error in _NOT_THE_USERS and generation < MAX_GENERATION)
+    def is_retried(self, error: str, failed_before: int) -> bool:
+        """A failure of the job is tried again by the file's own words alone."""
+        return error == "ConnectionLost" or self.job.retry.covers(error, failed_before)
 
     def environment(self, settings: Settings) -> str:  # noqa: ARG002
         """The environment the plan was made for."""
@@ -68,7 +65,7 @@ class WorkflowJobOperator(SlurmJobOperator):
     def make_request(self, context: Context, key: JobKey) -> JobRequest:
         """Fill in what is only known now."""
         try:
-            return bind(self.plan, self.job, key, self._values(context), context["ti"].try_number)
+            return bind(self.plan, self.job, key, self._values(context))
         except JobError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from None
 

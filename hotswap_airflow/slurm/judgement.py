@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.slurm.retry import SAVED
 from hotswap_airflow.slurm.states import GONE, JobStatus, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 GONE_AFTER = 60.0
 """Seconds after its submission, and of being seen by nobody, before a job may count as gone."""
@@ -61,7 +62,7 @@ def judge(evidence: Evidence) -> JobStatus:
 class Try:
     """A try of a job that has a folder on the cluster.
 
-    ``settled`` is how its end was told, as ``<try number> <clear number> <state>``; empty where it was not.
+    ``settled`` is how its end was told, as ``<try number> <clear number> <state> <error>``; empty where it was not.
     ``has_ended`` tells whether its script noted its end, ``asked`` who asked last: ``<try number> <clear number>``.
     """
 
@@ -89,9 +90,36 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
         is_of_before = last.has_ended and _clear_number(last.asked) < _clear_number(asked)
         return last.generation + is_of_before
     told_try, told_clear, state = [*last.settled.split(), "", "", ""][:3]
+    if state == SAVED:
+        return last.generation + 1
     same_try = [told_try, told_clear] == asked.split()
     kept_success = JobStatus(state).phase is Phase.SUCCEEDED and told_clear == asked.rsplit(maxsplit=1)[-1]
     return last.generation if same_try or kept_success else last.generation + 1
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was before a try of a job.
+
+    ``starts`` counts the tries before it, ``failures`` are the names of the errors of those of the same epoch,
+    ``saved`` is the digest of the one that saved its state last; empty where none did.
+    """
+
+    starts: int = 0
+    failures: tuple[str, ...] = ()
+    saved: str = ""
+
+
+def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
+    """The past of a try, given all tries of its job by digest."""
+    before = sorted(
+        ((one.epoch, one.generation, digest, one.settled) for digest, one in tries.items()), key=lambda item: item[:2]
+    )
+    before = [item for item in before if item[:2] < (epoch, generation)]
+    ends = [(digest, [*settled.split(), "", "", "", ""][2:4]) for e, _, digest, settled in before if e == epoch]
+    saved = [digest for digest, (state, _) in ends if state == SAVED]
+    failures = tuple(error for _, (_, error) in ends if error)
+    return Past(len(before), failures, saved[-1] if saved else "")
 
 
 def try_number(asked: str) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from hotswap_airflow.slurm import identity, options
 from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.judgement import Past
+from hotswap_airflow.slurm.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +40,8 @@ class JobRequest:
     """One try of one job. Paths are relative to the run directory, ``text`` xor ``script`` is set.
 
     ``options`` are sbatch's, name and text; ``variables`` arrive in the environment as they are; an ``array``
-    runs the job once for each of its elements.
+    runs the job once for each of its elements. ``saves``: exit status 85 means that it wants to go on. ``past`` is
+    known when the job is submitted.
     """
 
     key: identity.JobKey
@@ -48,8 +51,10 @@ class JobRequest:
     variables: tuple[tuple[str, str], ...] = ()
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
-    attempt: int = 1
     array: Array | None = None
+    retry: Retry = field(default_factory=Retry)
+    saves: bool = False
+    past: Past = field(default_factory=Past)
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -76,8 +81,9 @@ class JobRequest:
                 "variables": self.variables,
                 "inputs": [[i.name, i.path] for i in self.inputs],
                 "outputs": [[o.name, o.type, o.path] for o in self.outputs],
-                "attempt": self.attempt,
                 "array": self.array.to_json() if self.array is not None else None,
+                "retry": self.retry.to_json(),
+                "saves": self.saves,
             }
         )
 
@@ -93,8 +99,9 @@ class JobRequest:
             variables=tuple((name, value) for name, value in data["variables"]),
             inputs=tuple(Input(*item) for item in data["inputs"]),
             outputs=tuple(Output(*item) for item in data["outputs"]),
-            attempt=data["attempt"],
             array=Array.from_json(data["array"]) if data["array"] else None,
+            retry=Retry.from_json(data["retry"]),
+            saves=data["saves"],
         )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2 CONT"
+_NOT_FORWARDED = {*FORWARDED_SIGNALS.split(), "KILL", "STOP", "CHLD"}
 
 _HEAD = """\
 #!/bin/bash
@@ -85,7 +86,7 @@ finish() {{
 reason=$key_dir/reason
 export HOTSWAP_OUTPUT="$key_dir/output"
 rm -f "$key_dir/exit" "$reason"
-: > "$HOTSWAP_OUTPUT"
+{output}
 row=
 enter || finish 1
 {command}
@@ -106,7 +107,7 @@ for ((element = first; element <= last; element++)); do
   [ "$row" != - ] && [ ! -e "$key_dir/ends/$element.0" ] || continue
   rm -f "$key_dir/ends/$element".*
   export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
-  : > "$HOTSWAP_OUTPUT"
+  {output}
   work "$@"
   ended=$?
   : > "$key_dir/ends/$element.$ended"
@@ -126,17 +127,25 @@ def render_script(request: JobRequest) -> str:
         prepare="".join(f"  {line}\n" for line in _prepare(request)),
         exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.variables),
         check="".join(f"  {line}\n" for line in _check(request)),
-        signals=FORWARDED_SIGNALS,
+        signals=_signals(request),
     )
-    parts = [_HEAD.format(**names, folder=folder, attempt=request.attempt), *_places(request), work]
+    parts = [_HEAD.format(**names, folder=folder, attempt=request.past.starts + 1), *_places(request), work]
     return "".join([*parts, _ending(request)])
 
 
+def _signals(request: JobRequest) -> str:
+    """What is forwarded to the script: the usual ones, and the one that Slurm is asked to send."""
+    asked = dict(request.options).get("signal", "").removeprefix("B:").partition("@")[0].removeprefix("SIG")
+    return f"{FORWARDED_SIGNALS} {asked}" if asked.isalpha() and asked not in _NOT_FORWARDED else FORWARDED_SIGNALS
+
+
 def _ending(request: JobRequest) -> str:
-    command, array = _command(request), request.array
+    command, array, before = _command(request), request.array, request.past.saved
+    kept = f'cp -f "$key_dir/../{before}/${{HOTSWAP_OUTPUT#"$key_dir/"}}" "$HOTSWAP_OUTPUT" 2> /dev/null || '
+    output = f'{kept if before else ""}: > "$HOTSWAP_OUTPUT"'
     if array is None:
-        return _ONE.format(command=command)
-    return _ELEMENTS.format(command=command, chunk=array.chunk, count=len(array.rows))
+        return _ONE.format(command=command, output=output)
+    return _ELEMENTS.format(command=command, chunk=array.chunk, count=len(array.rows), output=output)
 
 
 def render_table(array: Array) -> str:

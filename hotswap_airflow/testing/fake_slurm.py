@@ -85,7 +85,8 @@ class FakeSlurm:
     ``is_down``: nobody answers. ``has_accounting``: whether there is an sacct, and
     ``accounting_error`` what it says where its database is away. ``banner``: what a wrapped sbatch
     prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
-    ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this.
+    ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this;
+    ``refused_partition``: only jobs of this partition.
     ``outcomes``: state sequences of the next jobs, instead of running their scripts.
     """
 
@@ -99,6 +100,7 @@ class FakeSlurm:
         self.accounting_error = ""
         self.banner = ""
         self.refusal = ""
+        self.refused_partition = ""
         self.lost_replies = 0
         self.dropped = 0
         self.outcomes: list[list[str]] = []
@@ -174,6 +176,8 @@ class FakeSlurm:
             job.ended_at = self.clock()
 
     def _sbatch(self, options: dict[str, str], cwd: str) -> Answer:
+        if self.refused_partition and options.get("partition") == self.refused_partition:
+            return 1, "", "sbatch: error: invalid partition specified\n"
         if self.refusal:
             return 1, "", f"sbatch: error: Batch job submission failed: {self.refusal}\n"
         if self.dropped > 0:

@@ -92,7 +92,7 @@ class SlurmJobTrigger(BaseTrigger):
         if outcome.values:
             await self._push("return_value", outcome.values)
         if outcome.error is not None:
-            yield await resuming(started, {**told(outcome.error), "generation": outcome.key.generation})
+            yield await resuming(started, {**told(outcome.error), "failed_before": outcome.failed_before})
         elif self.resumes:
             yield await resuming(started, {"error": None})
         else:

@@ -32,7 +32,7 @@ class RunValues:
     interval_end: str = ""
 
 
-def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues, attempt: int = 1) -> JobRequest:
+def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> JobRequest:
     """Fill in everything that was only known at run time.
 
     Raises ``JobFailed`` where a value does not fit its Slurm option or an input has no value.
@@ -45,7 +45,8 @@ def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues, attempt: i
         variables=tuple(_variables(plan, job, values)),
         inputs=tuple(_paths(plan, job, values)),
         outputs=tuple(planned.output for planned in job.outputs),
-        attempt=attempt,
+        retry=job.retry,
+        saves=job.saves,
         array=_array(plan, job, job.sweep, values) if job.sweep is not None else None,
     )
 

@@ -11,6 +11,7 @@ from hotswap_airflow.workflow.document import read_document
 from hotswap_airflow.workflow.files import check_files
 from hotswap_airflow.workflow.graph import check_graph
 from hotswap_airflow.workflow.names import check_names, workflow_name
+from hotswap_airflow.workflow.recovery import check_recovery
 from hotswap_airflow.workflow.resources import check_resources
 from hotswap_airflow.workflow.source import Source
 from hotswap_airflow.workflow.spec import WorkflowSpec
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.source import Folder
 
 _BODIES = ("run", "script", "uses")
-_CHECKS = (check_names, check_timing, check_graph, check_variables, check_files, check_sweeps, check_resources)
+_CHECKS = (
+    check_names,
+    check_timing,
+    check_graph,
+    check_variables,
+    check_files,
+    check_sweeps,
+    check_recovery,
+    check_resources,
+)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.errors import SpecError
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.request import Output, as_text
+from hotswap_airflow.slurm.retry import NOT_THE_USERS, Growth, Kind, Retry
 from hotswap_airflow.workflow import graph, resources
 from hotswap_airflow.workflow.files import Pack, named_paths, pack_of
 from hotswap_airflow.workflow.names import workflow_name
 from hotswap_airflow.workflow.references import Reference, parse_reference
+from hotswap_airflow.workflow.spec import RetrySpec
 from hotswap_airflow.workflow.sweep import axis_values
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.workflow.site import Site
     from hotswap_airflow.workflow.source import Folder, Source
-    from hotswap_airflow.workflow.spec import ParamSpec, Schedule, SweepSpec
+    from hotswap_airflow.workflow.spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class PlannedJob:
     inputs: tuple[PlannedInput, ...] = ()
     outputs: tuple[PlannedOutput, ...] = ()
     sweep: PlannedSweep | None = None
+    retry: Retry = field(default_factory=Retry)
+    saves: bool = False
 
     @property
     def needs_success(self) -> bool:
@@ -174,6 +178,8 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
         description=body.description,
         needs=graph.needs_of(spec, name),
         options=tuple(_options(resources.options_of(spec, name, cluster))),
+        retry=_retry(spec, name),
+        saves=body.checkpoint is not None and body.checkpoint.requeue,
         env=tuple(_env([cluster.defaults.get("env", {}), spec.defaults.env, body.env])),
         inputs=tuple(
             PlannedInput(key, item.path, parse_reference(item.source) if item.source else None, item.type, item.asset)
@@ -184,6 +190,27 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
             for key, item in body.outputs.items()
         ),
         sweep=_sweep(body.sweep, source.folder) if body.sweep is not None else None,
+    )
+
+
+def _retry(spec: WorkflowSpec, name: str) -> Retry:
+    """The rule of a job: its own, or that of the defaults; without one only what is not the user's doing."""
+    body = spec.jobs[name]
+    rule = body.retry
+    if rule is None:
+        most = body.retries if body.retries is not None else spec.defaults.retries
+        if most is None:
+            return Retry()
+        rule = RetrySpec(max=most)
+    mem, time = rule.escalate.mem, rule.escalate.time
+    kinds: set[Kind] = {*NOT_THE_USERS, "failed"}
+    kinds |= {"oom"} if mem is not None else set()
+    kinds |= {"timeout"} if time is not None else set()
+    return Retry(
+        frozenset(kinds if rule.on is None else rule.on),
+        rule.max,
+        Growth(mem.factor, mem.max) if mem is not None else None,
+        Growth(time.factor, time.max) if time is not None else None,
     )
 
 

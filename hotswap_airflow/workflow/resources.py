@@ -55,7 +55,9 @@ def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
 def options_of(spec: WorkflowSpec, job: str, cluster: Cluster | None) -> dict[str, Any]:
     """The options of a job from all layers, as written."""
     site = cluster.defaults.get("slurm", {}) if cluster else {}
-    return merged([site, spec.defaults.slurm, spec.jobs[job].slurm])
+    body = spec.jobs[job]
+    checkpoint = {"signal": f"B:{body.checkpoint.signal}"} if body.checkpoint is not None else {}
+    return merged([site, spec.defaults.slurm, {**body.slurm, **checkpoint}])
 
 
 def _layer(source: Source, path: Path, owner: str) -> Iterator[Problem]:

@@ -43,15 +43,20 @@ def read_shape(
     """
     data = document.data
     problems: list[Problem] = []
+    taken: set[Path] = set()
     for _ in range(_ROUNDS):
         try:
             return model.model_validate(data), problems
         except ValidationError as error:
             for detail in error.errors(include_url=False):
+                path = _known_path(data, detail["loc"])
                 problem = _problem(document, detail, place_of)
-                if not any((p.line, p.column) == (problem.line, problem.column) for p in problems):
+                is_told = any((p.line, p.column) == (problem.line, problem.column) for p in problems)
+                # What was taken out for being wrong is not missing.
+                if not is_told and not (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken):
                     problems.append(problem)
-                _take_out(data, _known_path(data, detail["loc"]))
+                _take_out(data, path)
+                taken.add(path)
     return None, problems
 
 
@@ -108,7 +113,7 @@ def _problem(document: Document, detail: ErrorDetails, place_of: Callable[[Path]
 
 def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tuple[str, str, str]:
     kind = detail["type"]
-    name = str(path[-1]) if path else "the file"
+    name = next((step for step in reversed(path) if isinstance(step, str)), "the file")
     context = detail.get("ctx", {})
     value = _shown(document.node(path).value)
     if kind in _EXPECTED:
@@ -143,9 +148,10 @@ def workflow_place(path: Path) -> str:
         return str(path[0]) if path and path[0] in {"schedule", "defaults"} else "workflow" if not path else "outputs"
     if path[0] != "jobs" or len(path) == 2:  # noqa: PLR2004
         return "job" if path[0] == "jobs" else "params"
-    if path[2] == "sweep":
-        return "sweep" if len(path) == 3 else "axis"  # noqa: PLR2004
-    return str(path[2]) if path[2] in {"needs", "inputs"} else "outputs"
+    deep = {"sweep": ("sweep", "axis"), "retry": ("retry", "escalate", "growth")}.get(str(path[2]))
+    if deep is not None:
+        return deep[min(len(path) - 3, len(deep) - 1)]
+    return str(path[2]) if path[2] in {"needs", "inputs", "checkpoint"} else "outputs"
 
 
 def site_place(_path: Path) -> str:

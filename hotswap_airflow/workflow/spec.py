@@ -212,6 +212,67 @@ class SweepSpec(_Model):
     chunk: Annotated[int, Field(ge=1)] = 1
 
 
+def _duration(value: Any) -> Any:
+    return _converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
+
+
+def _size(value: Any) -> Any:
+    return _converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
+
+
+def _converted(value: Any, parse: Any, code: Any, expected: str) -> Any:
+    try:
+        return parse(value)
+    except (ValueError, TypeError):
+        raise PydanticCustomError(code, "{words}", {"words": expected, "expected": True}) from None
+
+
+def _positive(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 1:
+        words = {"words": f"`factor` is {value}", "remedy": "use more than 1"}
+        raise PydanticCustomError("out-of-range", "{words}", words)
+    return value
+
+
+class MemGrowth(_Model):
+    """How memory grows after it did not suffice; ``max`` in KiB."""
+
+    factor: Annotated[int | float, BeforeValidator(_positive)]
+    max: Annotated[int, BeforeValidator(_size)]
+
+
+class TimeGrowth(_Model):
+    """How time grows after it did not suffice; ``max`` in seconds."""
+
+    factor: Annotated[int | float, BeforeValidator(_positive)]
+    max: Annotated[int, BeforeValidator(_duration)]
+
+
+class Escalate(_Model):
+    """What a job gets more of when it is tried again."""
+
+    mem: MemGrowth | None = None
+    time: TimeGrowth | None = None
+
+
+Retries = Annotated[int, Field(ge=0, le=10)]
+
+
+class RetrySpec(_Model):
+    """After which failures a job is submitted again."""
+
+    on: list[Literal["node_fail", "preempted", "timeout", "oom", "failed"]] | None = None
+    max: Retries = 2
+    escalate: Escalate = Escalate()
+
+
+class CheckpointSpec(_Model):
+    """How a job is told to save its state, and whether exit status 85 means that it did."""
+
+    signal: str = "USR1@120"
+    requeue: bool = True
+
+
 SlurmMap = dict[str, Any]
 EnvMap = dict[str, ScalarValue]
 
@@ -222,6 +283,7 @@ class Defaults(_Model):
     cluster: str | None = None
     slurm: SlurmMap = {}
     env: EnvMap = {}
+    retries: Retries | None = None
 
 
 class JobSpec(_Model):
@@ -237,6 +299,9 @@ class JobSpec(_Model):
     inputs: dict[str, Annotated[InputSpec, BeforeValidator(_path)]] = {}
     outputs: dict[str, Annotated[OutputSpec, BeforeValidator(_path)]] = {}
     sweep: SweepSpec | None = None
+    retry: RetrySpec | None = None
+    retries: Retries | None = None
+    checkpoint: CheckpointSpec | None = None
 
 
 class WorkflowSpec(_Model):
@@ -258,21 +323,6 @@ class _OpenModel(BaseModel):
     """A part of a site file: keys that this release does not read are left alone."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-def _duration(value: Any) -> Any:
-    return _converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
-
-
-def _size(value: Any) -> Any:
-    return _converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
-
-
-def _converted(value: Any, parse: Any, code: Any, expected: str) -> Any:
-    try:
-        return parse(value)
-    except (ValueError, TypeError):
-        raise PydanticCustomError(code, "{words}", {"words": expected, "expected": True}) from None
 
 
 class PartitionSpec(_OpenModel):

@@ -16,8 +16,14 @@ SUPPORTED: dict[str, frozenset[str]] = {
     "workflow": frozenset("hotswap name description owner tags schedule params defaults files jobs".split()),
     "schedule": frozenset("cron timezone assets".split()),
     "params": frozenset("type default minimum maximum enum pattern description".split()),
-    "defaults": frozenset("cluster slurm env".split()),
-    "job": frozenset("run script description needs cluster env slurm inputs outputs sweep".split()),
+    "defaults": frozenset("cluster slurm env retries".split()),
+    "job": frozenset(
+        "run script description needs cluster env slurm inputs outputs sweep checkpoint retry retries".split()
+    ),
+    "retry": frozenset("on max escalate".split()),
+    "escalate": frozenset("mem time".split()),
+    "growth": frozenset("factor max".split()),
+    "checkpoint": frozenset("signal requeue".split()),
     "sweep": frozenset("over mode max_parallel tolerate chunk".split()),
     "axis": frozenset("list linspace range from column".split()),
     "needs": frozenset(["when"]),
@@ -32,16 +38,14 @@ LATER: dict[str, frozenset[str]] = {
         "version project start_date catchup max_active_runs timeout secrets software templates"
         " deploy budget environments notify".split()
     ),
-    "defaults": frozenset("container modules software retries".split()),
-    "job": frozenset("uses with extends if shell modules software container checkpoint retry retries burst".split()),
+    "defaults": frozenset("container modules software".split()),
+    "job": frozenset("uses with extends if shell modules software container burst".split()),
     "outputs": frozenset(["publish"]),
 }
 """Keys of the format that a later release will understand."""
 
 _ELSEWHERE: dict[str, frozenset[str]] = {
-    "retry": frozenset("on max escalate".split()),
     "container": frozenset("image runtime launch binds".split()),
-    "checkpoint": frozenset("signal requeue".split()),
     "deploy": frozenset("strategy baseline smoke steps metrics rollback keep".split()),
     "budget": frozenset("amount currency cpu_hours gpu_hours per thresholds on_exceed".split()),
 }
@@ -53,6 +57,7 @@ _OWNERS = {
     "outputs": "under `outputs.NAME:`",
     "needs": "under `needs.JOB:`",
     "axis": "under `sweep.over.NAME:`",
+    "growth": "under `retry.escalate.mem:` or `retry.escalate.time:`",
 }
 
 RESERVED_VARIABLES = re.compile(r"(HOTSWAP|PARAM|SWEEP|INPUT|OUTPUT|SECRET|SLURM)_.*")
@@ -69,6 +74,12 @@ def nearest(word: str, known: object) -> str | None:
     folded = {other.lower().replace("_", "-"): other for other in words}
     near = get_close_matches(word.lower().replace("_", "-"), folded, 1, 0.6)
     return folded[near[0]] if near else None
+
+
+_HOMES = (
+    *("slurm", "job", "workflow", "params", "outputs", "inputs", "needs"),
+    *("sweep", "axis", "retry", "checkpoint", "growth"),
+)
 
 
 def judge_key(place: str, key: str) -> tuple[str, str, str]:
@@ -90,7 +101,20 @@ def judge_key(place: str, key: str) -> tuple[str, str, str]:
 def _home(key: str, place: str) -> str | None:
     if key == "publish":
         return _OWNERS["outputs"]
-    for kind in ("slurm", "job", "workflow", "params", "outputs", "inputs", "needs", "sweep", "axis"):
+    for kind in (
+        "slurm",
+        "job",
+        "workflow",
+        "params",
+        "outputs",
+        "inputs",
+        "needs",
+        "sweep",
+        "axis",
+        "retry",
+        "checkpoint",
+        "growth",
+    ):
         if kind != place and key in SUPPORTED[kind] | LATER.get(kind, frozenset()):
             return _OWNERS.get(kind, f"under `{kind}:`")
     for kind, keys in _ELSEWHERE.items():

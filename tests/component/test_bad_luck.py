@@ -16,10 +16,10 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import scripts, ssh
+from hotswap_airflow.cluster.client import submission
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
-from hotswap_airflow.slurm.script import render_script
 from hotswap_airflow.slurm.states import Phase
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
@@ -215,11 +215,8 @@ async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     request = make_request("echo whole")
-    script = render_script(request).encode()
-    size = str(len(script))
-    arguments = (request.key.digest, "find", "1 0", request.key.to_json(), "45", size, "0", *request.argv)
-    argv = ("sh", "-c", scripts.SUBMIT, "hotswap", fake_bench.client.workdir, *arguments)
-    assert (await fake_slurm.transport.run(argv, script[:-30])).status == 1
+    argv = ("sh", "-c", scripts.SUBMIT, "hotswap", fake_bench.client.workdir)
+    assert (await fake_slurm.transport.run(argv, submission(request, "1 0", again=False)[:-30])).status == 1
     assert fake_slurm.jobs == {}
     assert (await _conduct(fake_bench, request)).error is None
 
@@ -436,19 +433,17 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     points = {
         "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
         "before sbatch": 'timeout "$limit"',
-        "after sbatch": "status=$?\nid=",
+        "after sbatch": "status=$?\n  id=",
     }
     for number, (point, place) in enumerate(points.items()):
         request = make_request("true", job=f"killed{number}")
-        killed = scripts.SUBMIT.replace(place, f"kill -9 $$\n{place}")
+        killed = scripts.SUBMIT.replace(place, f"read -r me _ < /proc/self/stat; kill -9 $$ $me\n{place}")
         assert killed != scripts.SUBMIT, point
-        script = render_script(request).encode()
-        key = (request.key.digest, "find", "1 0", request.key.to_json(), "45", str(len(script)), "0")
-        argv = ["sh", "-c", killed, "hotswap", str(tmp_path), *key, *request.argv]
+        argv = ["sh", "-c", killed, "hotswap", str(tmp_path)]
         done = await asyncio.to_thread(
             subprocess.run,
             argv,
-            input=script,
+            input=submission(request, "1 0", again=False),
             env=slurm_cluster.environment,
             capture_output=True,
         )
@@ -487,3 +482,45 @@ async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: Make
         assert (await asyncio.wait_for(second, 90)).status.phase is Phase.SUCCEEDED
     finally:
         made.down()
+
+
+async def test_jobs_that_are_submitted_together_share_their_round_trips(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips = []
+    run = LocalTransport.run
+
+    async def counted(self: LocalTransport, argv: tuple[str, ...], *rest: Any) -> Any:
+        trips.append(argv)
+        return await run(self, argv, *rest)
+
+    monkeypatch.setattr(LocalTransport, "run", counted)
+    requests = [make_request("true", job=f"together-{number}") for number in range(60)]
+    bad = make_request("true", job="refused", options=(("partition", "nowhere"),))
+    fake_slurm.refused_partition = "nowhere"
+
+    async def place(request: JobRequest) -> Any:
+        await fake_bench.session.lay_out(request.key.run.folder, "", _none, fake_bench.lines.append)
+        return await fake_bench.session.place(request, "1 0", fake_bench.lines.append)
+
+    placed = await asyncio.gather(*(place(request) for request in [*requests, bad]), return_exceptions=True)
+    assert [one[1].is_new for one in placed[:-1]] == [True] * 60  # type: ignore[index]
+    assert type(placed[-1]) is errors.SubmissionRefused
+    assert len(fake_slurm.jobs) == 60
+    assert len(trips) < 20  # three questions a job
+
+
+async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    program = fake_slurm.folder / "bin" / "timeout"
+    program.write_text('#!/bin/sh\n[ -e "$HOME/slow" ] && { rm "$HOME/slow"; exit 124; }\nshift; exec "$@"\n')
+    program.chmod(0o755)
+    requests = [make_request("true", job=f"slow-{number}") for number in range(5)]
+    await fake_bench.session.lay_out(requests[0].key.run.folder, "", _none, fake_bench.lines.append)
+    (fake_slurm.folder / "home" / "slow").touch()
+    async with asyncio.timeout(60):
+        found = await asyncio.gather(
+            *(fake_bench.session.submit(request, "1 0", fake_bench.lines.append) for request in requests)
+        )
+    assert len({one.job_id for one in found}) == len(fake_slurm.jobs) == 5

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.judgement import Past
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.script import render_script, render_table
 
@@ -61,7 +62,9 @@ def test_the_second_job_under_a_key_does_nothing(tmp_path: Path) -> None:
 
 
 def test_a_requeued_job_begins_again_with_a_higher_attempt(tmp_path: Path) -> None:
-    request = JobRequest(KEY, text="echo $HOTSWAP_ATTEMPT; cat $HOTSWAP_OUTPUT; echo a=1 >> $HOTSWAP_OUTPUT", attempt=2)
+    request = JobRequest(
+        KEY, text="echo $HOTSWAP_ATTEMPT; cat $HOTSWAP_OUTPUT; echo a=1 >> $HOTSWAP_OUTPUT", past=Past(starts=1)
+    )
     assert _run(tmp_path, request) == (0, "2\n")
     assert _run(tmp_path, request, SLURM_RESTART_COUNT="1") == (0, "3\n")
 

@@ -62,12 +62,12 @@ async def test_what_resumes_does_so_not_too_soon(make_trigger: Any, make_request
     assert event.payload == {"error": None}
 
 
-async def test_a_failure_is_told_with_its_generation(make_trigger: Any, make_request: MakeRequest) -> None:
+async def test_a_failure_is_told_with_how_many_were_before_it(make_trigger: Any, make_request: MakeRequest) -> None:
     event = await _event(make_trigger(make_request("exit 7")))
     assert event.payload == {
         "error": "JobFailed",
         "message": "job fit failed with exit status 7; its log says more",
-        "generation": 0,
+        "failed_before": 0,
     }
 
 

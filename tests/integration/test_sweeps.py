@@ -50,6 +50,27 @@ def test_a_clear_of_a_failed_sweep_submits_exactly_what_failed(lab: Any) -> None
     assert len((folder / "ran").read_text().split()) == 27
 
 
+def test_a_job_is_tried_again_by_its_own_rule_and_goes_on_where_it_saved(lab: Any) -> None:
+    lab.write(
+        "recovering",
+        "jobs:\n  stubborn:\n    retry: {on: [failed], max: 2, escalate: {mem: {factor: 2, max: 80M}}}\n"
+        "    outputs: {n: {type: integer}}\n"
+        "    run: 'echo n=$HOTSWAP_ATTEMPT >> $HOTSWAP_OUTPUT; [ $HOTSWAP_ATTEMPT -ge 3 ]'\n"
+        "  saving:\n    checkpoint: {signal: USR2@60}\n    outputs: {n: {type: integer}}\n"
+        "    run: 'echo n=$HOTSWAP_ATTEMPT >> $HOTSWAP_OUTPUT; [ -e saved ] || { touch saved; exit 85; }'\n"
+        "  hopeless: {run: exit 3}\n",
+    )
+    run = lab.api.trigger("recovering")
+    assert lab.api.wait_for_run("recovering", run) == "failed"
+    assert lab.api.tasks("recovering", run) == {"stubborn": "success", "saving": "success", "hopeless": "failed"}
+    assert lab.api.value("recovering", run, "stubborn") == {"n": 3}
+    assert lab.api.value("recovering", run, "saving") == {"n": 2}
+    names = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%j").split()
+    assert {job: sum(f".recovering.{job}." in name for name in names) for job in lab.api.tasks("recovering", run)} == {
+        "stubborn": 3, "saving": 2, "hopeless": 1
+    }  # fmt: skip
+
+
 def test_a_thousand_elements_leave_the_queue_when_their_task_is_ended(lab: Any) -> None:
     lab.write("wide", "jobs:\n  a: {sweep: {over: {i: {range: [0, 1000]}}}, run: sleep 100}\n")
     run = lab.api.trigger("wide")

@@ -62,6 +62,22 @@ def test_failures_are_handled_by_the_jobs_that_wait_for_them(
     assert (status, said["state"], said["jobs"]) == (1, "failed", {"a": "failed"})
 
 
+def test_what_is_tried_again_and_what_goes_on_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(
+        tmp_path,
+        "jobs:\n  stubborn: {retries: 2, run: '[ $HOTSWAP_ATTEMPT -ge 3 ]'}\n"
+        "  saving: {checkpoint: {}, run: '[ -e saved ] || { touch saved; exit 85; }'}\n"
+        "  hopeless: {retry: {on: [node_fail]}, run: exit 3}\n"
+        "  many: {sweep: {over: {i: {range: [0, 5]}}, chunk: 2, tolerate: 1}, retries: 1,\n"
+        "         run: '[ $SWEEP_I != 3 ] && { [ $SWEEP_I != 4 ] || [ $HOTSWAP_ATTEMPT = 2 ]; }'}\n",
+    )
+    status, said = _run(capsys, path)
+    assert (status, said["state"]) == (1, "failed")
+    assert said["jobs"] == {"stubborn": "success", "saving": "success", "hopeless": "failed", "many": "success"}
+    # Three, two and one jobs, and of the sweep three indices and, for its two failed elements, two more.
+    assert (said["slurm_jobs"], said["retried"], said["requeues"], said["failed_elements"]) == (11, 4, 1, 1)
+
+
 def test_a_diamond_passes_values_and_a_hostile_text_arrives_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

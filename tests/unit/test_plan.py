@@ -87,12 +87,11 @@ def test_a_job_gets_the_values_of_its_run(tmp_path: Path) -> None:
     made = bind(plan, plan.job("make"), _key(plan, "make"), values)
     assert ("nodes", "3") in made.options
     assert dict(made.variables)["PARAM_LABEL"] == "x'"
-    used = bind(plan, plan.job("use"), _key(plan, "use"), values, attempt=2)
+    used = bind(plan, plan.job("use"), _key(plan, "use"), values)
     assert [(i.name, i.path) for i in used.inputs] == [("p", "/w/out/points.tsv"), ("f", "x/y")]
     told = dict(used.variables)
     assert (told["INPUT_C"], told["INPUT_E"], told["INPUT_S"], told["HOTSWAP_DATE"]) == ("7", "dev", "success", "2026")
     assert ("mem", "7M") in used.options
-    assert used.attempt == 2
 
 
 @pytest.mark.parametrize("value", ["a b", [1], True, {"x": 1}])

@@ -12,6 +12,7 @@ from hotswap_airflow import errors
 from hotswap_airflow.slurm import options, parsing, states
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import Input, JobRequest, Output, as_text, read_outputs
+from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.slurm.script import render_script
 from hotswap_airflow.slurm.site import Demand
 from hotswap_airflow.slurm.states import GONE, JobStatus, Phase
@@ -195,7 +196,7 @@ def _request(**changes: object) -> JobRequest:
 def test_a_request_reads_back() -> None:
     request = _request(
         options=(("time", "00:10:00"),), variables=(("PARAM_X", "'\n"),), inputs=(Input("i", "a"),),
-        outputs=(Output("o", "file", "p"), Output("v", "number")), attempt=2,
+        outputs=(Output("o", "file", "p"), Output("v", "number")), retry=Retry(most=1, mem=Growth(2, 5)), saves=True,
     )  # fmt: skip
     assert JobRequest.from_json(request.to_json()) == request
 

@@ -1,0 +1,82 @@
+"""What is tried again after a failure, how often, and with how much more memory or time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hotswap_airflow import units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kind = Literal["node_fail", "preempted", "timeout", "oom", "failed"]
+SAVED = "SAVED"
+"""How a try is settled whose script saved its state and wants to go on: no failure."""
+SAVED_STATUS = 85
+NOT_THE_USERS: frozenset[Kind] = frozenset({"node_fail", "preempted"})
+_KINDS: dict[str, Kind] = {
+    "JobNodeFailed": "node_fail",
+    "JobPreempted": "preempted",
+    "JobTimedOut": "timeout",
+    "JobOutOfMemory": "oom",
+    "JobFailed": "failed",
+    "OutputMissing": "failed",
+}
+_GROWS_AFTER = {"mem": "JobOutOfMemory", "time": "JobTimedOut"}
+_SIZES = ("mem", "mem-per-cpu", "mem-per-gpu")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """By how much an option grows after each failure for want of it, and how far: KiB or seconds."""
+
+    factor: float
+    most: int
+
+
+@dataclass(frozen=True)
+class Retry:
+    """After which failures a job is submitted again, how many times, and what grows then."""
+
+    on: frozenset[Kind] = NOT_THE_USERS
+    most: int = 2
+    mem: Growth | None = None
+    time: Growth | None = None
+
+    def covers(self, error: str, failed_before: int) -> bool:
+        """Whether a job is submitted again after an error, by the name of its class, and so many failures before.
+
+        >>> Retry().covers("JobNodeFailed", 1), Retry().covers("JobNodeFailed", 2), Retry().covers("JobFailed", 0)
+        (True, False, False)
+        """
+        return _KINDS.get(error) in self.on and failed_before < self.most
+
+    def escalated(self, options: Sequence[tuple[str, str]], failures: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """The options of the next try, after failures by the names of their classes.
+
+        >>> Retry(mem=Growth(2, 6 << 20)).escalated([("mem", "4G")], ["JobOutOfMemory"])
+        (('mem', '6G'),)
+        """
+        return tuple((name, self._grown(name, text, failures)) for name, text in options)
+
+    def _grown(self, name: str, text: str, failures: Sequence[str]) -> str:
+        growth = self.mem if name in _SIZES else self.time if name == "time" else None
+        if growth is None or text == "0":
+            return text
+        times = sum(failure == _GROWS_AFTER["time" if name == "time" else "mem"] for failure in failures)
+        now = units.parse_time(text) if name == "time" else units.parse_size(text)
+        grown = max(now, min(growth.most, int(now * growth.factor**times)))
+        return units.format_clock(grown) if name == "time" else units.format_size(grown)
+
+    def to_json(self) -> str:
+        """Write the rule as one line."""
+        growths = [[g.factor, g.most] if g is not None else None for g in (self.mem, self.time)]
+        return json.dumps([sorted(self.on), self.most, *growths])
+
+    @classmethod
+    def from_json(cls, text: str) -> Retry:
+        """Read what ``to_json`` wrote."""
+        on, most, mem, time = json.loads(text)
+        return cls(frozenset(on), most, Growth(*mem) if mem else None, Growth(*time) if time else None)

@@ -1,0 +1,45 @@
+"""What a job says about being tried again, and about saving its state."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.source import Source
+
+_SIGNAL = re.compile(r"(?:SIG)?[A-Z][A-Z0-9]*@([0-9]{1,9})")
+_LONGEST = 65_535
+"""Seconds before the end of a job for which Slurm can send a signal."""
+
+
+def check_recovery(source: Source) -> Iterator[Problem]:
+    """Judge ``retry``, ``retries`` and ``checkpoint`` of every job."""
+    for job, body in source.spec.jobs.items():
+        keys = source.keys_of("jobs", job)
+        both = [key for key in keys if key in {"retry", "retries"} and source.raw("jobs", job, key) is not None]
+        for second in both[1:]:
+            words = f"`{both[0]}` and `{second}` exclude each other in jobs.{job}"
+            yield source.at_key(("jobs", job, second), "conflict", words, f"keep one of them; `{both[0]}` may do")
+        if body.checkpoint is not None:
+            yield from _checkpoint(source, job, body.checkpoint.signal)
+
+
+def _checkpoint(source: Source, job: str, signal: str) -> Iterator[Problem]:
+    here = ("jobs", job, "checkpoint")
+    match = _SIGNAL.fullmatch(signal)
+    if match is None:
+        words = f"`{signal}` is no signal with its seconds before the end"
+        yield source.at_value((*here, "signal"), "wrong-type", words, "write for example `signal: USR1@120`")
+    elif int(match[1]) > _LONGEST:
+        words = f"`{signal}` comes more than {_LONGEST} s before the end"
+        yield source.at_value((*here, "signal"), "out-of-range", words, f"use {_LONGEST} or less")
+    if source.raw("jobs", job, "slurm", "signal") is not None:
+        keys = source.keys_of("jobs", job)
+        is_later = keys.index("slurm") > keys.index("checkpoint")
+        place = ("jobs", job, "slurm", "signal") if is_later else here
+        words = f"`checkpoint` and `slurm.signal` exclude each other in jobs.{job}"
+        yield source.at_key(place, "conflict", words, "keep `checkpoint`")
