@@ -9,6 +9,7 @@
     │   ├── LoginRequired        a person must log in, or mend a key
     │   ├── CommandFailed        a command answered with an error
     │   │   └── SubmissionRefused    Slurm will not take the job as it is
+    │   ├── SubmitLimitReached   wait until some of our jobs have ended
     │   └── UnreadableAnswer     a command answered in words we do not know
     ├── JobError             a job ended without success
     │   ├── JobFailed JobTimedOut JobOutOfMemory JobCancelled
@@ -90,6 +91,10 @@ class CommandFailed(ClusterError):
 
 class SubmissionRefused(CommandFailed):
     """Slurm will not take the job as it is; the same job would be refused again."""
+
+
+class SubmitLimitReached(ClusterError):
+    """So many jobs of ours are all that the cluster takes for now; it takes more when some have ended."""
 
 
 class UnreadableAnswer(ClusterError):

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cluster import scripts
 from hotswap_airflow.cluster.coalescing import Coalescer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
-from hotswap_airflow.errors import CommandFailed, ConnectionLost, SubmissionRefused, UnreadableAnswer
+from hotswap_airflow.errors import (
+    CommandFailed,
+    ConnectionLost,
+    SubmissionRefused,
+    SubmitLimitReached,
+    UnreadableAnswer,
+)
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.probe import parse_probe
@@ -162,6 +168,8 @@ class ClusterClient:
         if timed_out or status.strip() == "0" or parsing.outcome_is_unknown(words):
             return Submission(age=0)
         await self._words(scripts.RELEASE, request.key.digest)
+        if limit := parsing.submit_limit(words):
+            raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
         shown = " ".join(line.removeprefix("sbatch: error: ") for line in words.strip().splitlines())
         raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
 
@@ -250,6 +258,11 @@ class ClusterClient:
             ends = (name.split(".") for name in names if _END.fullmatch(name))
             found[digest] = {int(element): int(status) for element, status in ends}
         return found
+
+    async def members(self, digests: Iterable[str]) -> dict[str, set[int]]:
+        """The elements that arrays were submitted with, for each digest."""
+        said = await self._words(scripts.MEMBERS, stdin=_lines(digests))
+        return {line.split()[0]: {int(word) for word in line.split()[1:]} for line in said.splitlines() if line.strip()}
 
     async def element_values(self, digest: str) -> dict[int, str]:
         """The lines of values that each element of an array wrote. Raises ``CommandFailed`` where they are too many."""

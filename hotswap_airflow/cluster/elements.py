@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.errors import JobError, JobFailed, OutputMissing
+from hotswap_airflow.errors import JobError, JobFailed, JobNodeFailed, OutputMissing
 from hotswap_airflow.slurm.array import ArrayState, Tally, told, value_lists
 from hotswap_airflow.slurm.identity import try_of
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
-from hotswap_airflow.slurm.retry import SAVED_STATUS
+from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
@@ -32,34 +32,56 @@ def earlier_tries(folders: Sequence[Folder], key: JobKey) -> list[Folder]:
 
 
 def _was_good(folder: Folder) -> bool:
-    return JobStatus([*folder.settled.split(), "", "", ""][2]).phase is Phase.SUCCEEDED
+    return JobStatus(_state(folder)).phase is Phase.SUCCEEDED
 
 
-def continued(request: JobRequest, ends: Mapping[str, Mapping[int, int]]) -> JobRequest:
-    """The request without the elements that earlier tries have brought to an end; ``ends`` is by digest, in order.
+def _state(folder: Folder) -> str:
+    """How a try was settled; empty where it was not."""
+    return [*folder.settled.split(), "", "", ""][2]
 
-    What failed by itself is run again after a person's clear, which begins a new epoch, and where the job's own
-    rule says so; an element that saved its state goes on.
+
+def waves(folders: Sequence[Folder]) -> list[str]:
+    """The tries that were a part of a sweep only, by digest."""
+    return [folder.digest for folder in folders if _state(folder) == WAVE]
+
+
+def continued(
+    request: JobRequest, ends: Mapping[str, Mapping[int, int]], members: Mapping[str, set[int]]
+) -> JobRequest:
+    """The request without the elements that earlier tries have brought to an end.
+
+    ``ends`` are the notes of the elements of each try, by digest, in order; ``members`` the elements of those tries
+    that were a part of the sweep only. What failed by itself is run again after a person's clear, which begins a new
+    epoch, and where the job's own rule says so, but not before all parts had their turn; an element that saved its
+    state goes on.
     """
     array = request.array
     if array is None:
         return request
-    done, lost = set(array.done), set(array.lost)
+    done, lost, had_turn = set(array.done), set(array.lost), set[int]()
     for digest, noted in ends.items():
         done |= {element for element, status in noted.items() if status == 0}
-        if try_of(digest)[0] == request.key.epoch and "failed" not in request.retry.on:
-            lost |= {e for e, status in noted.items() if status != 0 and not (request.saves and status == SAVED_STATUS)}
-    return replace(request, array=replace(array, done=frozenset(done), lost=frozenset(lost - done)))
+        if try_of(digest)[0] != request.key.epoch:
+            continue
+        failed = {e for e, status in noted.items() if status != 0 and not (request.saves and status == SAVED_STATUS)}
+        had_turn = had_turn | members[digest] if digest in members else set()
+        lost |= failed if "failed" not in request.retry.on else set()
+    lost -= done
+    waiting = frozenset(had_turn - done - lost)
+    return replace(request, array=replace(array, done=frozenset(done), lost=frozenset(lost), waiting=waiting))
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of a sweep: its values by output name, the error that names the remedy, the numbers."""
+    """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
+
+    ``goes_on`` is how this part of it is settled where it is not the last one.
+    """
 
     values: dict[str, Any]
     error: JobError | None
     tally: Tally
-    is_saved: bool = False
+    goes_on: str = ""
 
 
 def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
@@ -81,7 +103,8 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     tally = replace(state.tally, done=len(good) - len(missing), failed=state.tally.failed + len(missing))
     values = read_outputs(paths, run_dir, "")[0] | value_lists(array, found, [output.name for output in named])
     is_saved = request.saves and SAVED_STATUS in {state.noted.get(element) for element in failed}
-    return Ending({} if error else values, error, tally, is_saved)
+    goes_on = WAVE if array.held else SAVED if is_saved else ""
+    return Ending({} if error else values, error, tally, goes_on)
 
 
 def _error(request: JobRequest, failed: Mapping[int, JobStatus], missing: Mapping[int, str]) -> JobError | None:
@@ -90,14 +113,14 @@ def _error(request: JobRequest, failed: Mapping[int, JobStatus], missing: Mappin
     Where another try may bring few enough of them to a good end, it is an error that is tried again.
     """
     array, job = request.array, request.key.job
-    if array is None or len(failed) + len(missing) + len(array.lost) <= array.tolerated:
+    if array is None or len(failed) + len(missing) + len(array.lost) + len(array.waiting) <= array.tolerated:
         return None
     count = sum(row is not None for row in array.rows)
     errors = {element: error for element, status in failed.items() if (error := error_of(status, job)) is not None}
-    words = f"job {job}: {told(failed, count, len(array.lost))}"
+    words = f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
     hopeful = {e: error for e, error in errors.items() if request.retry.covers(type(error).__name__, -1)}
     if len(failed) - len(hopeful) + len(missing) + len(array.lost) <= array.tolerated:
-        return _most_common(hopeful, words)
+        return _most_common(hopeful, words) if hopeful else JobNodeFailed(words)
     if not failed and missing:
         element, complaint = next(iter(missing.items()))
         return OutputMissing(f"job {job}: {len(missing)} of {count} elements: {element}: {complaint}")

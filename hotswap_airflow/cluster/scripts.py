@@ -225,6 +225,20 @@ end
 """
 )
 
+MEMBERS = (
+    _PROLOGUE
+    + """\
+# The elements that arrays have: for every digest a line, `digest ELEMENT …`.
+begin
+while read -r digest; do
+  printf '%s ' "$digest"
+  awk '$0 != "-" { printf "%d ", NR - 1 }' ".hotswap/jobs/$digest/table" 2> /dev/null
+  echo
+done
+end
+"""
+)
+
 VALUES = (
     _PROLOGUE
     + """\

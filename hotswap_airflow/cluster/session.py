@@ -17,13 +17,14 @@ from hotswap_airflow.errors import (
     JobFailed,
     LoginRequired,
     OutputMissing,
+    SubmitLimitReached,
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm.array import Array, ArrayState
 from hotswap_airflow.slurm.identity import try_of
 from hotswap_airflow.slurm.judgement import Try, choose_generation, past_of, try_number
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
-from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS
+from hotswap_airflow.slurm.retry import GOES_ON, SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ PATIENCE = 60.0
 """Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _RECENTLY = "now-7days"
+_ALL = 1 << 30
+_SMALL_WAVE, _REFUSALS = 50, 5
+"""A part of a sweep no smaller than so many is waited for, until it was refused so many times."""
+_GOES_ON = {
+    SAVED: "the script saved its state; it goes on in another job",
+    WAVE: "the next elements are submitted, as many as the cluster takes",
+}
 _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 Value = TypeVar("Value")
@@ -49,7 +57,7 @@ class Outcome:
     """How a job ended: its values by output name, or the error that names the remedy.
 
     ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
-    ``failed_before`` counts earlier tries of the same epoch that failed; ``is_saved`` that the job wants to go on.
+    ``failed_before`` counts earlier tries of the same epoch that failed; ``goes_on`` says why another job follows.
     """
 
     key: JobKey
@@ -60,7 +68,7 @@ class Outcome:
     tally: Tally | None = None
     submitted: int = 0
     failed_before: int = 0
-    is_saved: bool = False
+    goes_on: str = ""
 
 
 class Session:
@@ -70,14 +78,15 @@ class Session:
         self.client = client
         self.watcher = watcher
         self.patience = patience
+        self._wave = _ALL
 
     async def conduct(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Outcome:
         """Find or submit the job of a request and wait for its end. ``asked`` is ``<try> <clear>``.
 
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
-        while (outcome := await self._conduct(request, asked, report)).is_saved:
-            report("the script saved its state; it goes on in another job")
+        while (outcome := await self._conduct(request, asked, report)).goes_on:
+            report(_GOES_ON[outcome.goes_on])
         return outcome
 
     async def _conduct(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Outcome:
@@ -111,7 +120,42 @@ class Session:
         request = await self._settled_key(request, asked, report)
         if request.array is not None and not request.array.wanted:
             return request, None
-        return request, await self.submit(request, asked, report)
+        return await self._submit_what_fits(request, asked, report)
+
+    async def _submit_what_fits(
+        self, request: JobRequest, asked: str, report: Callable[[str], None]
+    ) -> tuple[JobRequest, Submission]:
+        """Submit as much of a sweep as the cluster takes, or wait until it takes a job; tell what was submitted."""
+        count, refused, pause = self._wave, 0, _FIRST_PAUSE
+        while True:
+            part = request if request.array is None else replace(request, array=request.array.first(count))
+            indices = 1 if part.array is None else len(part.array.indices)
+            try:
+                found = await self.submit(part, asked, report)
+            except SubmitLimitReached as error:
+                if indices > _SMALL_WAVE or (indices > 1 and refused >= _REFUSALS):
+                    count = indices // 2
+                    continue
+                if not refused:
+                    report(f"waiting: {error}")
+                refused += 1
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            if request.array is None:
+                return part, found
+            self._wave = 2 * indices if count < _ALL else _ALL
+            return await self._as_submitted(request, part, found, report), found
+
+    async def _as_submitted(
+        self, request: JobRequest, part: JobRequest, found: Submission, report: Callable[[str], None]
+    ) -> JobRequest:
+        """A sweep with the elements that its array has, which may have been submitted by somebody else before."""
+        if found.is_new or request.array is None:
+            return part
+        digest = request.key.digest
+        members = await self._persist(lambda: self.client.members([digest]), report)
+        return replace(request, array=request.array.only(members[digest]))
 
     async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
         """Cancel what older epochs left, and choose the generation to find or submit."""
@@ -134,11 +178,13 @@ class Session:
         self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
     ) -> JobRequest:
         """Of a sweep only the elements that no earlier try has brought to an end."""
-        digests = [folder.digest for folder in elements.earlier_tries(folders, request.key)]
-        if not digests:
+        earlier = elements.earlier_tries(folders, request.key)
+        if not earlier:
             return request
+        digests, waves = [folder.digest for folder in earlier], elements.waves(earlier)
         ends = await self._persist(lambda: self.client.ends(digests), report)
-        return elements.continued(request, {digest: ends.get(digest, {}) for digest in digests})
+        members = await self._persist(lambda: self.client.members(waves), report) if waves else {}
+        return elements.continued(request, {digest: ends.get(digest, {}) for digest in digests}, members)
 
     async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
         """Also what was cancelled before: the controller may have been away then."""
@@ -213,6 +259,8 @@ class Session:
             report(news.text.rstrip("\n"))
         if news.trouble:
             report(f"waiting for {self.client.name}: {news.trouble}")
+        elif news.tally is not None and news.status.phase.is_final:
+            pass  # the end is told with the numbers of all tries
         elif news.tally is not None:
             report(str(news.tally) if news.tally.running else f"{news.tally} ({news.status.sentence})")
         elif not news.text or news.status.phase.is_final:
@@ -234,15 +282,16 @@ class Session:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
-        await self._settle(key, asked, SAVED if is_saved else state, error, report)
+        goes_on = SAVED if is_saved else ""
+        await self._settle(key, asked, goes_on or state, error, report)
         failed = len(request.past.failures)
-        return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, is_saved=is_saved)
+        return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
     async def _settle(
         self, key: JobKey, asked: str, state: str, error: JobError | None, report: Callable[[str], None]
     ) -> None:
         """Note on the cluster how the end was told; the error's name decides what grows at the next try."""
-        name = f" {type(error).__name__}" if error is not None and state != SAVED else ""
+        name = f" {type(error).__name__}" if error is not None and state not in GOES_ON else ""
         await self._persist(lambda: self.client.settle(key.digest, f"{asked} {state}{name}"), report)
 
     async def _finish_elements(
@@ -259,12 +308,20 @@ class Session:
         ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
         status = JobStatus("FAILED" if ending.error else "COMPLETED")
         if job_id is not None:
-            await self._settle(key, asked, SAVED if ending.is_saved else status.state, ending.error, report)
+            await self._settle(key, asked, ending.goes_on or status.state, ending.error, report)
         report(str(ending.tally))
         failed = len(request.past.failures)
         submitted = len(state.array.indices) if job_id is not None else 0
         return Outcome(
-            key, job_id, status, ending.values, ending.error, ending.tally, submitted, failed, ending.is_saved
+            key,
+            job_id,
+            status,
+            ending.values,
+            ending.error,
+            tally=ending.tally,
+            submitted=submitted,
+            failed_before=failed,
+            goes_on=ending.goes_on,
         )
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:

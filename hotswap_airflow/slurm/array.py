@@ -10,7 +10,8 @@ import json
 import re
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.judgement import Evidence, judge
@@ -34,6 +35,8 @@ class Array:
 
     ``variables`` name the columns. ``tolerated`` is how many elements may fail. ``done`` are elements that an
     earlier array has brought to a good end, ``lost`` those that failed there for good: neither is run again.
+    ``held`` are elements that a later array runs, since the cluster takes only so many at a time; ``waiting`` those
+    that had their turn in an earlier one without a good end, and may be run again after the last.
     """
 
     variables: tuple[str, ...]
@@ -43,13 +46,15 @@ class Array:
     tolerated: int = 0
     done: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
+    held: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
 
-    @property
+    @cached_property
     def wanted(self) -> list[int]:
         """The elements that are to be run."""
         return [element for element in range(len(self.rows)) if self.is_wanted(element)]
 
-    @property
+    @cached_property
     def indices(self) -> list[int]:
         """The array indices that are to be run."""
         return sorted({element // self.chunk for element in self.wanted})
@@ -61,7 +66,20 @@ class Array:
 
     def is_wanted(self, element: int) -> bool:
         """Whether an element is to be run."""
-        return self.rows[element] is not None and element not in self.done and element not in self.lost
+        return self.rows[element] is not None and element not in self._left_out
+
+    @cached_property
+    def _left_out(self) -> frozenset[int]:
+        return self.done | self.lost | self.held | self.waiting
+
+    def first(self, count: int) -> Array:
+        """The array with its first so many indices only; the others are held."""
+        held = {element for index in self.indices[count:] for element in self.elements_of(index)}
+        return replace(self, held=self.held | held)
+
+    def only(self, members: Collection[int]) -> Array:
+        """The array with these elements only, as one that was submitted before has them."""
+        return replace(self, held=self.held | (frozenset(self.wanted) - frozenset(members)))
 
     @property
     def option(self) -> str:
@@ -243,18 +261,19 @@ class ArrayState:
         phases = Counter(status.phase for status in self.elements.values())
         return Tally(
             done=phases[Phase.SUCCEEDED] + len(self.array.done),
-            failed=phases[Phase.FAILED] + phases[Phase.GONE] + len(self.array.lost),
+            failed=phases[Phase.FAILED] + phases[Phase.GONE] + len(self.array.lost) + len(self.array.waiting),
             running=phases[Phase.RUNNING],
-            pending=phases[Phase.WAITING] + phases[Phase.UNREACHABLE],
+            pending=phases[Phase.WAITING] + phases[Phase.UNREACHABLE] + len(self.array.held),
             skipped=sum(row is None for row in self.array.rows),
         )
 
     @property
     def status(self) -> JobStatus:
         """The array as one job: final when every index is; good where no more failed than is tolerated."""
-        if not self.open_indices:
+        open_indices = self.open_indices
+        if not open_indices:
             return _GOOD if self.tally.failed <= self.array.tolerated else JobStatus("FAILED")
-        waiting = [status for i in self.open_indices if (status := self.indices.get(i)) is not None]
+        waiting = [status for i in open_indices if (status := self.indices.get(i)) is not None]
         if any(status.phase is Phase.RUNNING for status in waiting):
             return JobStatus("RUNNING")
         never = next((status for status in waiting if status.never_starts), None)

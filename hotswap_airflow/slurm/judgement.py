@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.slurm.retry import SAVED
+from hotswap_airflow.slurm.retry import GOES_ON, SAVED
 from hotswap_airflow.slurm.states import GONE, JobStatus, Phase
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
         is_of_before = last.has_ended and _clear_number(last.asked) < _clear_number(asked)
         return last.generation + is_of_before
     told_try, told_clear, state = [*last.settled.split(), "", "", ""][:3]
-    if state == SAVED:
+    if state in GOES_ON:
         return last.generation + 1
     same_try = [told_try, told_clear] == asked.split()
     kept_success = JobStatus(state).phase is Phase.SUCCEEDED and told_clear == asked.rsplit(maxsplit=1)[-1]

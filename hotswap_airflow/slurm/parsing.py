@@ -16,6 +16,7 @@ _UNKNOWN_OUTCOME = re.compile(
     r"|Slurm temporarily unable|system is (?:too busy|being reconfigured)",
     re.IGNORECASE,
 )
+_SUBMIT_LIMIT = re.compile(r"(?:Assoc|QOS)\w*SubmitJobs?\w*Limit|Resource temporarily unavailable")
 SQUEUE_FORMAT = "%i|%T|%r|%N|%j"
 SACCT_FIELDS = "JobID,State,ExitCode,NodeList,JobName"
 _FIELDS = 5
@@ -67,6 +68,16 @@ def outcome_is_unknown(stderr: str) -> bool:
     True
     """
     return _UNKNOWN_OUTCOME.search(stderr) is not None
+
+
+def submit_limit(stderr: str) -> str | None:
+    r"""The limit on submitted jobs that made sbatch refuse one; None where it was another reason.
+
+    >>> submit_limit("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: …")
+    'QOSMaxSubmitJobPerUserLimit'
+    """
+    match = _SUBMIT_LIMIT.search(stderr)
+    return match[0] if match else None
 
 
 def parse_squeue(stdout: str) -> list[QueuedJob]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Kind = Literal["node_fail", "preempted", "timeout", "oom", "failed"]
 SAVED = "SAVED"
 """How a try is settled whose script saved its state and wants to go on: no failure."""
+WAVE = "WAVE"
+"""How a part of a sweep is settled, after which the rest is submitted."""
+GOES_ON = frozenset({SAVED, WAVE})
 SAVED_STATUS = 85
 NOT_THE_USERS: frozenset[Kind] = frozenset({"node_fail", "preempted"})
 _KINDS: dict[str, Kind] = {

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.testing.sandbox import Sandbox
 
 WORKFLOW, PARAMETERS = "own-code", {"degree": 3}
-EXPECTED_RMSE = (0.001, 0.02)
+SWEEP = "pi-fan-out"
+EXPECTED = {"rmse": (0.001, 0.02), "pi": (3.1, 3.2)}
+_PROGRESS = " done · "
 SANDBOX = "demo"
 _LONGEST_SOCKET_FOLDER = 60
 
@@ -47,7 +49,7 @@ class Demo:
         self._write_access(services)
         self.say(f"Airflow up at {services.url} after {time.monotonic() - began:.0f} s")
         api = AirflowApi(services.url, USER, services.password)
-        result = self.run_example(api)
+        result = self.run_examples(api)
         self.say(f"result: {json.dumps(result)}")
         self.say(f"\nweb address  {services.url}\nlogin        {USER} / {services.password}")
         self.say(f"workflows    {services.dags_folder}  (drop your own *.hotswap.yaml there)\nstop it      make down")
@@ -109,28 +111,42 @@ class Demo:
         path.touch(mode=0o600)
         path.write_text(json.dumps(access, indent=2), encoding="utf-8")
 
-    def run_example(self, api: AirflowApi) -> dict[str, Any]:
-        """Start the example and show its progress; give its result. Raises ``SetupError``."""
-        run = api.trigger(WORKFLOW, PARAMETERS)
-        self.say(f"started {WORKFLOW} with {json.dumps(PARAMETERS)}: run {run}")
+    def run_examples(self, api: AirflowApi) -> dict[str, Any]:
+        """Run the examples and show their progress; give what they found. Raises ``SetupError``."""
+        run, state = self._run(api, WORKFLOW, PARAMETERS)
+        for line in api.log(WORKFLOW, run, "fit").splitlines():
+            self.say(f"  | {line}")
+        found = {"rmse": (api.value(WORKFLOW, run, "fit") or {}).get("rmse")}
+        run, sweep = self._run(api, SWEEP, {}, progress_of="throw")
+        found |= {"pi": (api.value(SWEEP, run, "combine") or {}).get("pi")}
+        fits = all(value is not None and EXPECTED[name][0] < value < EXPECTED[name][1] for name, value in found.items())
+        if {state, sweep} != {"success"} or not fits:
+            raise SetupError(f"the examples ended as {state} and {sweep} with {found}, not as expected")
+        return found
+
+    def _run(
+        self, api: AirflowApi, workflow: str, parameters: dict[str, Any], progress_of: str | None = None
+    ) -> tuple[str, str]:
+        """Run a workflow to its end; show its tasks' states, and the progress of one that is a sweep."""
+        run = api.trigger(workflow, parameters)
+        self.say(f"started {workflow} with {json.dumps(parameters)}: run {run}")
         shown: dict[str, str | None] = {}
 
         def ended() -> str | None:
-            for task, state in api.tasks(WORKFLOW, run).items():
+            for task, state in api.tasks(workflow, run).items():
                 if state != shown.get(task):
                     shown[task] = state
                     self.say(f"  {task}: {state}")
-            state = str(api.get(f"/dags/{WORKFLOW}/dagRuns/{run}")["state"])
+            if progress_of is not None:
+                lines = [line for line in api.log(workflow, run, progress_of).splitlines() if _PROGRESS in line]
+                for line in dict.fromkeys(lines):
+                    if line not in shown:
+                        shown[line] = None
+                        self.say(f"  {progress_of}: {line}")
+            state = str(api.get(f"/dags/{workflow}/dagRuns/{run}")["state"])
             return state if state in {"success", "failed"} else None
 
-        state = api.wait(f"the end of {WORKFLOW}", ended, 300)
-        for line in api.log(WORKFLOW, run, "fit").splitlines():
-            self.say(f"  | {line}")
-        result = api.value(WORKFLOW, run, "fit")
-        low, high = EXPECTED_RMSE
-        if state != "success" or not isinstance(result, dict) or not low < result["rmse"] < high:
-            raise SetupError(f"{WORKFLOW} ended as {state} with {result}, not as expected")
-        return result
+        return run, api.wait(f"the end of {workflow}", ended, 300)
 
     def down(self) -> None:
         """Stop what the demo left."""

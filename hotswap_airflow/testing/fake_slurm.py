@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel")
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
+AT_THE_LIMIT = (
+    "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: "
+    "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
+)
 NO_CONTROLLER = "{0}: error: Unable to contact slurm controller (connect failure)\n"
 _ENDED = {"COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
 _SHIM = """\
@@ -86,7 +90,7 @@ class FakeSlurm:
     ``accounting_error`` what it says where its database is away. ``banner``: what a wrapped sbatch
     prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
     ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this;
-    ``refused_partition``: only jobs of this partition.
+    ``refused_partition``: only jobs of this partition. ``submit_limit``: as many active jobs a user may have.
     ``outcomes``: state sequences of the next jobs, instead of running their scripts.
     """
 
@@ -101,6 +105,7 @@ class FakeSlurm:
         self.banner = ""
         self.refusal = ""
         self.refused_partition = ""
+        self.submit_limit: int | None = None
         self.lost_replies = 0
         self.dropped = 0
         self.outcomes: list[list[str]] = []
@@ -184,6 +189,10 @@ class FakeSlurm:
             self.dropped -= 1
             return 1, "", TIMED_OUT
         first = len(self.jobs) + 1
+        asked = len(indices_in(f"0_[{options['array']}]")) if "array" in options else 1
+        active = sum(job.state not in _ENDED for job in self.jobs.values())
+        if self.submit_limit is not None and active + asked > self.submit_limit:
+            return 1, "", AT_THE_LIMIT
         indices = indices_in(f"{first}_[{options['array']}]") if "array" in options else [None]
         for number, index in enumerate(indices, first):
             array_id = None if index is None else first

@@ -269,4 +269,5 @@ def _accounting(folder: Path, port: int) -> tuple[str, ...]:
         # With munge this is the socket by which slurmdbd is spoken to.
         f"AccountingStoragePass={folder}/munge",
         "AccountingStorageTRES=gres/gpu",
+        "AccountingStorageEnforce=limits,qos",
     )

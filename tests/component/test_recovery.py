@@ -56,7 +56,7 @@ async def test_elements_that_saved_their_state_go_on_alone(bench: Any, make_requ
 async def test_the_status_means_nothing_where_no_checkpoint_is_declared(bench: Any, make_request: MakeRequest) -> None:
     outcome = await _conduct(bench, make_request("exit 85"))
     assert type(outcome.error) is errors.JobFailed
-    assert not outcome.is_saved
+    assert not outcome.goes_on
 
 
 async def test_a_try_knows_how_many_failed_before_it(bench: Any, make_request: MakeRequest) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
+from hotswap_airflow.cluster import session
 from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
+from hotswap_airflow.slurm.retry import Retry
 from hotswap_airflow.slurm.script import render_table
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
@@ -190,3 +192,74 @@ async def test_a_time_limit_within_a_chunk_is_told_as_such(
     outcome = await _conduct(fake_bench, request)
     assert type(outcome.error) is errors.JobTimedOut
     assert "0 (TIMEOUT), 1 (TIMEOUT)" in str(outcome.error)
+
+
+@pytest.fixture
+def small_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_SMALL_WAVE", 1)
+
+
+@pytest.mark.usefixtures("small_waves")
+async def test_a_sweep_goes_in_waves_where_the_cluster_takes_only_so_many(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.submit_limit = 12
+    text = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ "$SWEEP_V" != 3 ] && [ "$SWEEP_V" != 38 ]'
+    array = _array([*map(str, range(40))], tolerated=2)
+    outcome = await _conduct(fake_bench, make_request(text, array=array, outputs=(Output("v", "integer"),)))
+    assert outcome.error is None
+    assert outcome.tally == Tally(done=38, failed=2)
+    assert outcome.values["v"] == [None if number in {3, 38} else number for number in range(40)]
+    ran = (fake_bench.run_dir(make_request()) / "ran").read_text().split()
+    assert sorted(ran, key=int) == [*map(str, range(40))]
+    assert "the next elements are submitted, as many as the cluster takes" in fake_bench.log
+    assert max(len(call) for call in fake_slurm.calls) < 20
+
+
+@pytest.mark.usefixtures("small_waves")
+@pytest.mark.parametrize("kinds", [frozenset({"failed"}), frozenset({"node_fail"})])
+async def test_what_failed_in_a_wave_is_tried_again_after_the_last_one(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, kinds: Any
+) -> None:
+    fake_slurm.submit_limit = 4
+    if "node_fail" in kinds:
+        fake_slurm.outcomes = [["NODE_FAIL"]]
+    text = (
+        'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" != 1 ] || [ -e well ]' if "failed" in kinds else 'echo "$SWEEP_V" >> ran'
+    )
+    request = make_request(text, array=_array([*map(str, range(8))]), retry=Retry(kinds, 1))
+    first = await _conduct(fake_bench, request)
+    assert (first.tally.failed, first.tally.done) == (1, 7)
+    assert request.retry.covers(type(first.error).__name__, first.failed_before) or "failed" in kinds
+    (fake_bench.run_dir(request) / "well").touch()
+    second = await _conduct(fake_bench, request, "2 0")
+    assert (second.error, second.tally, second.submitted) == (None, Tally(done=8), 1)
+
+
+@pytest.mark.usefixtures("small_waves")
+async def test_a_wave_that_was_submitted_before_a_death_is_known_again(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.submit_limit = 6
+    request = make_request("echo x >> ran; sleep 0.2", array=_array([*map(str, range(10))]))
+    dying = asyncio.create_task(_conduct(fake_bench, request))
+    await fake_bench.until(lambda: "submitted Slurm job" in fake_bench.log)
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    outcome = await _conduct(fake_bench, request)
+    assert (outcome.error, outcome.tally) == (None, Tally(done=10))
+    assert len((fake_bench.run_dir(request) / "ran").read_text().split()) == 10
+
+
+async def test_a_job_waits_for_its_turn_where_no_more_may_be_submitted(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.submit_limit = 1
+    running = asyncio.create_task(_conduct(fake_bench, make_request("while [ ! -e go ]; do sleep 0.1; done", job="a")))
+    await fake_bench.until(lambda: "submitted" in fake_bench.log)
+    waiting = asyncio.create_task(_conduct(fake_bench, make_request("true", job="b")))
+    await fake_bench.until(
+        lambda: "waiting: main takes no more jobs for now (AssocMaxSubmitJobLimit)" in fake_bench.log
+    )
+    (fake_bench.run_dir(make_request()) / "go").touch()
+    assert [outcome.error for outcome in await asyncio.gather(running, waiting)] == [None, None]

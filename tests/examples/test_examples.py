@@ -109,6 +109,7 @@ def test_the_workflows_that_the_demo_drops_in_are_these_examples() -> None:
     for name in (
         "hello.hotswap.yaml",
         "own-code.hotswap.yaml",
+        "sweep-fan-out.hotswap.yaml",
         *(f"fit/{p.name}" for p in (dags / "fit").glob("*.py")),
     ):
         assert (dags / name).read_bytes() == (FILES / "good" / name).read_bytes()
