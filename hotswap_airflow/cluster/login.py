@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import asyncssh
 
 from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.openssh import CONTROL_PATH, OpenSshTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.errors import SetupError
 
@@ -85,12 +86,33 @@ def make_transport(login: Login, environ: Mapping[str, str]) -> Transport:
         return LocalTransport(login.local_environment(environ))
     if not login.host:
         raise SetupError(f"connection {login.name} names no host")
+    if login.extra.get("transport") == "openssh":
+        return openssh_transport(login)
     options = _ssh_options(login)
 
     async def connect() -> asyncssh.SSHClientConnection:
         return await asyncssh.connect(login.host, **options)
 
     return SshTransport(connect, login.name)
+
+
+def openssh_transport(login: Login) -> OpenSshTransport:
+    """The system's ssh; what is not said comes from the user's ssh configuration, a ProxyJump too."""
+    extra = login.extra
+    options: list[str] = []
+    if login.port is not None:
+        options += ["-p", str(login.port)]
+    if key_file := extra.get("key_file"):
+        options += ["-i", str(key_file), "-o", "IdentitiesOnly=yes"]
+    if known_hosts := extra.get("known_hosts"):
+        options += ["-o", f"UserKnownHostsFile={known_hosts}"]
+    elif str(extra.get("no_host_key_check", "")).lower() in _TRUE:
+        options += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    destination = f"{login.user}@{login.host}" if login.user else login.host
+    if destination.startswith("-"):
+        raise SetupError(f"connection {login.name} names no host: {destination!r}")
+    path = str(extra.get("control_path") or CONTROL_PATH)
+    return OpenSshTransport(destination, tuple(options), login.name, path)
 
 
 def _ssh_options(login: Login) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.login import Login
+from hotswap_airflow.cluster.login import Login, openssh_transport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError
 from hotswap_airflow.hooks.form import UI_FIELDS
@@ -30,7 +30,8 @@ class SlurmHook(BaseHook):
     """Reach a cluster over ssh, or as processes of this machine where ``transport`` is ``local``.
 
     Extra fields: those of the ssh provider (``key_file``, ``private_key``, ``known_hosts``, ``host_key``,
-    ``no_host_key_check``), ``transport`` (ssh or local), ``slurm_conf`` (local only) and ``workdir``.
+    ``no_host_key_check``), ``transport`` (ssh, openssh or local), ``slurm_conf`` (local only), ``control_path``
+    (openssh only) and ``workdir``.
     """
 
     conn_name_attr = "slurm_conn_id"
@@ -60,6 +61,8 @@ class SlurmHook(BaseHook):
     def _transport(self, login: Login) -> Transport:
         if login.is_local:
             return LocalTransport(login.local_environment(os.environ))
+        if login.extra.get("transport") == "openssh":
+            return openssh_transport(login)
 
         async def connect() -> Any:
             try:

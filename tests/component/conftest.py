@@ -14,12 +14,14 @@ import pytest
 
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.login import Login, make_transport
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.cluster.transport import Transport
 from hotswap_airflow.cluster.watcher import Interval, JobWatcher
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import SlurmCluster
@@ -87,6 +89,15 @@ async def fake_bench(fake_slurm: FakeSlurm, tmp_path: Path) -> AsyncIterator[Ben
     await bench.session.watcher.close()
 
 
+@pytest.fixture
+def own_login_node(slurm_cluster: SlurmCluster, tmp_path: Path) -> Iterator[LoginNode]:
+    """A login node that a test may stop, cut and change."""
+    node = LoginNode(tmp_path / "login", processes.free_ports(1)[0], {"SLURM_CONF": str(slurm_cluster.conf)})
+    node.start()
+    yield node
+    node.stop()
+
+
 def ssh_transport(node: LoginNode) -> SshTransport:
     def connect() -> object:
         return asyncssh.connect(
@@ -101,7 +112,17 @@ def ssh_transport(node: LoginNode) -> SshTransport:
     return SshTransport(connect, "slurm_main")  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["local", "ssh", "fake"])
+def openssh_transport(node: LoginNode) -> Transport:
+    extra = {
+        "transport": "openssh",
+        "key_file": str(node.key),
+        "known_hosts": str(node.known_hosts),
+        "control_path": str(node.folder / "control-%C"),
+    }
+    return make_transport(Login("slurm_main", HOST, node.port, node.user, None, extra), {})
+
+
+@pytest.fixture(params=["local", "ssh", "openssh", "fake"])
 async def bench(
     request: pytest.FixtureRequest, slurm_cluster: SlurmCluster, ssh_login_node: LoginNode, tmp_path: Path
 ) -> AsyncIterator[Bench]:
@@ -110,6 +131,8 @@ async def bench(
         transport = LocalTransport(slurm_cluster.environment)
     elif request.param == "ssh":
         transport = ssh_transport(ssh_login_node)
+    elif request.param == "openssh":
+        transport = openssh_transport(ssh_login_node)
     else:
         transport = request.getfixturevalue("fake_slurm").transport
     made = bench_of(transport, tmp_path / "work")

@@ -317,16 +317,6 @@ def _ssh(node: LoginNode, **changes: Any) -> SshTransport:
     return SshTransport(connect, "slurm_main")
 
 
-@pytest.fixture
-def own_login_node(slurm_cluster: SlurmCluster, tmp_path: Path) -> Any:
-    from hotswap_airflow.testing import processes
-
-    node = LoginNode(tmp_path / "login", processes.free_ports(1)[0], {"SLURM_CONF": str(slurm_cluster.conf)})
-    node.start()
-    yield node
-    node.stop()
-
-
 async def test_a_wrong_host_key_and_a_refused_key_fail_at_once(own_login_node: LoginNode, tmp_path: Path) -> None:
     other = tmp_path / "known_hosts"
     public = own_login_node.key.with_suffix(".pub").read_text()

@@ -6,6 +6,7 @@ import pytest
 
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.login import Login, make_transport, parse_login
+from hotswap_airflow.cluster.openssh import OpenSshTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.errors import SetupError
 
@@ -41,5 +42,6 @@ def test_transports() -> None:
     assert isinstance(make_transport(local, {"A": "b"}), LocalTransport)
     assert local.local_environment({"A": "b"}) == {"A": "b", "SLURM_CONF": "/etc/slurm.conf"}
     assert isinstance(make_transport(Login("c", "host", extra={"no_host_key_check": "true"}), {}), SshTransport)
+    assert isinstance(make_transport(Login("c", "host", extra={"transport": "openssh"}), {}), OpenSshTransport)
     with pytest.raises(SetupError, match="names no host"):
         make_transport(Login("c"), {})
