@@ -67,5 +67,11 @@ _OPTIONS: dict[str, Any] = {
         "0 * * * *",
         "*/15 * * * *",
     ),
+    "finish_in": _option(
+        "Where a success without outlets ends: trigger (no worker is needed), worker, or auto: trigger unless a plugin "
+        "listens to task events.",
+        "worker",
+        "auto",
+    ),
     "discovery": _option("How YAML files are found: auto patches one function, stub writes files.", "stub", "auto"),
 }

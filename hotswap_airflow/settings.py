@@ -22,6 +22,7 @@ DEFAULT_CONNECTION = "slurm_default"
 """The connection that counts where nobody named one."""
 RECONCILE = "*/15 * * * *"
 Discovery = Literal["auto", "stub"]
+FinishIn = Literal["auto", "trigger", "worker"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Settings:
     environment: str | None = None
     discovery: Discovery = "auto"
     reconcile: str | None = RECONCILE
+    finish_in: FinishIn = "auto"
 
 
 def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
@@ -46,6 +48,9 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
     reconcile = get("reconcile") or RECONCILE
     if reconcile != "off" and cron_fault(reconcile):
         raise SetupError(f"[hotswap] reconcile is {reconcile!r}; write five cron fields, or off")
+    finish_in = get("finish_in") or "auto"
+    if finish_in not in {"auto", "trigger", "worker"}:
+        raise SetupError(f"[hotswap] finish_in is {finish_in!r}; use auto, trigger or worker")
     site = get("site")
     return Settings(
         store_path=Path(get("store_path") or home / "hotswap").expanduser(),
@@ -53,6 +58,7 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
         environment=get("environment") or None,
         discovery=cast("Discovery", discovery),
         reconcile=None if reconcile == "off" else reconcile,
+        finish_in=cast("FinishIn", finish_in),
     )
 
 

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cluster import elements
-from hotswap_airflow.errors import (
-    ClusterError,
-    CommandFailed,
-    ConnectionLost,
-    JobCancelled,
-    JobError,
-    JobFailed,
-    LoginRequired,
-    OutputMissing,
-    SubmitLimitReached,
-    UnreadableAnswer,
-)
+from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
+from hotswap_airflow.errors import CommandFailed, ConnectionLost, JobCancelled, JobError, JobFailed, OutputMissing
 from hotswap_airflow.slurm.array import Array, ArrayState
 from hotswap_airflow.slurm.identity import try_of
-from hotswap_airflow.slurm.judgement import Try, choose_generation, past_of, try_number
+from hotswap_airflow.slurm.judgement import try_number
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import GOES_ON, SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
-    from hotswap_airflow.cluster.client import ClusterClient, Folder, Submission
+    from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.watcher import JobWatcher, Observation
     from hotswap_airflow.slurm.array import Tally
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
 
-PATIENCE = 60.0
-"""Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-_RECENTLY = "now-7days"
-_ALL = 1 << 30
-_SMALL_WAVE, _REFUSALS = 50, 5
-"""A part of a sweep no smaller than so many is waited for, until it was refused so many times."""
 _GOES_ON = {
     SAVED: "the script saved its state; it goes on in another job",
     WAVE: "the next elements are submitted, as many as the cluster takes",
 }
 _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -71,25 +53,37 @@ class Outcome:
     goes_on: str = ""
 
 
-class Session:
-    """The jobs of one connection. ``report`` takes lines for the log of the one who waits."""
+def _unheard(_: object) -> None:
+    """Nobody wants to know."""
+
+
+class Session(Placement):
+    """The jobs of one connection, from a request to its end."""
 
     def __init__(self, client: ClusterClient, watcher: JobWatcher, patience: float = PATIENCE) -> None:
-        self.client = client
+        super().__init__(client, patience)
         self.watcher = watcher
-        self.patience = patience
-        self._wave = _ALL
 
-    async def conduct(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Outcome:
+    async def conduct(
+        self,
+        request: JobRequest,
+        asked: str,
+        report: Callable[[str], None],
+        progress: Callable[[Tally], None] = _unheard,
+    ) -> Outcome:
         """Find or submit the job of a request and wait for its end. ``asked`` is ``<try> <clear>``.
+
+        ``progress`` hears how far a sweep is.
 
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
-        while (outcome := await self._conduct(request, asked, report)).goes_on:
+        while (outcome := await self._conduct(request, asked, report, progress)).goes_on:
             report(_GOES_ON[outcome.goes_on])
         return outcome
 
-    async def _conduct(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Outcome:
+    async def _conduct(
+        self, request: JobRequest, asked: str, report: Callable[[str], None], progress: Callable[[Tally], None]
+    ) -> Outcome:
         request, submission = await self.place(request, asked, report)
         if submission is None:
             return await self._finish_elements(request, None, ArrayState(request.array or _NO_ELEMENTS), asked, report)
@@ -105,140 +99,20 @@ class Session:
         if request.array is not None:
             state = ArrayState(request.array)
             report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run")
-            await self._watch(request, submission.job_id, report, state)
-            return await self._finish_elements(request, submission.job_id, state, asked, report)
+            await self._watch(request, submission.job_id, report, state, progress)
+            outcome = await self._finish_elements(request, submission.job_id, state, asked, report)
+            progress(outcome.tally or state.tally)
+            return outcome
         status = await self._watch(request, submission.job_id, report)
         return await self._finish(request, submission.job_id, status, asked, report)
 
-    async def place(
-        self, request: JobRequest, asked: str, report: Callable[[str], None]
-    ) -> tuple[JobRequest, Submission | None]:
-        """Find the job of a request or submit it; give the request as it was submitted.
-
-        There is no job of a sweep whose elements all have been brought to an end before.
-        """
-        request = await self._settled_key(request, asked, report)
-        if request.array is not None and not request.array.wanted:
-            return request, None
-        return await self._submit_what_fits(request, asked, report)
-
-    async def _submit_what_fits(
-        self, request: JobRequest, asked: str, report: Callable[[str], None]
-    ) -> tuple[JobRequest, Submission]:
-        """Submit as much of a sweep as the cluster takes, or wait until it takes a job; tell what was submitted."""
-        count, refused, pause = self._wave, 0, _FIRST_PAUSE
-        while True:
-            part = request if request.array is None else replace(request, array=request.array.first(count))
-            indices = 1 if part.array is None else len(part.array.indices)
-            try:
-                found = await self.submit(part, asked, report)
-            except SubmitLimitReached as error:
-                if indices > _SMALL_WAVE or (indices > 1 and refused >= _REFUSALS):
-                    count = indices // 2
-                    continue
-                if not refused:
-                    report(f"waiting: {error}")
-                refused += 1
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                continue
-            if request.array is None:
-                return part, found
-            self._wave = 2 * indices if count < _ALL else _ALL
-            return await self._as_submitted(request, part, found, report), found
-
-    async def _as_submitted(
-        self, request: JobRequest, part: JobRequest, found: Submission, report: Callable[[str], None]
-    ) -> JobRequest:
-        """A sweep with the elements that its array has, which may have been submitted by somebody else before."""
-        if found.is_new or request.array is None:
-            return part
-        digest = request.key.digest
-        members = await self._persist(lambda: self.client.members([digest]), report)
-        return replace(request, array=request.array.only(members[digest]))
-
-    async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
-        """Cancel what older epochs left, and choose the generation to find or submit."""
-        key = request.key
-        while True:
-            folders = await self._persist(lambda: self.client.find(key.stem), report)
-            others = [folder for folder in folders if try_of(folder.digest)[0] != key.epoch]
-            if not any(try_number(folder.asked) > try_number(asked) for folder in others):
-                break
-            await self._stand_back(report)
-        await self._cancel_older(key, others, report)
-        tries = {f.digest: Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders}
-        key = replace(key, generation=choose_generation(list(tries.values()), key.epoch, asked))
-        past = past_of(tries, key.epoch, key.generation)
-        options = request.retry.escalated(request.options, past.failures)
-        request = replace(request, key=key, past=past, options=options)
-        return request if request.array is None else await self._continued(request, folders, report)
-
-    async def _continued(
-        self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
-    ) -> JobRequest:
-        """Of a sweep only the elements that no earlier try has brought to an end."""
-        earlier = elements.earlier_tries(folders, request.key)
-        if not earlier:
-            return request
-        digests, waves = [folder.digest for folder in earlier], elements.waves(earlier)
-        ends = await self._persist(lambda: self.client.ends(digests), report)
-        members = await self._persist(lambda: self.client.members(waves), report) if waves else {}
-        return elements.continued(request, {digest: ends.get(digest, {}) for digest in digests}, members)
-
-    async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
-        """Also what was cancelled before: the controller may have been away then."""
-        older = [(folder.digest, key.name_of(folder.digest)) for folder in others if not folder.settled]
-        if older:
-            report(f"cancelling {len(older)} job(s) of earlier runs of this task")
-            await self._persist(lambda: self.client.cancel(older), report)
-
-    async def _stand_back(self, report: Callable[[str], None]) -> None:
-        report("a later try of this task is at work, after a clear; this one leaves the job to it")
-        await asyncio.sleep(_LONGEST_PAUSE)
-
-    async def submit(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Submission:
-        """Find the job or submit it; never twice. An end that is not known is looked up until it is."""
-        again = False
-        while True:
-            submit = partial(self.client.submit, request, asked, again=again)
-            found = await self._persist(submit, report)
-            if found.is_outdated:
-                await self._stand_back(report)
-                continue
-            if found.job_id is not None or found.is_cancelled:
-                return found
-            job_id = await self._look_up(request.key.job_name, report)
-            if job_id is not None and job_id > 0:
-                return replace(found, job_id=await self._adopt(request.key.digest, job_id, report))
-            again = job_id is not None and (found.age or 0) >= self.patience
-            if not again:
-                await asyncio.sleep(_FIRST_PAUSE)
-
-    async def _adopt(self, digest: str, job_id: int, report: Callable[[str], None]) -> int:
-        return await self._persist(lambda: self.client.adopt(digest, job_id), report)
-
-    async def _look_up(self, name: str, report: Callable[[str], None]) -> int | None:
-        """The id of the job of a name; 0 where all sources say there is none, None where one gave no answer."""
-        try:
-            queue, _ = await self.client.status([])
-        except LoginRequired:
-            raise
-        except ClusterError as error:
-            report(f"cannot tell yet whether the job was submitted: {error}")
-            return None
-        found = [row.base_id for row in queue if row.name == name]
-        if not found:
-            try:
-                found = [row.base_id for row in await self.client.accounting(_RECENTLY, name=name)]
-            except CommandFailed:
-                found = []  # a site without accounting: the key's folder is the second source
-            except (ConnectionLost, UnreadableAnswer):
-                return None
-        return found[-1] if found else 0
-
     async def _watch(
-        self, request: JobRequest, job_id: int, report: Callable[[str], None], state: ArrayState | None = None
+        self,
+        request: JobRequest,
+        job_id: int,
+        report: Callable[[str], None],
+        state: ArrayState | None = None,
+        progress: Callable[[Tally], None] = _unheard,
     ) -> JobStatus:
         key = request.key
         job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock(), state)
@@ -246,6 +120,8 @@ class Session:
             while True:
                 news = await job.observe()
                 self._report(news, key, report)
+                if news.tally is not None:
+                    progress(news.tally)
                 if news.status.phase.is_final or news.status.never_starts:
                     return news.status
         finally:
@@ -373,7 +249,7 @@ class Session:
         pause = 0.2
         while await self._persist(lambda: self._is_queued(set(names.values())), report):
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _is_queued(self, names: set[str]) -> bool:
         try:
@@ -381,15 +257,3 @@ class Session:
         except CommandFailed as error:
             raise ConnectionLost(str(error)) from error
         return any(row.name in names and row.status.is_active for row in queue)
-
-    async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:
-        """Ask until there is an answer; a lost connection or a garbled answer is waited out."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return await ask()
-            except (ConnectionLost, UnreadableAnswer) as error:
-                if pause == _FIRST_PAUSE:
-                    report(f"waiting for {self.client.name}: {error}")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.execution_time.xcom import XCom
+from airflow.sdk.listener import get_listener_manager
 
 from hotswap_airflow.errors import (
     CommandFailed,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 SMALL_ENOUGH = 1_000
 """Bytes of a request that may stand in the trigger's row; larger ones go by XCom."""
+_DEAF = ("hotswap_airflow", "airflow.example_dags")
+"""Plugins to whose ears no end needs to come: our own, and the listener that Airflow shows as an example."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     LoginRequired,
@@ -153,11 +156,17 @@ class SlurmJobOperator(BaseOperator):
                 asked=run_identity.asked(context),
                 pack=self.pack_digest(),
                 store=str(settings.store_path),
-                resumes=bool(self.outlets) or bool(self.on_success_callback),
+                resumes=self._ends_in_worker(settings),
                 deadline=time.time() + limit.total_seconds() if limit else None,
             ),
             method_name="resume",
         )
+
+    def _ends_in_worker(self, settings: Settings) -> bool:
+        """Whether a worker must end the task even after a success: asset events and listeners exist only there."""
+        if self.outlets or self.on_success_callback or settings.finish_in == "worker":
+            return True
+        return settings.finish_in == "auto" and _is_listened_to()
 
     def resume(self, context: Context, event: Mapping[str, Any] | str) -> Any:
         """End the task as its job ended."""
@@ -177,6 +186,13 @@ class SlurmJobOperator(BaseOperator):
     def is_retried(self, error: str, failed_before: int) -> bool:  # noqa: ARG002
         """Whether the task's retries apply to an error; where only a person can mend it they do not."""
         return error not in {kind.__name__ for kind in _MENDED_BY_A_PERSON}
+
+
+def _is_listened_to() -> bool:
+    """Whether a plugin of somebody else hears how tasks end, as OpenLineage's does."""
+    heard_by = get_listener_manager().hook.on_task_instance_success.get_hookimpls()
+    modules = (getattr(found.plugin, "__name__", type(found.plugin).__module__) for found in heard_by)
+    return any(not module.startswith(_DEAF) for module in modules)
 
 
 def _variable(name: str) -> str:

@@ -18,6 +18,7 @@ from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import ContentStore, kept_archive
 from hotswap_airflow.triggers.events import resuming, told
+from hotswap_airflow.triggers.progress import progress_of
 from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, shared_session
 from hotswap_airflow.triggers.task_states import ENDED, task_state
 
@@ -112,7 +113,10 @@ class SlurmJobTrigger(BaseTrigger):
             try:
                 async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
                     await self._lay_out(session, request)
-                    return await session.conduct(request, self.asked, self._report)
+                    if request.array is None:
+                        return await session.conduct(request, self.asked, self._report)
+                    async with progress_of(self._push) as progress:
+                        return await session.conduct(request, self.asked, self._report, progress.note)
             except TimeoutError:
                 self._report("the task's time is over; cancelling the job")
                 with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import session
+from hotswap_airflow.cluster import placement
 from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Retry
@@ -196,7 +196,7 @@ async def test_a_time_limit_within_a_chunk_is_told_as_such(
 
 @pytest.fixture
 def small_waves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_SMALL_WAVE", 1)
+    monkeypatch.setattr(placement, "SMALL_WAVE", 1)
 
 
 @pytest.mark.usefixtures("small_waves")

@@ -10,16 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.listeners import hookimpl
+from airflow.sdk.listener import get_listener_manager
 from airflow.triggers.base import TaskSuccessEvent
 
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.hooks.slurm import SlurmHook
-from hotswap_airflow.operators.slurm import SlurmJobOperator
+from hotswap_airflow.operators.slurm import SlurmJobOperator, airflow_settings
+from hotswap_airflow.slurm.array import Tally
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.login_node import LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
-from hotswap_airflow.triggers import events, job, sessions
+from hotswap_airflow.triggers import events, job, progress, sessions
 from hotswap_airflow.triggers.awaited import AwaitJobTrigger
 from hotswap_airflow.triggers.job import SlurmJobTrigger
 
@@ -155,6 +158,48 @@ def test_triggers_are_written_small_and_read_again(make_trigger: Any, make_reque
     assert len(str(kwargs)) < 2048
     sensor = AwaitJobTrigger(slurm_conn_id="c", workdir="", deadline=1.0, interval=1.0, job_name="x")
     assert AwaitJobTrigger(**sensor.serialize()[1]).serialize() == sensor.serialize()
+
+
+def test_a_success_ends_in_a_worker_where_somebody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Listener:
+        @hookimpl
+        def on_task_instance_success(self, previous_state: object, task_instance: object) -> None:
+            """Hears how a task ends."""
+
+    monkeypatch.setenv("AIRFLOW__HOTSWAP__STORE_PATH", str(tmp_path))
+    operator = SlurmJobOperator(task_id="a", command="true")
+
+    def ends_in_worker(finish_in: str) -> bool:
+        monkeypatch.setenv("AIRFLOW__HOTSWAP__FINISH_IN", finish_in)
+        return operator._ends_in_worker(airflow_settings())
+
+    assert [ends_in_worker(where) for where in ("auto", "trigger", "worker")] == [False, False, True]
+    listener = Listener()
+    get_listener_manager().add_listener(listener)
+    try:
+        assert [ends_in_worker(where) for where in ("auto", "trigger", "worker")] == [True, False, True]
+    finally:
+        get_listener_manager().pm.unregister(listener)
+    with pytest.raises(SetupError, match="finish_in is 'here'; use auto, trigger or worker"):
+        ends_in_worker("here")
+
+
+async def test_progress_is_told_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    async def push(key: str, value: Any) -> None:
+        told.append(f"{key}: {value['text']}")
+        if len(told) == 1:
+            raise TimeoutError
+
+    monkeypatch.setattr(progress, "INTERVAL", 0.05)
+    async with progress.progress_of(push) as heard:
+        for done in range(100):
+            heard.note(Tally(done=done))
+            await asyncio.sleep(0.002)
+        heard.note(Tally(done=100))
+    assert 2 < len(told) < 20
+    assert told[-1] == "hotswap_progress: 100 done · 0 failed · 0 running · 0 pending"
 
 
 def test_the_button_of_a_connection(monkeypatch: pytest.MonkeyPatch, slurm_sandbox: Sandbox) -> None:

@@ -24,6 +24,9 @@ def test_the_examples_with_sweeps(lab: Any) -> None:
     best = lab.api.value("heat-grid", runs["heat-grid"], "best")["element"]
     assert residuals[best] == min(residuals)
     assert "tile-06 7" in lab.api.log("tiles", runs["tiles"], "merge")
+    run = runs["pi-fan-out"]
+    shown = lab.api.get(f"/dags/pi-fan-out/dagRuns/{run}/taskInstances/throw/xcomEntries/hotswap_progress")["value"]
+    assert "'text': '20 done · 0 failed · 0 running · 0 pending'" in str(shown)
     log = lab.api.log("pi-fan-out", runs["pi-fan-out"], "throw")
     assert "20 of 20 elements are to be run" in log
     assert "20 done · 0 failed · 0 running · 0 pending" in log

@@ -1,0 +1,184 @@
+"""How the job of a request comes to be: found where it is already, or submitted once, as much of it as fits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from hotswap_airflow.cluster import elements
+from hotswap_airflow.errors import (
+    ClusterError,
+    CommandFailed,
+    ConnectionLost,
+    LoginRequired,
+    SubmitLimitReached,
+    UnreadableAnswer,
+)
+from hotswap_airflow.slurm.identity import try_of
+from hotswap_airflow.slurm.judgement import Try, choose_generation, past_of, try_number
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from hotswap_airflow.cluster.client import ClusterClient, Folder, Submission
+    from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.request import JobRequest
+
+PATIENCE = 60.0
+"""Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+_RECENTLY = "now-7days"
+_ALL = 1 << 30
+SMALL_WAVE, _REFUSALS = 50, 5
+"""A part of a sweep no smaller than so many is waited for, until it was refused so many times."""
+Value = TypeVar("Value")
+
+
+class Placement:
+    """Places the jobs of one connection. ``report`` takes lines for the log of the one who waits."""
+
+    def __init__(self, client: ClusterClient, patience: float = PATIENCE) -> None:
+        self.client = client
+        self.patience = patience
+        self._wave = _ALL
+
+    async def place(
+        self, request: JobRequest, asked: str, report: Callable[[str], None]
+    ) -> tuple[JobRequest, Submission | None]:
+        """Find the job of a request or submit it; give the request as it was submitted.
+
+        There is no job of a sweep whose elements all have been brought to an end before.
+        """
+        request = await self._settled_key(request, asked, report)
+        if request.array is not None and not request.array.wanted:
+            return request, None
+        return await self._submit_what_fits(request, asked, report)
+
+    async def _submit_what_fits(
+        self, request: JobRequest, asked: str, report: Callable[[str], None]
+    ) -> tuple[JobRequest, Submission]:
+        """Submit as much of a sweep as the cluster takes, or wait until it takes a job; tell what was submitted."""
+        count, refused, pause = self._wave, 0, FIRST_PAUSE
+        while True:
+            part = request if request.array is None else replace(request, array=request.array.first(count))
+            indices = 1 if part.array is None else len(part.array.indices)
+            try:
+                found = await self.submit(part, asked, report)
+            except SubmitLimitReached as error:
+                if indices > SMALL_WAVE or (indices > 1 and refused >= _REFUSALS):
+                    count = indices // 2
+                    continue
+                if not refused:
+                    report(f"waiting: {error}")
+                refused += 1
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            if request.array is None:
+                return part, found
+            self._wave = 2 * indices if count < _ALL else _ALL
+            return await self._as_submitted(request, part, found, report), found
+
+    async def _as_submitted(
+        self, request: JobRequest, part: JobRequest, found: Submission, report: Callable[[str], None]
+    ) -> JobRequest:
+        """A sweep with the elements that its array has, which may have been submitted by somebody else before."""
+        if found.is_new or request.array is None:
+            return part
+        digest = request.key.digest
+        members = await self._persist(lambda: self.client.members([digest]), report)
+        return replace(request, array=request.array.only(members[digest]))
+
+    async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
+        """Cancel what older epochs left, and choose the generation to find or submit."""
+        key = request.key
+        while True:
+            folders = await self._persist(lambda: self.client.find(key.stem), report)
+            others = [folder for folder in folders if try_of(folder.digest)[0] != key.epoch]
+            if not any(try_number(folder.asked) > try_number(asked) for folder in others):
+                break
+            await self._stand_back(report)
+        await self._cancel_older(key, others, report)
+        tries = {f.digest: Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders}
+        key = replace(key, generation=choose_generation(list(tries.values()), key.epoch, asked))
+        past = past_of(tries, key.epoch, key.generation)
+        options = request.retry.escalated(request.options, past.failures)
+        request = replace(request, key=key, past=past, options=options)
+        return request if request.array is None else await self._continued(request, folders, report)
+
+    async def _continued(
+        self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
+    ) -> JobRequest:
+        """Of a sweep only the elements that no earlier try has brought to an end."""
+        earlier = elements.earlier_tries(folders, request.key)
+        if not earlier:
+            return request
+        digests, waves = [folder.digest for folder in earlier], elements.waves(earlier)
+        ends = await self._persist(lambda: self.client.ends(digests), report)
+        members = await self._persist(lambda: self.client.members(waves), report) if waves else {}
+        return elements.continued(request, {digest: ends.get(digest, {}) for digest in digests}, members)
+
+    async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
+        """Also what was cancelled before: the controller may have been away then."""
+        older = [(folder.digest, key.name_of(folder.digest)) for folder in others if not folder.settled]
+        if older:
+            report(f"cancelling {len(older)} job(s) of earlier runs of this task")
+            await self._persist(lambda: self.client.cancel(older), report)
+
+    async def _stand_back(self, report: Callable[[str], None]) -> None:
+        report("a later try of this task is at work, after a clear; this one leaves the job to it")
+        await asyncio.sleep(LONGEST_PAUSE)
+
+    async def submit(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Submission:
+        """Find the job or submit it; never twice. An end that is not known is looked up until it is."""
+        again = False
+        while True:
+            submit = partial(self.client.submit, request, asked, again=again)
+            found = await self._persist(submit, report)
+            if found.is_outdated:
+                await self._stand_back(report)
+                continue
+            if found.job_id is not None or found.is_cancelled:
+                return found
+            job_id = await self._look_up(request.key.job_name, report)
+            if job_id is not None and job_id > 0:
+                return replace(found, job_id=await self._adopt(request.key.digest, job_id, report))
+            again = job_id is not None and (found.age or 0) >= self.patience
+            if not again:
+                await asyncio.sleep(FIRST_PAUSE)
+
+    async def _adopt(self, digest: str, job_id: int, report: Callable[[str], None]) -> int:
+        return await self._persist(lambda: self.client.adopt(digest, job_id), report)
+
+    async def _look_up(self, name: str, report: Callable[[str], None]) -> int | None:
+        """The id of the job of a name; 0 where all sources say there is none, None where one gave no answer."""
+        try:
+            queue, _ = await self.client.status([])
+        except LoginRequired:
+            raise
+        except ClusterError as error:
+            report(f"cannot tell yet whether the job was submitted: {error}")
+            return None
+        found = [row.base_id for row in queue if row.name == name]
+        if not found:
+            try:
+                found = [row.base_id for row in await self.client.accounting(_RECENTLY, name=name)]
+            except CommandFailed:
+                found = []  # a site without accounting: the key's folder is the second source
+            except (ConnectionLost, UnreadableAnswer):
+                return None
+        return found[-1] if found else 0
+
+    async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:
+        """Ask until there is an answer; a lost connection or a garbled answer is waited out."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await ask()
+            except (ConnectionLost, UnreadableAnswer) as error:
+                if pause == FIRST_PAUSE:
+                    report(f"waiting for {self.client.name}: {error}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,63 @@
+"""How far a sweep is, as an XCom of its task that is renewed while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from hotswap_airflow.slurm.array import Tally
+
+PROGRESS_KEY = "hotswap_progress"
+INTERVAL = 10.0
+"""Seconds between two renewals, however quickly elements end."""
+
+
+class Progress:
+    """Tells ``push`` the newest numbers, not more often than once an interval."""
+
+    def __init__(self, push: Callable[[str, Any], Awaitable[None]]) -> None:
+        self._push = push
+        self._newest: Tally | None = None
+        self._told: Tally | None = None
+        self._news = asyncio.Event()
+
+    def note(self, tally: Tally) -> None:
+        """Hear how many elements are where."""
+        self._newest = tally
+        self._news.set()
+
+    async def keep_telling(self) -> None:
+        """Tell what was heard, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.tell()
+            await asyncio.sleep(INTERVAL)
+
+    async def tell(self) -> None:
+        """Tell the newest numbers where they are new; where Airflow gives no answer the next ones do."""
+        tally = self._newest
+        if tally is None or tally == self._told:
+            return
+        with contextlib.suppress(TimeoutError):
+            await self._push(PROGRESS_KEY, {"text": str(tally), **asdict(tally)})
+            self._told = tally
+
+
+@asynccontextmanager
+async def progress_of(push: Callable[[str, Any], Awaitable[None]]) -> AsyncIterator[Progress]:
+    """Tell while the block runs, and the last numbers at its end."""
+    progress = Progress(push)
+    telling = asyncio.ensure_future(progress.keep_telling())
+    try:
+        yield progress
+        await progress.tell()
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
