@@ -260,9 +260,14 @@ class ClusterClient:
         return found
 
     async def members(self, digests: Iterable[str]) -> dict[str, set[int]]:
-        """The elements that arrays were submitted with, for each digest."""
+        """The elements that arrays were submitted with, for each digest; an array without any cannot have been."""
         said = await self._words(scripts.MEMBERS, stdin=_lines(digests))
-        return {line.split()[0]: {int(word) for word in line.split()[1:]} for line in said.splitlines() if line.strip()}
+        found = {
+            line.split()[0]: {int(word) for word in line.split()[1:]} for line in said.splitlines() if line.strip()
+        }
+        if not all(found.values()):
+            raise UnreadableAnswer(f"the tables of arrays on {self.name}", said[-500:], "line of elements")
+        return found
 
     async def element_values(self, digest: str) -> dict[int, str]:
         """The lines of values that each element of an array wrote. Raises ``CommandFailed`` where they are too many."""

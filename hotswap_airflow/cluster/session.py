@@ -98,7 +98,8 @@ class Session(Placement):
         report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
         if request.array is not None:
             state = ArrayState(request.array)
-            report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run")
+            logs = f"{self.client.name}:{self.client.key_dir(request.key.digest)}/logs/INDEX"
+            report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run; logs: {logs}")
             await self._watch(request, submission.job_id, report, state, progress)
             outcome = await self._finish_elements(request, submission.job_id, state, asked, report)
             progress(outcome.tally or state.tally)
