@@ -153,7 +153,7 @@ class ClusterClient:
             case "outdated":
                 return Submission(is_outdated=True)
             case "later":
-                raise ConnectionLost(f"{self.name}: sbatch is slow; the job's turn comes later")
+                raise ConnectionLost(f"{self.name} is slow; the job's turn comes later")
             case "busy":
                 return Submission(age=0)
             case "orphaned":
@@ -177,9 +177,8 @@ class ClusterClient:
         content = b"".join(submission(*item) for item in items)
         body = await self._ask(scripts.SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
         answers = [part.decode("utf-8", "replace") for _, part in _parts(body)]
-        if len(answers) != len(items):
-            raise UnreadableAnswer(self.name, f"{len(answers)} answers", f"answer to {len(items)} submissions")
-        return list(answers)
+        # After a script that could not be written the others are not read: they are asked for again.
+        return [*answers, *["later"] * (len(items) - len(answers))]
 
     async def adopt(self, digest: str, job_id: int) -> int:
         """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""

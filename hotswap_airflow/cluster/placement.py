@@ -42,7 +42,6 @@ class Placement:
     def __init__(self, client: ClusterClient, patience: float = PATIENCE) -> None:
         self.client = client
         self.patience = patience
-        self._wave = _ALL
 
     async def place(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
@@ -60,7 +59,7 @@ class Placement:
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission]:
         """Submit as much of a sweep as the cluster takes, or wait until it takes a job; tell what was submitted."""
-        count, refused, pause = self._wave, 0, FIRST_PAUSE
+        count, refused, pause = _ALL, 0, FIRST_PAUSE
         while True:
             part = request if request.array is None else replace(request, array=request.array.first(count))
             indices = 1 if part.array is None else len(part.array.indices)
@@ -76,9 +75,6 @@ class Placement:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
-            if request.array is None:
-                return part, found
-            self._wave = 2 * indices if count < _ALL else _ALL
             return await self._as_submitted(request, part, found, report), found
 
     async def _as_submitted(

@@ -122,8 +122,12 @@ while IFS= read -r count; do
     set -- "$@" "$word"
     count=$((count - 1))
   done
-  head -c "$6" > "$part.script"
-  head -c "$7" > "$part.table"
+  if ! { head -c "$6" > "$part.script" && head -c "$7" > "$part.table"; } 2> /dev/null; then
+    rm -f "$part.script" "$part.table"
+    said="error the job's script cannot be written: disk or quota full?"
+    printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
+    end
+  fi
   # What a dying connection has cut is nobody's script, and nobody hears us.
   [ "$(wc -c < "$part.script")" -eq "$6" ] && [ "$(wc -c < "$part.table")" -eq "$7" ] ||
     { rm -f "$part.script" "$part.table"; exit 1; }

@@ -20,6 +20,7 @@ from hotswap_airflow.cluster.client import submission
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
+from hotswap_airflow.slurm.script import render_script
 from hotswap_airflow.slurm.states import Phase
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
@@ -514,3 +515,34 @@ async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
             *(fake_bench.session.submit(request, "1 0", fake_bench.lines.append) for request in requests)
         )
     assert len({one.job_id for one in found}) == len(fake_slurm.jobs) == 5
+
+
+async def test_a_full_disk_is_told_to_the_one_it_hits_and_the_others_are_asked_for_again(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    program = fake_slurm.folder / "bin" / "head"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case $2 in 7*) [ -e "$HOME/full" ] && { rm "$HOME/full"; echo "No space left on device" >&2; exit 1; } ;; esac\n'
+        'exec /usr/bin/head "$@"\n'
+    )
+    program.chmod(0o755)
+    # Only a script of its length, which begins with a 7, finds the disk full.
+    requests = [make_request("true", job=f"j{number}") for number in range(4)]
+    big = make_request("true\n" + "#" * (7500 - len(render_script(make_request("true")))), job="big")
+    assert str(len(render_script(big)))[0] == "7"
+    assert all(str(len(render_script(request)))[0] != "7" for request in requests)
+    await fake_bench.session.lay_out(big.key.run.folder, "", _none, fake_bench.lines.append)
+    (fake_slurm.folder / "home" / "full").touch()
+    async with asyncio.timeout(60):
+        found = await asyncio.gather(
+            *(
+                fake_bench.session.submit(one, "1 0", fake_bench.lines.append)
+                for one in [*requests[:2], big, *requests[2:]]
+            ),
+            return_exceptions=True,
+        )
+    failed = [one for one in found if isinstance(one, Exception)]
+    assert [type(error) for error in failed] == [errors.CommandFailed]
+    assert "disk or quota full?" in str(failed[0])
+    assert len(fake_slurm.jobs) == 4
