@@ -201,7 +201,9 @@ def _command(request: JobRequest) -> str:
     end = _heredoc_end(text)
     newline = "" if text.endswith("\n") else "\n"
     name = "run" if request.array is None else "run.$SLURM_JOB_ID"
-    kept = f"cat > \"$key_dir/{name}\" <<'{end}'\n{text}{newline}{end}\n"
+    # An empty or cut text would run, and end well.
+    full = "finish 1" if request.array is None else "exit 1"
+    kept = f"cat > \"$key_dir/{name}\" <<'{end}' || {full}\n{text}{newline}{end}\n"
     return f'{kept}set -- /bin/bash -euo pipefail "$key_dir/{name}"\n'
 
 

@@ -243,4 +243,4 @@ def test_a_number_that_is_an_integer_stays_one(text: str) -> None:
 
 def test_a_script_shows_what_the_person_wrote() -> None:
     script = render_script(_request(text="END_OF_RUN\necho $PARAM_X\n"))
-    assert "<<'END_OF_RUN_'\nEND_OF_RUN\necho $PARAM_X\nEND_OF_RUN_\n" in script
+    assert "<<'END_OF_RUN_' || finish 1\nEND_OF_RUN\necho $PARAM_X\nEND_OF_RUN_\n" in script
