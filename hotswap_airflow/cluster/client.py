@@ -186,8 +186,7 @@ class ClusterClient:
 
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
-        lines = "".join(f"{digest}\n" for digest in digests)
-        said = await self._words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=lines.encode())
+        said = await self._words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(digests))
         queue, rest = _answered(said, "squeue", self.name)
         sizes, found = {}, []
         for line in rest.splitlines():
@@ -211,7 +210,7 @@ class ClusterClient:
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
-        said = await self._words(scripts.KEYS, stdin="".join(f"{digest}\n" for digest in digests).encode())
+        said = await self._words(scripts.KEYS, stdin=_lines(digests))
         found = []
         for line in said.splitlines():
             with contextlib.suppress(ValueError):
@@ -250,7 +249,7 @@ class ClusterClient:
 
     async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
         """The ends that the elements of arrays noted: exit statuses by element, for each digest."""
-        said = await self._words(scripts.ENDS, stdin="".join(f"{digest}\n" for digest in digests).encode())
+        said = await self._words(scripts.ENDS, stdin=_lines(digests))
         found = {}
         for line in said.splitlines():
             digest, *names = line.split()
@@ -305,8 +304,7 @@ class ClusterClient:
 
         Raises ``ConnectionLost`` where the controller is away: asked again, it cancels all the same.
         """
-        lines = "".join(f"{digest} {name}\n" for digest, name in jobs)
-        said = await self._words(scripts.CANCEL, stdin=lines.encode())
+        said = await self._words(scripts.CANCEL, stdin=_lines(f"{digest} {name}" for digest, name in jobs))
         if said.startswith("failed"):
             raise ConnectionLost(f"{self.name}: scancel {said.strip()}")
 

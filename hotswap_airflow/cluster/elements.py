@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.errors import JobError, JobFailed, JobNodeFailed, OutputMissing
 from hotswap_airflow.slurm.array import ArrayState, Tally, told, value_lists
 from hotswap_airflow.slurm.identity import try_of
+from hotswap_airflow.slurm.judgement import how_settled
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
@@ -32,17 +33,12 @@ def earlier_tries(folders: Sequence[Folder], key: JobKey) -> list[Folder]:
 
 
 def _was_good(folder: Folder) -> bool:
-    return JobStatus(_state(folder)).phase is Phase.SUCCEEDED
-
-
-def _state(folder: Folder) -> str:
-    """How a try was settled; empty where it was not."""
-    return [*folder.settled.split(), "", "", ""][2]
+    return JobStatus(how_settled(folder.settled)[0]).phase is Phase.SUCCEEDED
 
 
 def waves(folders: Sequence[Folder]) -> list[str]:
     """The tries that were a part of a sweep only, by digest."""
-    return [folder.digest for folder in folders if _state(folder) == WAVE]
+    return [folder.digest for folder in folders if how_settled(folder.settled)[0] == WAVE]
 
 
 def continued(

@@ -89,9 +89,10 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
     if not last.settled:
         is_of_before = last.has_ended and _clear_number(last.asked) < _clear_number(asked)
         return last.generation + is_of_before
-    told_try, told_clear, state = [*last.settled.split(), "", "", ""][:3]
+    state, _ = how_settled(last.settled)
     if state in GOES_ON:
         return last.generation + 1
+    told_try, told_clear, *_ = [*last.settled.split(), "", ""]
     same_try = [told_try, told_clear] == asked.split()
     kept_success = JobStatus(state).phase is Phase.SUCCEEDED and told_clear == asked.rsplit(maxsplit=1)[-1]
     return last.generation if same_try or kept_success else last.generation + 1
@@ -110,13 +111,23 @@ class Past:
     saved: str = ""
 
 
+def how_settled(settled: str) -> tuple[str, str]:
+    """State and error of how the end of a try was told; empty where it was not.
+
+    >>> how_settled("2 0 TIMEOUT JobTimedOut"), how_settled("1 0 COMPLETED"), how_settled("")
+    (('TIMEOUT', 'JobTimedOut'), ('COMPLETED', ''), ('', ''))
+    """
+    _, _, state, error, *_ = [*settled.split(), "", "", "", ""]
+    return state, error
+
+
 def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     """The past of a try, given all tries of its job by digest."""
     before = sorted(
         ((one.epoch, one.generation, digest, one.settled) for digest, one in tries.items()), key=lambda item: item[:2]
     )
     before = [item for item in before if item[:2] < (epoch, generation)]
-    ends = [(digest, [*settled.split(), "", "", "", ""][2:4]) for e, _, digest, settled in before if e == epoch]
+    ends = [(digest, how_settled(settled)) for e, _, digest, settled in before if e == epoch]
     saved = [digest for digest, (state, _) in ends if state == SAVED]
     failures = tuple(error for _, (_, error) in ends if error)
     return Past(len(before), failures, saved[-1] if saved else "")

@@ -14,7 +14,6 @@ from pydantic_core import PydanticCustomError
 from hotswap_airflow import units
 from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
 
-Scalar = str | int | float | bool | None
 ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime", "array", "object"]
 When = Literal["success", "failed", "done"]
 _PERCENT = re.compile(r"([0-9]{1,9})%")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.slurm.request import PATH_TYPES
 from hotswap_airflow.workflow.files import leads_out
 from hotswap_airflow.workflow.references import Reference, parse_reference
+from hotswap_airflow.workflow.resources import cluster_name
 from hotswap_airflow.workflow.vocabulary import SUPPORTED, nearest
 
 if TYPE_CHECKING:
@@ -208,9 +209,8 @@ def _indices(source: Source, job: str, indices: int, count: int) -> Iterator[Pro
     site: Site | None = source.site
     if site is None:
         return
-    body = source.spec.jobs[job]
     for default in dict.fromkeys(site.environments.values()):
-        cluster = site.clusters.get(body.cluster or source.spec.defaults.cluster or default)
+        cluster = site.clusters.get(cluster_name(source.spec, job, default))
         if cluster is not None and indices > cluster.max_array_size:
             most = cluster.max_array_size
             words = f"the sweep of jobs.{job} has {indices} array indices, but cluster {cluster.name} takes {most}"

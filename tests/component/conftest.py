@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import asyncssh
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.login import Login, make_transport
-from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.session import Outcome, Session
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.cluster.transport import Transport
 from hotswap_airflow.cluster.watcher import Interval, JobWatcher
@@ -29,6 +30,11 @@ from hotswap_airflow.testing.slurm import SlurmCluster
 QUICK = Interval(0.1, 0.5)
 
 
+async def no_files() -> AsyncIterator[bytes]:
+    """The archive of a workflow without files."""
+    yield b""
+
+
 @dataclass
 class Bench:
     """A session with everything a test wants to look at."""
@@ -36,6 +42,7 @@ class Bench:
     session: Session
     workdir: Path
     lines: list[str] = field(default_factory=list)
+    limit: ClassVar[float] = 60
 
     @property
     def client(self) -> ClusterClient:
@@ -50,6 +57,16 @@ class Bench:
         async with asyncio.timeout(30):
             while not holds():
                 await asyncio.sleep(0.02)
+
+    async def lay_out(self, request: JobRequest) -> None:
+        """Make the folder of a request's run, without files of a workflow."""
+        await self.session.lay_out(request.key.run.folder, "", no_files, self.lines.append)
+
+    async def conduct(self, request: JobRequest, asked: str = "1 0") -> Outcome:
+        """Bring a request to its end, as its trigger does."""
+        await self.lay_out(request)
+        async with asyncio.timeout(self.limit):
+            return await self.session.conduct(request, asked, self.lines.append)
 
     def key_dir(self, request: JobRequest) -> Path:
         return self.workdir / ".hotswap" / "jobs" / request.key.digest

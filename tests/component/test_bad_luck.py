@@ -27,21 +27,16 @@ from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
+from .conftest import no_files
+
 MakeRequest = Callable[..., JobRequest]
 
 
-async def _none() -> Any:
-    yield b""
-
-
-async def _lay_out(bench: Any, request: JobRequest) -> None:
-    await bench.session.lay_out(request.key.run.folder, "", _none, bench.lines.append)
-
-
-async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
-    await _lay_out(bench, request)
-    async with asyncio.timeout(60):
-        return await bench.session.conduct(request, asked, bench.lines.append)
+def _replace(fake: FakeSlurm, name: str, script: str) -> None:
+    """Put another program in the place of one, on the double's login node."""
+    path = fake.folder / "bin" / name
+    path.write_text(script)
+    path.chmod(0o755)
 
 
 async def _until(holds: Callable[[], bool]) -> None:
@@ -58,7 +53,7 @@ async def test_an_answer_that_is_lost_is_looked_up(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     fake_slurm.lost_replies = 1
-    outcome = await _conduct(fake_bench, make_request())
+    outcome = await fake_bench.conduct(make_request())
     assert outcome.error is None
     assert _submitted(fake_slurm) == 1
     assert "found Slurm job 1 on main" in fake_bench.log
@@ -69,7 +64,7 @@ async def test_a_lost_answer_is_found_in_accounting_when_the_queue_forgot(
 ) -> None:
     fake_slurm.lost_replies, fake_slurm.min_job_age = 1, -1.0
     fake_slurm.outcomes = [["COMPLETED"]]
-    outcome = await _conduct(fake_bench, make_request())
+    outcome = await fake_bench.conduct(make_request())
     assert (outcome.error, _submitted(fake_slurm)) == (None, 1)
 
 
@@ -77,7 +72,7 @@ async def test_a_submission_that_never_arrived_is_made_again_after_its_patience(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     fake_slurm.dropped = 2
-    outcome = await _conduct(fake_bench, make_request())
+    outcome = await fake_bench.conduct(make_request())
     assert (outcome.error, _submitted(fake_slurm)) == (None, 1)
 
 
@@ -86,7 +81,7 @@ async def test_no_submission_while_nobody_answers(
 ) -> None:
     fake_slurm.is_down = True
     request = make_request()
-    await _lay_out(fake_bench, request)
+    await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
     await _until(lambda: "cannot tell yet whether the job was submitted" in fake_bench.log)
     fake_slurm.is_down = False
@@ -99,7 +94,7 @@ async def test_a_controller_that_is_away_changes_nothing(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request()
-    await _lay_out(fake_bench, request)
+    await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
     await _until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.is_down = True
@@ -116,7 +111,7 @@ async def test_a_job_is_gone_only_when_two_sources_miss_it_for_a_while(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request()
-    await _lay_out(fake_bench, request)
+    await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
     await _until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.forget(1)
@@ -133,14 +128,14 @@ async def test_a_site_without_accounting_that_forgets_at_once(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, text: str, kind: type | None
 ) -> None:
     fake_slurm.has_accounting, fake_slurm.min_job_age = False, -1.0
-    outcome = await _conduct(fake_bench, make_request(text, outputs=(Output("v", "integer"),)))
+    outcome = await fake_bench.conduct(make_request(text, outputs=(Output("v", "integer"),)))
     assert (type(outcome.error) if outcome.error else None) is kind
     assert outcome.status.exit_status == (4 if kind else 0)
 
 
 async def test_an_sbatch_that_a_site_wrapped(fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest) -> None:
     fake_slurm.banner = "Welcome to alps\n12 nodes are down today\n"
-    assert (await _conduct(fake_bench, make_request())).error is None
+    assert (await fake_bench.conduct(make_request())).error is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +152,7 @@ async def test_any_sequence_of_states(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, states: list[str], kind: type | None
 ) -> None:
     fake_slurm.outcomes = [states]
-    outcome = await _conduct(fake_bench, make_request())
+    outcome = await fake_bench.conduct(make_request())
     assert (type(outcome.error) if outcome.error else None) is kind
 
 
@@ -166,7 +161,7 @@ async def test_a_job_that_can_never_start_is_cancelled_and_told(
 ) -> None:
     fake_slurm.outcomes = [["PENDING"]]
     request = make_request()
-    await _lay_out(fake_bench, request)
+    await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
     await _until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[1].reason = "BadConstraints"
@@ -180,7 +175,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"], ["COMPLETED"]]
     request = make_request()
-    first = asyncio.create_task(_conduct(fake_bench, request))
+    first = asyncio.create_task(fake_bench.conduct(request))
     await _until(lambda: "RUNNING" in fake_bench.log)
     first.cancel()
     fake_slurm.is_down = True
@@ -188,7 +183,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
         async with asyncio.timeout(1):
             await fake_bench.session.cancel(request.key, fake_bench.lines.append)
     cleared = replace(request, key=replace(request.key, epoch=1))
-    second = asyncio.create_task(_conduct(fake_bench, cleared, "2 1"))
+    second = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
     await _until(lambda: "waiting for main: main: scancel" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(second, 60)).error is None
@@ -201,9 +196,9 @@ async def test_a_try_that_was_left_behind_touches_nothing(
     fake_slurm.outcomes = [["RUNNING"]]
     old = make_request()
     new = replace(old, key=replace(old.key, epoch=1))
-    waiting = asyncio.create_task(_conduct(fake_bench, new, "2 1"))
+    waiting = asyncio.create_task(fake_bench.conduct(new, "2 1"))
     await _until(lambda: "RUNNING" in fake_bench.log)
-    stale = asyncio.create_task(_conduct(fake_bench, old, "1 0"))
+    stale = asyncio.create_task(fake_bench.conduct(old, "1 0"))
     await _until(lambda: "leaves the job to it" in fake_bench.log)
     found = await fake_bench.client.submit(old, "1 0")
     assert found.is_outdated
@@ -219,18 +214,16 @@ async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
     argv = ("sh", "-c", scripts.SUBMIT, "hotswap", fake_bench.client.workdir)
     assert (await fake_slurm.transport.run(argv, submission(request, "1 0", again=False)[:-30])).status == 1
     assert fake_slurm.jobs == {}
-    assert (await _conduct(fake_bench, request)).error is None
+    assert (await fake_bench.conduct(request)).error is None
 
 
 async def test_a_file_system_without_locks_submits_once(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
-    lock = fake_slurm.folder / "bin" / "flock"
-    lock.write_text("#!/bin/sh\nexit 1\n")
-    lock.chmod(0o755)
+    _replace(fake_slurm, "flock", "#!/bin/sh\nexit 1\n")
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "COMPLETED"]]
     request = make_request()
-    await _lay_out(fake_bench, request)
+    await fake_bench.lay_out(request)
     submit = partial(fake_bench.session.submit, request, "1 0", fake_bench.lines.append)
     found = await asyncio.wait_for(asyncio.gather(submit(), submit()), 60)
     assert [one.job_id for one in found] == [1, 1]
@@ -242,7 +235,7 @@ async def test_of_two_jobs_of_one_name_the_one_whose_id_counts_is_believed(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "RUNNING", "FAILED"]]
     request = make_request()
-    task = asyncio.create_task(_conduct(fake_bench, request))
+    task = asyncio.create_task(fake_bench.conduct(request))
     await _until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[2] = FakeJob(2, request.key.job_name, str(fake_bench.workdir), states=["COMPLETED"])
     assert type((await asyncio.wait_for(task, 30)).error) is errors.JobFailed
@@ -252,7 +245,7 @@ async def test_a_defect_of_the_watcher_is_told_to_all_who_wait(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
-    tasks = [asyncio.create_task(_conduct(fake_bench, make_request(job=job))) for job in ("one", "two")]
+    tasks = [asyncio.create_task(fake_bench.conduct(make_request(job=job))) for job in ("one", "two")]
     await _until(lambda: fake_bench.log.count("RUNNING") == 2)
 
     async def broken(_: object) -> None:
@@ -267,7 +260,7 @@ async def test_a_note_that_was_begun_but_not_written_is_no_id(fake_bench: Any, m
     request = make_request("echo ran")
     fake_bench.key_dir(request).mkdir(parents=True)
     (fake_bench.key_dir(request) / "id").touch()
-    outcome = await _conduct(fake_bench, request)
+    outcome = await fake_bench.conduct(request)
     assert outcome.error is None
     assert "ran" in fake_bench.log
 
@@ -276,7 +269,7 @@ async def test_accounting_that_is_away_makes_no_job_gone(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
-    task = asyncio.create_task(_conduct(fake_bench, make_request()))
+    task = asyncio.create_task(fake_bench.conduct(make_request()))
     await _until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.forget(1)
     fake_slurm.accounting_error = "sacct: error: Problem talking to the database: Connection refused"
@@ -298,7 +291,7 @@ async def test_hundred_jobs_are_two_commands_an_interval(
 ) -> None:
     requests = [make_request(job=f"j{number}") for number in range(100)]
     fake_slurm.outcomes = [["RUNNING"]] * 100
-    await _lay_out(fake_bench, requests[0])
+    await fake_bench.lay_out(requests[0])
     for request in requests:
         found = await fake_bench.session.submit(request, "1 0", fake_bench.lines.append)
         fake_bench.session.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
@@ -397,7 +390,7 @@ async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
     session = Session(client, JobWatcher(client, Interval(0.1, 0.3)))
     lines: list[str] = []
     request = make_request("while [ ! -e go ]; do sleep 0.1; done; echo went on")
-    await session.lay_out(request.key.run.folder, "", _none, lines.append)
+    await session.lay_out(request.key.run.folder, "", no_files, lines.append)
     task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
     await _until(lambda: any("RUNNING" in line for line in lines))
     own_login_node.drop_sessions()
@@ -440,7 +433,7 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
         )
         assert done.returncode == -9, point
         lines: list[str] = []
-        await session.lay_out(request.key.run.folder, "", _none, lines.append)
+        await session.lay_out(request.key.run.folder, "", no_files, lines.append)
         outcome = await asyncio.wait_for(session.conduct(request, "1 0", lines.append), 60)
         assert outcome.error is None, point
         queue, _ = await client.status([])
@@ -460,7 +453,7 @@ async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: Make
         session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
         lines: list[str] = []
         request = make_request("while [ ! -e go ]; do sleep 0.1; done")
-        await session.lay_out(request.key.run.folder, "", _none, lines.append)
+        await session.lay_out(request.key.run.folder, "", no_files, lines.append)
         task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
         await _until(lambda: any("RUNNING" in line for line in lines))
         cluster.stop_daemon("slurmctld", signal.SIGTERM)
@@ -491,7 +484,7 @@ async def test_jobs_that_are_submitted_together_share_their_round_trips(
     fake_slurm.refused_partition = "nowhere"
 
     async def place(request: JobRequest) -> Any:
-        await fake_bench.session.lay_out(request.key.run.folder, "", _none, fake_bench.lines.append)
+        await fake_bench.lay_out(request)
         return await fake_bench.session.place(request, "1 0", fake_bench.lines.append)
 
     placed = await asyncio.gather(*(place(request) for request in [*requests, bad]), return_exceptions=True)
@@ -504,11 +497,11 @@ async def test_jobs_that_are_submitted_together_share_their_round_trips(
 async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
-    program = fake_slurm.folder / "bin" / "timeout"
-    program.write_text('#!/bin/sh\n[ -e "$HOME/slow" ] && { rm "$HOME/slow"; exit 124; }\nshift; exec "$@"\n')
-    program.chmod(0o755)
+    _replace(
+        fake_slurm, "timeout", '#!/bin/sh\n[ -e "$HOME/slow" ] && { rm "$HOME/slow"; exit 124; }\nshift; exec "$@"\n'
+    )
     requests = [make_request("true", job=f"slow-{number}") for number in range(5)]
-    await fake_bench.session.lay_out(requests[0].key.run.folder, "", _none, fake_bench.lines.append)
+    await fake_bench.lay_out(requests[0])
     (fake_slurm.folder / "home" / "slow").touch()
     async with asyncio.timeout(60):
         found = await asyncio.gather(
@@ -520,19 +513,19 @@ async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
 async def test_a_full_disk_is_told_to_the_one_it_hits_and_the_others_are_asked_for_again(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
-    program = fake_slurm.folder / "bin" / "head"
-    program.write_text(
+    _replace(
+        fake_slurm,
+        "head",
         "#!/bin/sh\n"
         'case $2 in 7*) [ -e "$HOME/full" ] && { rm "$HOME/full"; echo "No space left on device" >&2; exit 1; } ;; esac\n'
-        'exec /usr/bin/head "$@"\n'
+        'exec /usr/bin/head "$@"\n',
     )
-    program.chmod(0o755)
     # Only a script of its length, which begins with a 7, finds the disk full.
     requests = [make_request("true", job=f"j{number}") for number in range(4)]
     big = make_request("true\n" + "#" * (7500 - len(render_script(make_request("true")))), job="big")
     assert str(len(render_script(big)))[0] == "7"
     assert all(str(len(render_script(request)))[0] != "7" for request in requests)
-    await fake_bench.session.lay_out(big.key.run.folder, "", _none, fake_bench.lines.append)
+    await fake_bench.lay_out(big)
     (fake_slurm.folder / "home" / "full").touch()
     async with asyncio.timeout(60):
         found = await asyncio.gather(

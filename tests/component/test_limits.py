@@ -17,9 +17,14 @@ from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster, user_name
 
-from .conftest import bench_of
+from .conftest import Bench, bench_of
 
 MakeRequest = Callable[..., JobRequest]
+
+
+@pytest.fixture(autouse=True)
+def _several_jobs_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "limit", 90)
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +42,13 @@ async def bench(accounted: SlurmCluster, tmp_path: Path) -> AsyncIterator[Any]:
     await made.session.watcher.close()
 
 
-async def _conduct(bench: Any, request: JobRequest) -> Any:
-    async def nothing() -> Any:
-        return
-        yield
-
-    async with asyncio.timeout(90):
-        await bench.session.lay_out(request.key.run.folder, "", nothing, bench.lines.append)
-        return await bench.session.conduct(request, "1 0", bench.lines.append)
-
-
 def _rows(count: int) -> tuple[tuple[str], ...]:
     return tuple((str(number),) for number in range(count))
 
 
 async def test_accounting_knows_the_ends_of_elements(bench: Any, make_request: MakeRequest) -> None:
     text = 'case $SWEEP_V in 1) exit 4 ;; 2) kill -9 $PPID $$ ;; 3) scancel "${SLURM_ARRAY_JOB_ID}_3"; sleep 60 ;; esac'
-    outcome = await _conduct(bench, make_request(text, array=Array(("v",), _rows(5))))
+    outcome = await bench.conduct(make_request(text, array=Array(("v",), _rows(5))))
     assert type(outcome.error) is errors.JobFailed
     assert outcome.tally == Tally(done=2, failed=3)
     assert "1 (exit status 4)" in str(outcome.error)
@@ -69,7 +64,7 @@ async def test_a_sweep_and_jobs_beside_it_wait_for_their_turn_below_a_limit(
     text = 'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
     sweep = make_request(text, array=Array(("v",), _rows(30)), outputs=(Output("v", "integer"),))
     single = [make_request("sleep 1", job=f"single-{number}") for number in range(10)]
-    outcomes = await asyncio.gather(*(_conduct(bench, request) for request in [sweep, *single]))
+    outcomes = await asyncio.gather(*(bench.conduct(request) for request in [sweep, *single]))
     accounted.run("sacctmgr", "-i", "modify", "user", *which, "set", "MaxSubmitJobs=-1")
     assert [outcome.error for outcome in outcomes] == [None] * 11
     assert outcomes[0].values == {"v": list(range(30))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,8 @@ from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
+
+from .conftest import Bench
 
 MakeRequest = Callable[..., JobRequest]
 STEPS = """
@@ -25,18 +26,13 @@ echo "step$n=$HOTSWAP_ATTEMPT" >> $HOTSWAP_OUTPUT
 OUTPUTS = (Output("step0", "integer"), Output("step1", "integer"), Output("step2", "integer"))
 
 
-async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
-    async def nothing() -> Any:
-        return
-        yield
-
-    async with asyncio.timeout(90):
-        await bench.session.lay_out(request.key.run.folder, "", nothing, bench.lines.append)
-        return await bench.session.conduct(request, asked, bench.lines.append)
+@pytest.fixture(autouse=True)
+def _several_jobs_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "limit", 90)
 
 
 async def test_a_job_that_saved_its_state_goes_on_until_it_is_done(bench: Any, make_request: MakeRequest) -> None:
-    outcome = await _conduct(bench, make_request(STEPS, saves=True, outputs=OUTPUTS))
+    outcome = await bench.conduct(make_request(STEPS, saves=True, outputs=OUTPUTS))
     assert outcome.error is None
     assert outcome.values == {"step0": 1, "step1": 2, "step2": 3}  # what it wrote before it saved is kept
     assert (outcome.key.generation, outcome.failed_before) == (2, 0)
@@ -47,14 +43,14 @@ async def test_a_job_that_saved_its_state_goes_on_until_it_is_done(bench: Any, m
 async def test_elements_that_saved_their_state_go_on_alone(bench: Any, make_request: MakeRequest) -> None:
     text = f'[ "$SWEEP_V" = slow ] || {{ for i in 0 1 2; do echo step$i=0 >> $HOTSWAP_OUTPUT; done; exit 0; }}\n{STEPS}'
     array = Array(("v",), (("quick",), ("slow",), ("quick",)))
-    outcome = await _conduct(bench, make_request(text, saves=True, outputs=OUTPUTS, array=array))
+    outcome = await bench.conduct(make_request(text, saves=True, outputs=OUTPUTS, array=array))
     assert outcome.error is None
     assert outcome.values == {"step0": [0, 1, 0], "step1": [0, 2, 0], "step2": [0, 3, 0]}
     assert (outcome.key.generation, outcome.submitted, outcome.tally) == (2, 1, Tally(done=3))
 
 
 async def test_the_status_means_nothing_where_no_checkpoint_is_declared(bench: Any, make_request: MakeRequest) -> None:
-    outcome = await _conduct(bench, make_request("exit 85"))
+    outcome = await bench.conduct(make_request("exit 85"))
     assert type(outcome.error) is errors.JobFailed
     assert not outcome.goes_on
 
@@ -62,7 +58,7 @@ async def test_the_status_means_nothing_where_no_checkpoint_is_declared(bench: A
 async def test_a_try_knows_how_many_failed_before_it(bench: Any, make_request: MakeRequest) -> None:
     text = 'echo "kept=$HOTSWAP_ATTEMPT" >> $HOTSWAP_OUTPUT; [ "$HOTSWAP_ATTEMPT" -ge 3 ]'
     request = make_request(text, outputs=(Output("kept", "integer"),), retry=Retry(frozenset({"failed"}), 2))
-    outcomes = [await _conduct(bench, request, f"{number} 0") for number in (1, 2, 3)]
+    outcomes = [await bench.conduct(request, f"{number} 0") for number in (1, 2, 3)]
     assert [type(outcome.error) for outcome in outcomes] == [errors.JobFailed, errors.JobFailed, type(None)]
     assert [outcome.failed_before for outcome in outcomes] == [0, 1, 2]
     assert outcomes[2].values == {"kept": 3}
@@ -74,9 +70,9 @@ async def test_elements_that_failed_are_tried_again_where_the_rule_says_so(
     text = 'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" -lt 2 ] || [ "$HOTSWAP_ATTEMPT" -ge 2 ]'
     array = Array(("v",), tuple((number,) for number in "0123"))
     request = make_request(text, array=array, retry=Retry(frozenset({"failed"}), 1))
-    first = await _conduct(bench, request)
+    first = await bench.conduct(request)
     assert type(first.error) is errors.JobFailed
-    second = await _conduct(bench, request, "2 0")
+    second = await bench.conduct(request, "2 0")
     assert (second.error, second.submitted, second.tally) == (None, 2, Tally(done=4))
     assert sorted((bench.run_dir(request) / "ran").read_text().split()) == [*"012233"]
 
@@ -97,8 +93,8 @@ async def test_only_what_was_wanting_grows_and_never_beyond_its_most(
     request = make_request("true", retry=retry)
     fake_slurm.outcomes = [[end] for end in ends]
     for number in range(len(ends)):
-        await _conduct(fake_bench, request, f"{number + 1} 0")
-    outcome = await _conduct(fake_bench, request, f"{len(ends) + 1} 0")
+        await fake_bench.conduct(request, f"{number + 1} 0")
+    outcome = await fake_bench.conduct(request, f"{len(ends) + 1} 0")
     assert (outcome.error, outcome.failed_before) == (None, len(ends))
     last = [call for call in fake_slurm.calls if call[0] == "sbatch"][-1]
     assert {

@@ -26,19 +26,9 @@ def _array(values: Sequence[str | None], **changes: Any) -> Array:
     return Array(("v",), tuple(None if value is None else (value,) for value in values), **changes)
 
 
-async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
-    async def nothing() -> Any:
-        return
-        yield
-
-    async with asyncio.timeout(60):
-        await bench.session.lay_out(request.key.run.folder, "", nothing, bench.lines.append)
-        return await bench.session.conduct(request, asked, bench.lines.append)
-
-
 async def test_every_element_gets_its_values_and_they_come_back_in_order(bench: Any, make_request: MakeRequest) -> None:
     values = ["a", "'\"; touch x; $(id)", "two  words \\n", "", "-"]
-    outcome = await _conduct(bench, make_request(SAY, array=_array(values, max_parallel=2), outputs=OUTPUTS))
+    outcome = await bench.conduct(make_request(SAY, array=_array(values, max_parallel=2), outputs=OUTPUTS))
     assert outcome.error is None
     assert outcome.values == {"v": values, "d": f"{bench.run_dir(make_request())}/d"}
     assert (outcome.tally, outcome.submitted) == (Tally(done=5), 5)
@@ -59,7 +49,7 @@ async def test_a_chunk_runs_its_elements_in_turn_and_goes_on_after_a_failure(
 ) -> None:
     text = 'echo "$SWEEP_V" >> order; [ "$SWEEP_V" != 1 ]'
     request = make_request(text, array=_array([*"0123456", None], chunk=4, tolerated=1))
-    outcome = await _conduct(bench, request)
+    outcome = await bench.conduct(request)
     assert outcome.error is None
     assert (outcome.tally, outcome.submitted) == (Tally(done=6, failed=1, skipped=1), 2)
     lines = (bench.run_dir(request) / "order").read_text().split()
@@ -69,7 +59,7 @@ async def test_a_chunk_runs_its_elements_in_turn_and_goes_on_after_a_failure(
 
 async def test_too_many_failures_are_named_with_the_ends_of_their_logs(bench: Any, make_request: MakeRequest) -> None:
     text = 'echo "this is $SWEEP_V"; exit "$SWEEP_V"'
-    outcome = await _conduct(bench, make_request(text, array=_array([*"0300", "4"], tolerated=1)))
+    outcome = await bench.conduct(make_request(text, array=_array([*"0300", "4"], tolerated=1)))
     assert type(outcome.error) is errors.JobFailed
     assert str(outcome.error) == "job fit: 2 of 5 elements failed: 1 (exit status 3), 4 (exit status 4)"
     assert "the end of the log of array index 4:\nthis is 4" in bench.log
@@ -80,13 +70,13 @@ async def test_too_many_failures_are_named_with_the_ends_of_their_logs(bench: An
 async def test_a_value_that_is_not_written_fails_its_element(bench: Any, make_request: MakeRequest) -> None:
     text = '[ "$SWEEP_V" = 1 ] || echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
     request = make_request(text, array=_array([*"012"]), outputs=(Output("v", "integer"),))
-    outcome = await _conduct(bench, request)
+    outcome = await bench.conduct(request)
     assert type(outcome.error) is errors.OutputMissing
     assert "1 of 3 elements: 1: output `v` was not written" in str(outcome.error)
     tolerant = make_request(
         text, job="tolerant", array=_array([*"012"], tolerated=1), outputs=(Output("v", "integer"),)
     )
-    assert (await _conduct(bench, tolerant)).values == {"v": [0, None, 2]}
+    assert (await bench.conduct(tolerant)).values == {"v": [0, None, 2]}
 
 
 FLAKY = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ -e well ] || [ "$SWEEP_V" -lt 2 ]'
@@ -94,26 +84,26 @@ FLAKY = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ -e well
 
 async def test_a_clear_runs_again_exactly_what_failed(bench: Any, make_request: MakeRequest) -> None:
     request = make_request(FLAKY, array=_array([*"01234"]), outputs=(Output("v", "integer"),))
-    first = await _conduct(bench, request)
+    first = await bench.conduct(request)
     assert first.tally == Tally(done=2, failed=3)
     (bench.run_dir(request) / "well").touch()
     # A try of the same epoch does not repeat what failed by itself.
-    retried = await _conduct(bench, request, "2 0")
+    retried = await bench.conduct(request, "2 0")
     assert str(retried.error) == "job fit: 3 of 5 elements failed: 3 in earlier tries"
     assert (retried.job_id, retried.submitted) == (None, 0)
-    cleared = await _conduct(bench, replace(request, key=replace(request.key, epoch=2)), "3 1")
+    cleared = await bench.conduct(replace(request, key=replace(request.key, epoch=2)), "3 1")
     assert cleared.error is None
     assert (cleared.submitted, cleared.tally, cleared.values) == (3, Tally(done=5), {"v": [0, 1, 2, 3, 4]})
     ran = (bench.run_dir(request) / "ran").read_text().split()
     assert sorted(ran) == [*"01223344"]
     # A clear of a sweep that went well runs all of it.
-    again = await _conduct(bench, replace(request, key=replace(request.key, epoch=3)), "4 2")
+    again = await bench.conduct(replace(request, key=replace(request.key, epoch=3)), "4 2")
     assert (again.submitted, again.tally) == (5, Tally(done=5))
 
 
 async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("echo x >> ran; sleep 1", array=_array([*"0123"]))
-    first = asyncio.create_task(_conduct(bench, request))
+    first = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "submitted" in bench.log)
     found = await asyncio.gather(*(bench.session.submit(request, "1 0", bench.lines.append) for _ in range(3)))
     outcome = await first
@@ -124,7 +114,7 @@ async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, ma
 
 async def test_a_sweep_that_is_cancelled_leaves_the_queue(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("sleep 60", array=_array([*map(str, range(40))]))
-    conducting = asyncio.create_task(_conduct(bench, request))
+    conducting = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "0 pending" in bench.log or "16 running" in bench.log)
     await bench.session.cancel(request.key, bench.lines.append)
     queue, _ = await bench.client.status([])
@@ -139,11 +129,11 @@ async def test_a_lost_node_takes_only_its_elements_along(
 ) -> None:
     request = make_request("true", array=_array([*"0123"]))
     fake_slurm.outcomes = [["COMPLETED"], ["RUNNING", "NODE_FAIL"], ["FAILED"], ["PREEMPTED"]]
-    outcome = await _conduct(fake_bench, request)
+    outcome = await fake_bench.conduct(request)
     assert type(outcome.error) is errors.JobFailed  # a failure of its own is not made good by trying again
     tolerant = make_request("true", job="t", array=_array([*"0123"], tolerated=1))
     fake_slurm.outcomes = [["COMPLETED"], ["RUNNING", "NODE_FAIL"], ["FAILED"], ["PREEMPTED"]]
-    outcome = await _conduct(fake_bench, tolerant)
+    outcome = await fake_bench.conduct(tolerant)
     assert type(outcome.error) is errors.JobNodeFailed
     assert "1 (NODE_FAIL)" in str(outcome.error)
 
@@ -153,10 +143,10 @@ async def test_a_try_after_a_lost_node_runs_only_what_was_lost(
 ) -> None:
     request = make_request("echo $SWEEP_V >> ran; exit $SWEEP_V", array=_array([*"0010"], tolerated=1))
     fake_slurm.outcomes = [["NODE_FAIL"], ["PREEMPTED"]]  # the others run their scripts
-    first = await _conduct(fake_bench, request)
+    first = await fake_bench.conduct(request)
     assert type(first.error) is errors.JobNodeFailed
     assert first.tally == Tally(done=1, failed=3)
-    second = await _conduct(fake_bench, request, "2 0")
+    second = await fake_bench.conduct(request, "2 0")
     assert second.error is None
     assert (second.submitted, second.tally) == (2, Tally(done=3, failed=1))
     arrays = [word for call in fake_slurm.calls for word in call if word.startswith("--array=")]
@@ -168,7 +158,7 @@ async def test_a_lost_reply_does_not_make_a_second_array(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     fake_slurm.lost_replies = 1
-    outcome = await _conduct(fake_bench, make_request("true", array=_array([*"012"])))
+    outcome = await fake_bench.conduct(make_request("true", array=_array([*"012"])))
     assert (outcome.error, outcome.tally) == (None, Tally(done=3))
     assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
 
@@ -179,7 +169,7 @@ async def test_elements_that_left_the_queue_at_once_are_known_by_their_notes(
 ) -> None:
     fake_slurm.min_job_age = -1.0
     fake_slurm.has_accounting = has_accounting
-    outcome = await _conduct(fake_bench, make_request('exit "$SWEEP_V"', array=_array([*"0050"])))
+    outcome = await fake_bench.conduct(make_request('exit "$SWEEP_V"', array=_array([*"0050"])))
     assert str(outcome.error) == "job fit: 1 of 4 elements failed: 2 (exit status 5)"
     assert outcome.tally == Tally(done=3, failed=1)
 
@@ -189,7 +179,7 @@ async def test_a_time_limit_within_a_chunk_is_told_as_such(
 ) -> None:
     request = make_request("true", array=_array([*"01"], chunk=2))
     fake_slurm.outcomes = [["TIMEOUT"]]
-    outcome = await _conduct(fake_bench, request)
+    outcome = await fake_bench.conduct(request)
     assert type(outcome.error) is errors.JobTimedOut
     assert "0 (TIMEOUT), 1 (TIMEOUT)" in str(outcome.error)
 
@@ -206,7 +196,7 @@ async def test_a_sweep_goes_in_waves_where_the_cluster_takes_only_so_many(
     fake_slurm.submit_limit = 12
     text = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ "$SWEEP_V" != 3 ] && [ "$SWEEP_V" != 38 ]'
     array = _array([*map(str, range(40))], tolerated=2)
-    outcome = await _conduct(fake_bench, make_request(text, array=array, outputs=(Output("v", "integer"),)))
+    outcome = await fake_bench.conduct(make_request(text, array=array, outputs=(Output("v", "integer"),)))
     assert outcome.error is None
     assert outcome.tally == Tally(done=38, failed=2)
     assert outcome.values["v"] == [None if number in {3, 38} else number for number in range(40)]
@@ -228,11 +218,11 @@ async def test_what_failed_in_a_wave_is_tried_again_after_the_last_one(
         'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" != 1 ] || [ -e well ]' if "failed" in kinds else 'echo "$SWEEP_V" >> ran'
     )
     request = make_request(text, array=_array([*map(str, range(8))]), retry=Retry(kinds, 1))
-    first = await _conduct(fake_bench, request)
+    first = await fake_bench.conduct(request)
     assert (first.tally.failed, first.tally.done) == (1, 7)
     assert request.retry.covers(type(first.error).__name__, first.failed_before) or "failed" in kinds
     (fake_bench.run_dir(request) / "well").touch()
-    second = await _conduct(fake_bench, request, "2 0")
+    second = await fake_bench.conduct(request, "2 0")
     assert (second.error, second.tally, second.submitted) == (None, Tally(done=8), 1)
 
 
@@ -242,11 +232,11 @@ async def test_a_wave_that_was_submitted_before_a_death_is_known_again(
 ) -> None:
     fake_slurm.submit_limit = 6
     request = make_request("echo x >> ran; sleep 0.2", array=_array([*map(str, range(10))]))
-    dying = asyncio.create_task(_conduct(fake_bench, request))
+    dying = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: "submitted Slurm job" in fake_bench.log)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
-    outcome = await _conduct(fake_bench, request)
+    outcome = await fake_bench.conduct(request)
     assert (outcome.error, outcome.tally) == (None, Tally(done=10))
     assert len((fake_bench.run_dir(request) / "ran").read_text().split()) == 10
 
@@ -255,9 +245,9 @@ async def test_a_job_waits_for_its_turn_where_no_more_may_be_submitted(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     fake_slurm.submit_limit = 1
-    running = asyncio.create_task(_conduct(fake_bench, make_request("while [ ! -e go ]; do sleep 0.1; done", job="a")))
+    running = asyncio.create_task(fake_bench.conduct(make_request("while [ ! -e go ]; do sleep 0.1; done", job="a")))
     await fake_bench.until(lambda: "submitted" in fake_bench.log)
-    waiting = asyncio.create_task(_conduct(fake_bench, make_request("true", job="b")))
+    waiting = asyncio.create_task(fake_bench.conduct(make_request("true", job="b")))
     await fake_bench.until(
         lambda: "waiting: main takes no more jobs for now (AssocMaxSubmitJobLimit)" in fake_bench.log
     )
