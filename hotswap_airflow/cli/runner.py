@@ -116,6 +116,8 @@ class Runner:
         outcome = await self._attempt(session, job, attempt)
         self._count_elements(outcome, attempt)
         while outcome.error and job.retry.covers(type(outcome.error).__name__, outcome.failed_before):
+            if outcome.tally is not None and not outcome.submitted:
+                break  # nothing of the sweep is left to be run
             attempt += 1
             report(f"{outcome.error}; it is submitted again")
             outcome = await self._attempt(session, job, attempt)

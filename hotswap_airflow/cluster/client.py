@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
 from hotswap_airflow.cluster.coalescing import Coalescer
+from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
 from hotswap_airflow.errors import (
     CommandFailed,
@@ -20,9 +21,9 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm import parsing
-from hotswap_airflow.slurm.identity import JobKey
+from hotswap_airflow.slurm.identity import JobKey, try_of
 from hotswap_airflow.slurm.probe import parse_probe
-from hotswap_airflow.slurm.script import render_script, render_table
+from hotswap_airflow.slurm.tries import End, Try
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -32,43 +33,25 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.slurm.request import JobRequest
 
-SBATCH_LIMIT = 45
-"""Seconds that sbatch may take before it is ended; what it did is then unknown."""
 SUBMISSIONS_AT_ONCE = 20
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
 TRANSFER_TIMEOUT = 600.0
 _GLIMPSE_FIELDS = 3
+_ENDED_FROM_OUTSIDE = 124
+"""Exit status of sbatch from which on it was ended by a time limit or a signal: what it did is unknown."""
 _NO_SUCH_JOB = "Invalid job id specified"
 _END = re.compile(r"[0-9]+\.[0-9]+")
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Submission:
-    """What became of a submission: a job, or why there is none yet.
-
-    ``age`` is how long ago, in seconds, somebody began to submit whose end is not known; ``is_outdated`` that a
-    later try, after a clear, has asked for the job meanwhile.
-    """
-
-    job_id: int | None = None
-    is_new: bool = False
-    is_cancelled: bool = False
-    is_outdated: bool = False
-    age: int | None = None
-
-
-@dataclass(frozen=True)
 class Folder:
-    """The folder of one try of a job: its id, whether its script has ended, what settled it, who asked last."""
+    """The folder of one try of a job: its id, and what else it tells of the try."""
 
     digest: str
     job_id: int | None
-    is_cancelled: bool
-    has_ended: bool
-    asked: str
-    settled: str
+    tried: Try
 
 
 @dataclass(frozen=True)
@@ -133,9 +116,9 @@ class ClusterClient:
     async def _find_all(self, stems: list[str]) -> list[list[Folder] | Exception]:
         found: dict[str, list[Folder]] = defaultdict(list)
         for line in (await self._words(scripts.FIND, stdin=_lines(stems))).splitlines():
-            digest, job_id, cancelled, ended, asked, settled = line.split("|", 5)
-            folder = Folder(digest, _number(job_id), bool(cancelled), bool(ended), asked, settled)
-            found[digest.rsplit("-", 2)[0]].append(folder)
+            digest, job_id, cancelled, ended, asked, rows, settled = line.split("|", 6)
+            tried = Try(*try_of(digest), bool(cancelled), bool(ended), asked, rows, End.read(settled))
+            found[digest.rsplit("-", 2)[0]].append(Folder(digest, _number(job_id), tried))
         return [found[stem] for stem in stems]
 
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
@@ -145,27 +128,21 @@ class ClusterClient:
         """
         said = await self._submissions((request, asked, again))
         word, _, rest = said.partition(" ")
+        status, _, words = rest.partition("\n")
         match word.strip():
-            case "found" | "submitted":
-                return Submission(int(rest), is_new=word == "submitted")
-            case "cancelled":
-                return Submission(is_cancelled=True)
-            case "outdated":
-                return Submission(is_outdated=True)
-            case "later":
-                raise ConnectionLost(f"{self.name} is slow; the job's turn comes later")
-            case "busy":
-                return Submission(age=0)
-            case "orphaned":
-                return Submission(age=int(rest))
             case "error":
                 raise CommandFailed(f"{self.name}: {rest.strip()}")
-        return await self._failed(request, rest)
+            case "later":
+                raise ConnectionLost(f"{self.name} is slow; the job's turn comes later")
+            case "failed" if status.isdecimal():
+                return await self._failed(request, int(status), words)
+        submission = read_answer(word.strip(), status.strip())
+        if submission is None:
+            raise UnreadableAnswer(f"sbatch on {self.name}", said, "end that we know")
+        return submission
 
-    async def _failed(self, request: JobRequest, said: str) -> Submission:
-        status, _, words = said.partition("\n")
-        timed_out = status.strip() in {"124", "137", "143"}
-        if timed_out or status.strip() == "0" or parsing.outcome_is_unknown(words):
+    async def _failed(self, request: JobRequest, status: int, words: str) -> Submission:
+        if status == 0 or status >= _ENDED_FROM_OUTSIDE or parsing.outcome_is_unknown(words):
             return Submission(age=0)
         await self._words(scripts.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
@@ -174,8 +151,8 @@ class ClusterClient:
         raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
 
     async def _submit_all(self, items: list[tuple[JobRequest, str, bool]]) -> list[str | Exception]:
-        content = b"".join(submission(*item) for item in items)
-        body = await self._ask(scripts.SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
+        content = b"".join(item(*each) for each in items)
+        body = await self._ask(SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
         answers = [part.decode("utf-8", "replace") for _, part in _parts(body)]
         # After a script that could not be written the others are not read: they are asked for again.
         return [*answers, *["later"] * (len(items) - len(answers))]
@@ -296,7 +273,9 @@ class ClusterClient:
         await self._ends((digest, words))
 
     async def _settle_all(self, ends: list[tuple[str, str]]) -> list[Exception | None]:
-        await self._words(scripts.SETTLE, stdin=_lines(f"{digest} {words}" for digest, words in ends))
+        said = await self._words(scripts.SETTLE, stdin=_lines(f"{digest} {words}" for digest, words in ends))
+        if said.strip() != "settled":
+            raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
         return [None] * len(ends)
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
@@ -351,15 +330,6 @@ def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIte
 
 def _lines(words: Iterable[str]) -> bytes:
     return "".join(f"{word}\n" for word in words).encode()
-
-
-def submission(request: JobRequest, asked: str, again: bool) -> bytes:  # noqa: FBT001 - an item of a batch
-    """One item of the submitting program's input: its words in lines of their own, the script, and the table."""
-    script = render_script(request).encode()
-    table = render_table(request.array).encode() if request.array is not None else b""
-    mode, sizes = "again" if again else "find", (str(len(script)), str(len(table)))
-    words = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, *request.argv)
-    return f"{len(words)}\n".encode() + _lines(words) + script + table
 
 
 def _fields(line: str, name: str) -> list[str]:

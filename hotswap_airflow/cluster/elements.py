@@ -3,127 +3,175 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.errors import JobError, JobFailed, JobNodeFailed, OutputMissing
-from hotswap_airflow.slurm.array import ArrayState, Tally, told, value_lists
-from hotswap_airflow.slurm.identity import try_of
-from hotswap_airflow.slurm.judgement import how_settled
+from hotswap_airflow import errors
+from hotswap_airflow.errors import JobCancelled, JobError, JobFailed, OutputMissing
+from hotswap_airflow.slurm.array import Array, ArrayState, Tally, told, value_lists
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import Folder
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
 
 
-def earlier_tries(folders: Sequence[Folder], key: JobKey) -> list[Folder]:
-    """The tries before a key's, oldest first, since the last one that was told to be good: after it all run anew."""
+def earlier_tries(folders: Sequence[Folder], key: JobKey, rows: str) -> list[Folder]:
+    """The tries before a key's, oldest first, since the last one that was told to be good: after it all run anew.
+
+    Those with other ``rows`` do not count: their elements are not ours, though they have the same numbers.
+    """
     before = sorted(
-        (folder for folder in folders if try_of(folder.digest) < (key.epoch, key.generation)),
-        key=lambda folder: try_of(folder.digest),
+        (f for f in folders if (f.tried.epoch, f.tried.generation) < (key.epoch, key.generation)),
+        key=lambda folder: (folder.tried.epoch, folder.tried.generation),
     )
-    good = [at for at, folder in enumerate(before) if _was_good(folder)]
-    return before[good[-1] + 1 :] if good else before
-
-
-def _was_good(folder: Folder) -> bool:
-    return JobStatus(how_settled(folder.settled)[0]).phase is Phase.SUCCEEDED
-
-
-def waves(folders: Sequence[Folder]) -> list[str]:
-    """The tries that were a part of a sweep only, by digest."""
-    return [folder.digest for folder in folders if how_settled(folder.settled)[0] == WAVE]
+    good = [at for at, folder in enumerate(before) if folder.tried.end is not None and folder.tried.end.was_good]
+    return [folder for folder in before[good[-1] + 1 if good else 0 :] if folder.tried.rows == rows]
 
 
 def continued(
-    request: JobRequest, ends: Mapping[str, Mapping[int, int]], members: Mapping[str, set[int]]
+    request: JobRequest,
+    earlier: Sequence[Folder],
+    ends: Mapping[str, Mapping[int, int]],
+    members: Mapping[str, set[int]],
 ) -> JobRequest:
     """The request without the elements that earlier tries have brought to an end.
 
-    ``ends`` are the notes of the elements of each try, by digest, in order; ``members`` the elements of those tries
-    that were a part of the sweep only. What failed by itself is run again after a person's clear, which begins a new
-    epoch, and where the job's own rule says so, but not before all parts had their turn; an element that saved its
-    state goes on.
+    ``ends`` are the notes of the elements of each try, by digest; ``members`` the elements of those tries that were a
+    part of the sweep only. What is lost for this epoch is run again after a person's clear, which begins a new one;
+    what may be tried again is, but not before all parts had their turn.
     """
     array = request.array
     if array is None:
         return request
-    done, lost, had_turn = set(array.done), set(array.lost), set[int]()
-    for digest, noted in ends.items():
+    done, lost, had_turn, saved = set(array.done), set(array.lost), set[int](), set[int]()
+    for folder in earlier:
+        noted, end = ends.get(folder.digest, {}), folder.tried.end
         done |= {element for element, status in noted.items() if status == 0}
-        if try_of(digest)[0] != request.key.epoch:
+        done -= end.again if end is not None else set()
+        if folder.tried.epoch != request.key.epoch:
             continue
-        failed = {e for e, status in noted.items() if status != 0 and not (request.saves and status == SAVED_STATUS)}
-        had_turn = had_turn | members[digest] if digest in members else set()
-        lost |= failed if "failed" not in request.retry.on else set()
+        lost |= end.lost if end is not None else set()
+        turn = members[folder.digest] if folder.tried.is_part else set()
+        had_turn = had_turn | turn if turn else set()
+        saved = saved | _saved(request, noted, turn) if turn else set()
     lost -= done
-    waiting = frozenset(had_turn - done - lost)
-    return replace(request, array=replace(array, done=frozenset(done), lost=frozenset(lost), waiting=waiting))
+    saved -= done | lost
+    return replace(
+        request,
+        array=replace(
+            array,
+            done=frozenset(done),
+            lost=frozenset(lost),
+            saved=frozenset(saved),
+            waiting=frozenset(had_turn - done - lost - saved),
+        ),
+    )
+
+
+def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:
+    """The elements that saved their state, and those of their chunks that have not begun because of it."""
+    if not request.saves or request.array is None:
+        return set()
+    chunk = request.array.chunk
+    indices = {element // chunk for element, status in noted.items() if status == SAVED_STATUS}
+    return {e for e in elements if e // chunk in indices and noted.get(e, SAVED_STATUS) == SAVED_STATUS}
 
 
 @dataclass(frozen=True)
 class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
-    ``goes_on`` is how this part of it is settled where it is not the last one.
+    ``goes_on`` is how this part of it is settled where it is not the last one. ``kind`` is the error of its own
+    elements, by name, also where so many are tolerated; ``lost`` and ``again`` are as in the note of its end.
     """
 
     values: dict[str, Any]
     error: JobError | None
     tally: Tally
     goes_on: str = ""
+    kind: str = ""
+    lost: frozenset[int] = field(default=frozenset())
+    again: frozenset[int] = field(default=frozenset())
 
 
 def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
     """Put together how a sweep ended. ``wrote`` are the lines of values of each element."""
-    array = state.array
+    array, statuses = state.array, state.elements
+    good = [*array.done, *(e for e, status in statuses.items() if status.phase is Phase.SUCCEEDED)]
+    found, missing = _values(request, run_dir, good, wrote)
+    failed = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
+    saved = _saved(request, state.noted, failed)
+    failed = {e: status for e, status in failed.items() if e not in saved}
+    wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
+    for element, status in failed.items():
+        wrong[element] = error_of(status, request.key.job) or JobFailed(status.state)
+    tries = len(request.past.failures)
+    lost = {e for e, error in wrong.items() if not request.retry.covers(type(error).__name__, tries)}
+    goes_on = WAVE if array.held else SAVED if saved or array.saved else ""
+    error = _error(request, failed, wrong)
+    if goes_on and _was_stopped(array, failed):
+        goes_on, error = "", JobCancelled(f"job {request.key.job} was cancelled on the cluster")
+    tally = replace(
+        state.tally,
+        done=len(good) - len(missing),
+        failed=state.tally.failed + len(missing) - len(saved),
+        pending=state.tally.pending + len(saved),
+    )
+    kinds = {e: error for e, error in wrong.items() if e not in lost}
+    before = () if array.held else request.past.parts
+    kind = _most_common(kinds or wrong, before).__name__ if wrong or before else ""
+    return Ending({} if error else found, error, tally, goes_on, kind, array.lost | lost, frozenset(missing))
+
+
+def _values(
+    request: JobRequest, run_dir: str, good: Collection[int], wrote: Mapping[int, str]
+) -> tuple[dict[str, Any], dict[int, str]]:
+    """The values by output name, as a list of all elements' where they are written, and what is missing."""
     named = tuple(output for output in request.outputs if output.type not in PATH_TYPES)
     paths = tuple(output for output in request.outputs if output.type in PATH_TYPES)
-    statuses = state.elements
-    good = [*array.done, *(e for e, status in statuses.items() if status.phase is Phase.SUCCEEDED)]
     found: dict[int, dict[str, object]] = {}
     missing: dict[int, str] = {}
     for element in sorted(good) if named else ():
-        values, complaints = read_outputs(named, run_dir, wrote.get(element, ""))
-        found[element] = values
+        found[element], complaints = read_outputs(named, run_dir, wrote.get(element, ""))
         if complaints:
             missing[element] = "; ".join(complaints)
-    failed = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
-    error = _error(request, failed, missing)
-    tally = replace(state.tally, done=len(good) - len(missing), failed=state.tally.failed + len(missing))
-    values = read_outputs(paths, run_dir, "")[0] | value_lists(array, found, [output.name for output in named])
-    is_saved = request.saves and SAVED_STATUS in {state.noted.get(element) for element in failed}
-    goes_on = WAVE if array.held else SAVED if is_saved else ""
-    return Ending({} if error else values, error, tally, goes_on)
+    lists = value_lists(request.array or Array((), ()), found, [output.name for output in named])
+    return read_outputs(paths, run_dir, "")[0] | lists, missing
 
 
-def _error(request: JobRequest, failed: Mapping[int, JobStatus], missing: Mapping[int, str]) -> JobError | None:
-    """The error of the elements that failed, where they are more than is tolerated.
+def _was_stopped(array: Array, failed: Mapping[int, JobStatus]) -> bool:
+    """Whether a person ended the whole array, and not one hanging index of many."""
+    cancelled = {element // array.chunk for element, status in failed.items() if status.state == "CANCELLED"}
+    return len(cancelled) > 1 or (len(cancelled) == 1 and len(array.indices) == 1)
+
+
+def _error(request: JobRequest, failed: Mapping[int, JobStatus], wrong: Mapping[int, JobError]) -> JobError | None:
+    """The error of the elements that went wrong, where they are more than is tolerated.
 
     Where another try may bring few enough of them to a good end, it is an error that is tried again.
     """
     array, job = request.array, request.key.job
-    if array is None or len(failed) + len(missing) + len(array.lost) + len(array.waiting) <= array.tolerated:
+    if array is None or len(wrong) + len(array.lost) + len(array.waiting) <= array.tolerated:
         return None
     count = sum(row is not None for row in array.rows)
-    errors = {element: error for element, status in failed.items() if (error := error_of(status, job)) is not None}
+    if wrong and not failed:
+        element, error = next(iter(wrong.items()))
+        return OutputMissing(f"job {job}: {len(wrong)} of {count} elements: {element}: {error}")
     words = f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
-    hopeful = {e: error for e, error in errors.items() if request.retry.covers(type(error).__name__, -1)}
-    if len(failed) - len(hopeful) + len(missing) + len(array.lost) <= array.tolerated:
-        return _most_common(hopeful, words) if hopeful else JobNodeFailed(words)
-    if not failed and missing:
-        element, complaint = next(iter(missing.items()))
-        return OutputMissing(f"job {job}: {len(missing)} of {count} elements: {element}: {complaint}")
-    return _most_common({e: error for e, error in errors.items() if e not in hopeful}, words)
+    hopeful = {e: error for e, error in wrong.items() if request.retry.covers(type(error).__name__, -1)}
+    if len(wrong) - len(hopeful) + len(array.lost) <= array.tolerated:
+        return _most_common(hopeful, request.past.parts)(words)
+    return _most_common({e: error for e, error in wrong.items() if e not in hopeful})(words)
 
 
-def _most_common(errors: Mapping[int, JobError], words: str) -> JobError:
-    kinds = Counter(type(error) for error in errors.values())
-    kind = kinds.most_common(1)[0][0] if kinds else JobFailed
-    return kind(words)
+def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> type[JobError]:
+    """The class of most errors, ``before`` of earlier parts by name."""
+    names = Counter([*(type(error).__name__ for error in wrong.values()), *before])
+    kind: type[JobError] = getattr(errors, names.most_common(1)[0][0]) if names else JobFailed
+    return kind

@@ -16,13 +16,13 @@ from hotswap_airflow.errors import (
     SubmitLimitReached,
     UnreadableAnswer,
 )
-from hotswap_airflow.slurm.identity import try_of
-from hotswap_airflow.slurm.judgement import Try, choose_generation, past_of, try_number
+from hotswap_airflow.slurm.tries import choose_generation, past_of, try_number
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient, Folder, Submission
+    from hotswap_airflow.cluster.client import ClusterClient, Folder
+    from hotswap_airflow.cluster.submission import Submission
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
 
@@ -92,12 +92,12 @@ class Placement:
         key = request.key
         while True:
             folders = await self._persist(lambda: self.client.find(key.stem), report)
-            others = [folder for folder in folders if try_of(folder.digest)[0] != key.epoch]
-            if not any(try_number(folder.asked) > try_number(asked) for folder in others):
+            others = [folder for folder in folders if folder.tried.epoch != key.epoch]
+            if not any(try_number(folder.tried.asked) > try_number(asked) for folder in others):
                 break
             await self._stand_back(report)
         await self._cancel_older(key, others, report)
-        tries = {f.digest: Try(*try_of(f.digest), f.is_cancelled, f.settled, f.has_ended, f.asked) for f in folders}
+        tries = {folder.digest: folder.tried for folder in folders}
         key = replace(key, generation=choose_generation(list(tries.values()), key.epoch, asked))
         past = past_of(tries, key.epoch, key.generation)
         options = request.retry.escalated(request.options, past.failures)
@@ -108,17 +108,18 @@ class Placement:
         self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
     ) -> JobRequest:
         """Of a sweep only the elements that no earlier try has brought to an end."""
-        earlier = elements.earlier_tries(folders, request.key)
+        earlier = elements.earlier_tries(folders, request.key, request.array.digest if request.array else "")
         if not earlier:
             return request
-        digests, waves = [folder.digest for folder in earlier], elements.waves(earlier)
+        digests = [folder.digest for folder in earlier]
+        parts = [folder.digest for folder in earlier if folder.tried.is_part]
         ends = await self._persist(lambda: self.client.ends(digests), report)
-        members = await self._persist(lambda: self.client.members(waves), report) if waves else {}
-        return elements.continued(request, {digest: ends.get(digest, {}) for digest in digests}, members)
+        members = await self._persist(lambda: self.client.members(parts), report) if parts else {}
+        return elements.continued(request, earlier, ends, members)
 
     async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
         """Also what was cancelled before: the controller may have been away then."""
-        older = [(folder.digest, key.name_of(folder.digest)) for folder in others if not folder.settled]
+        older = [(folder.digest, key.name_of(folder.digest)) for folder in others if folder.tried.end is None]
         if older:
             report(f"cancelling {len(older)} job(s) of earlier runs of this task")
             await self._persist(lambda: self.client.cancel(older), report)

@@ -10,9 +10,9 @@ END = "hotswap-end"
 LOADER = 'program=$(head -c "$1"); shift; eval "$program"'
 """The program comes on stdin, its length first: the command line stays one line for any login shell."""
 
-_PROLOGUE = """\
+PROLOGUE = """\
 set -u
-export LC_ALL=C
+export LC_ALL=C SLURM_BITSTR_LEN=0
 umask 077
 root=$1; shift
 begin() { printf '\\nhotswap-begin\\n'; }
@@ -37,114 +37,31 @@ here=$(pwd -P)
 """
 
 FIND = (
-    _PROLOGUE
+    PROLOGUE
     + """\
-# For each try of some jobs that has a folder: digest, id, cancelled, ended, who asked last, what settled it.
+# For each try of some jobs that has a folder: digest, id, cancelled, ended, who asked last, the digest of a sweep's
+# rows, what settled it.
 begin
 while read -r stem; do
   for dir in .hotswap/jobs/"$stem"-e*-g*; do
     [ -d "$dir" ] || continue
-    id= settled= asked= cancelled= ended=
+    id= settled= asked= cancelled= ended= rows=
     [ -s "$dir/id" ] && read -r id < "$dir/id"
+    [ -s "$dir/rows" ] && read -r rows < "$dir/rows"
     [ -s "$dir/settled" ] && read -r settled < "$dir/settled"
     [ -s "$dir/asked" ] && asked=$(last_line "$dir/asked")
     [ -e "$dir/cancelled" ] && cancelled=cancelled
     [ -e "$dir/exit" ] && ended=ended
     [ -e "$dir/wanted" ] && [ "$(ls "$dir/ends" | wc -l)" -ge "$(cat "$dir/wanted")" ] && ended=ended
-    printf '%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$settled"
+    printf '%s|%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$rows" "$settled"
   done
 done
-end
-"""
-)
-
-SUBMIT = (
-    _PROLOGUE
-    + """\
-# Find the jobs of keys, or submit them: each once, whoever asks and whatever dies in between.
-say() { printf '%s\\n' "$*"; exit 0; }
-submit() {
-  digest=$1 mode=$2 asked=$3 key=$4 limit=$5 table=$7; shift 7
-  cd .hotswap/jobs || say "error the work folder cannot be entered"
-  # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
-  for other in "${digest%-e*}"-e*; do
-    case $other in "${digest%-g*}"-g* | *'*') continue ;; esac
-    last=$(last_line "$other/asked")
-    [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
-  done
-  mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
-    say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
-  cd -- "$digest" || say "error the job's folder cannot be entered"
-  printf '%s\\n' "$key" > key
-  printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
-  [ ! -e cancelled ] || say cancelled
-  [ ! -s id ] || say "found $(cat id)"
-  # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
-  exec 9>> lock
-  flock -n -E 75 9
-  [ $? -ne 75 ] || say busy
-  [ ! -s id ] || say "found $(cat id)"
-  if [ "$mode" = again ]; then
-    : > began
-  elif ! (set -C; : > began) 2> /dev/null; then
-    touch now
-    say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
-  fi
-  mv -f "$part.script" script || say "error the job's script cannot be written: disk or quota full?"
-  if [ "$table" -gt 0 ]; then
-    mv -f "$part.table" table && mkdir -p logs out ends && grep -vxc -e - table > wanted ||
-      say "error the job's values cannot be written: disk or quota full?"
-  fi
-  timeout "$limit" "$@" > answer 2> refusal < /dev/null
-  status=$?
-  id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
-  if [ "$status" -eq 0 ] && [ -n "$id" ]; then
-    note "$id"
-    # Cancelled while sbatch was at it.
-    [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
-    say "submitted $(cat id)"
-  fi
-  printf 'failed %s\\n' "$status"
-  cat answer refusal
-}
-for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
-  [ "$name" = SLURM_CONF ] || unset "$name"
-done
-part=$here/.hotswap/part.$(hostname).$$
-began=$(date +%s)
-late=
-begin
-# Each item is the number of its words, the words in lines of their own, the script, and the table of an array.
-while IFS= read -r count; do
-  set --
-  while [ "$count" -gt 0 ]; do
-    IFS= read -r word || exit 1
-    set -- "$@" "$word"
-    count=$((count - 1))
-  done
-  if ! { head -c "$6" > "$part.script" && head -c "$7" > "$part.table"; } 2> /dev/null; then
-    rm -f "$part.script" "$part.table"
-    said="error the job's script cannot be written: disk or quota full?"
-    printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
-    end
-  fi
-  # What a dying connection has cut is nobody's script, and nobody hears us.
-  [ "$(wc -c < "$part.script")" -eq "$6" ] && [ "$(wc -c < "$part.table")" -eq "$7" ] ||
-    { rm -f "$part.script" "$part.table"; exit 1; }
-  [ $(($(date +%s) - began)) -lt 20 ] || late=yes
-  # Where the controller is slow the others are asked for again.
-  said=later
-  [ -n "$late" ] || said=$(submit "$@" < /dev/null)
-  case $said in 'failed 124'*) late=yes ;; esac
-  printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
-done
-rm -f "$part.script" "$part.table"
 end
 """
 )
 
 RELEASE = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # sbatch refused the job for certain: nothing was submitted under this key.
 rm -f ".hotswap/jobs/$1/began"
@@ -153,7 +70,7 @@ say released
 )
 
 ADOPT = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # Slurm knows a job of this name, the folder does not: write down its id.
 cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
@@ -163,7 +80,7 @@ say "found $(cat id)"
 )
 
 STATUS = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # All jobs of this user, then what each asked-for folder holds: exit status and id; and the sizes of the logs.
 begin
@@ -183,7 +100,7 @@ end
 )
 
 ACCOUNTING = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # What accounting knows of some jobs, by id or by name.
 begin
@@ -193,7 +110,7 @@ end
 )
 
 KEYS = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # Whose each job is: for every digest the note that its submitter left.
 begin
@@ -205,7 +122,7 @@ end
 )
 
 LOOK_UP = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # A job that anybody submitted: the queue's lines and accounting's, by id or by name.
 begin
@@ -216,11 +133,16 @@ end
 )
 
 ENDS = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # The ends that the elements of arrays noted: for every digest a line, `digest ELEMENT.STATUS …`.
+digests=$(cat)
+for digest in $digests; do
+  ends=.hotswap/jobs/$digest/ends
+  [ ! -e "$ends" ] || [ -r "$ends" ] || say "error the folder of an array's ends cannot be read: $ends"
+done
 begin
-while read -r digest; do
+for digest in $digests; do
   printf '%s ' "$digest"
   ls -f ".hotswap/jobs/$digest/ends" 2> /dev/null | tr '\\n' ' '
   echo
@@ -230,7 +152,7 @@ end
 )
 
 MEMBERS = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # The elements that arrays have: for every digest a line, `digest ELEMENT …`.
 begin
@@ -244,10 +166,12 @@ end
 )
 
 VALUES = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # The values that the elements of an array wrote: lines `ELEMENT:key=value`, with their length before them.
-cd -- ".hotswap/jobs/$1/out" || say "error the job's folder cannot be entered"
+out=.hotswap/jobs/$1/out
+[ -e "$out" ] || { begin; end; }
+cd -- "$out" || say "error the folder of an array's values cannot be entered: $out"
 begin
 find . -type f -exec awk '{ print substr(FILENAME, 3) ":" $0 }' {} + | head -c "$2"
 end
@@ -255,7 +179,7 @@ end
 )
 
 TAIL = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # A piece of each log: for every line `file offset count` the bytes, with their number before them;
 # the offset `last` means the end of the file.
@@ -276,7 +200,7 @@ end
 )
 
 RESULT = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # What jobs left in their folders: exit status, why they refused, and the values they wrote; each with its length.
 begin
@@ -295,19 +219,22 @@ end
 )
 
 SETTLE = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # The ends of jobs were told to those who waited: for every line `digest words`.
+failed=
 while read -r digest words; do
   dir=.hotswap/jobs/$digest
-  printf '%s\\n' "$words" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"
-done
-say settled
+  # A folder that somebody removed needs no note.
+  [ ! -e "$dir" ] || { printf '%s\\n' "$words" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
+    failed=yes
+done 2> /dev/null
+say "${failed:-settled}"
 """
 )
 
 CANCEL = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # For every line `digest name`: nothing is submitted under the key any more, and what was is cancelled.
 user=$(id -un)
@@ -324,7 +251,7 @@ end
 )
 
 LAYOUT = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 umask 022
 # The folders of runs, each once: with real copies of the workflow's files, whole or not at all. For every line
@@ -355,7 +282,7 @@ end
 )
 
 UNPACK = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 umask 022
 # The workflow's files, once a cluster and digest; the archive is on stdin.
@@ -372,7 +299,7 @@ say stored
 )
 
 PROBE = (
-    _PROLOGUE
+    PROLOGUE
     + """\
 # What the cluster is and allows; read-only but for one file in the work folder.
 begin

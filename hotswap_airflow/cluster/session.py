@@ -11,11 +11,10 @@ from hotswap_airflow.cluster import elements
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
 from hotswap_airflow.errors import CommandFailed, ConnectionLost, JobCancelled, JobError, JobFailed, OutputMissing
 from hotswap_airflow.slurm.array import Array, ArrayState
-from hotswap_airflow.slurm.identity import try_of
-from hotswap_airflow.slurm.judgement import try_number
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
-from hotswap_airflow.slurm.retry import GOES_ON, SAVED, SAVED_STATUS, WAVE
+from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
+from hotswap_airflow.slurm.tries import End, try_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,7 +88,7 @@ class Session(Placement):
             return await self._finish_elements(request, None, ArrayState(request.array or _NO_ELEMENTS), asked, report)
         if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
             folders = await self._persist(lambda: self.client.find(request.key.stem), report)
-            late = [f for f in folders if try_of(f.digest)[0] != request.key.epoch and not f.is_cancelled]
+            late = [f for f in folders if f.tried.epoch != request.key.epoch and not f.tried.is_cancelled]
             await self._cancel_older(request.key, late, report)
         if submission.job_id is None:
             error = JobCancelled(f"job {request.key.job} was cancelled before it was submitted")
@@ -160,16 +159,14 @@ class Session(Placement):
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
         goes_on = SAVED if is_saved else ""
-        await self._settle(key, asked, goes_on or state, error, report)
+        name = type(error).__name__ if error is not None and not goes_on else ""
+        await self._settle(key, End(asked, goes_on or state, name), report)
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
-    async def _settle(
-        self, key: JobKey, asked: str, state: str, error: JobError | None, report: Callable[[str], None]
-    ) -> None:
+    async def _settle(self, key: JobKey, end: End, report: Callable[[str], None]) -> None:
         """Note on the cluster how the end was told; the error's name decides what grows at the next try."""
-        name = f" {type(error).__name__}" if error is not None and state not in GOES_ON else ""
-        await self._persist(lambda: self.client.settle(key.digest, f"{asked} {state}{name}"), report)
+        await self._persist(lambda: self.client.settle(key.digest, end.words), report)
 
     async def _finish_elements(
         self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
@@ -185,7 +182,9 @@ class Session(Placement):
         ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
         status = JobStatus("FAILED" if ending.error else "COMPLETED")
         if job_id is not None:
-            await self._settle(key, asked, ending.goes_on or status.state, ending.error, report)
+            kind = ending.kind if ending.error or ending.goes_on else ""
+            end = End(asked, ending.goes_on or status.state, kind, ending.lost, ending.again)
+            await self._settle(key, end, report)
         report(str(ending.tally))
         failed = len(request.past.failures)
         submitted = len(state.array.indices) if job_id is not None else 0
@@ -207,11 +206,16 @@ class Session(Placement):
             return {}
         key = request.key
         folders = await self._persist(lambda: self.client.find(key.stem), report)
-        earlier = [folder.digest for folder in elements.earlier_tries(folders, key)]
+        rows = request.array.digest if request.array is not None else ""
+        earlier = [folder.digest for folder in elements.earlier_tries(folders, key, rows)]
         own = [key.digest] if any(folder.digest == key.digest for folder in folders) else []
         wrote: dict[int, str] = {}
+        ends = await self._persist(lambda: self.client.ends([*earlier, *own]), report)
         for digest in (*earlier, *own):
-            wrote |= await self._persist(partial(self.client.element_values, digest), report)
+            found = await self._persist(partial(self.client.element_values, digest), report)
+            # What a failed attempt wrote counts for nothing.
+            assumed = 0 if digest == key.digest else None
+            wrote |= {e: text for e, text in found.items() if ends.get(digest, {}).get(e, assumed) == 0}
         return wrote
 
     async def _show_failed(self, key: JobKey, state: ArrayState, report: Callable[[str], None]) -> None:
@@ -244,7 +248,7 @@ class Session(Placement):
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and wait until none is in the queue any more."""
         folders = await self._persist(lambda: self.client.find(key.stem), report)
-        mine = [folder.digest for folder in folders if try_of(folder.digest)[0] == key.epoch]
+        mine = [folder.digest for folder in folders if folder.tried.epoch == key.epoch]
         names = {digest: key.name_of(digest) for digest in mine or [key.digest]}
         await self._persist(lambda: self.client.cancel(names.items()), report)
         pause = 0.2

@@ -6,6 +6,7 @@ An array index runs ``chunk`` elements in turn; elements are counted from 0, as 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import zlib
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 Row = tuple[str, ...]
 _SHOWN = 5
 _MOST_IDS = 100
+_SIGNALS = 128
+"""A greater exit status tells of a signal."""
 _GOOD = JobStatus("COMPLETED", exit_status=0)
-_RANGES = re.compile(r"[0-9]+_(?:([0-9]+)|\[([0-9,:-]+)(?:%[0-9]+)?\])")
+_INDICES = re.compile(r"[0-9]+_(?:([0-9]+)|\[([0-9,:-]+)(?:%[0-9]+)?\])")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Array:
     ``variables`` name the columns. ``tolerated`` is how many elements may fail. ``done`` are elements that an
     earlier array has brought to a good end, ``lost`` those that failed there for good: neither is run again.
     ``held`` are elements that a later array runs, since the cluster takes only so many at a time; ``waiting`` those
-    that had their turn in an earlier one without a good end, and may be run again after the last.
+    that had their turn in an earlier one without a good end, and may be run again after the last; ``saved`` those that
+    saved their state there and go on after the last.
     """
 
     variables: tuple[str, ...]
@@ -48,6 +52,7 @@ class Array:
     lost: frozenset[int] = frozenset()
     held: frozenset[int] = frozenset()
     waiting: frozenset[int] = frozenset()
+    saved: frozenset[int] = frozenset()
 
     @cached_property
     def wanted(self) -> list[int]:
@@ -70,7 +75,12 @@ class Array:
 
     @cached_property
     def _left_out(self) -> frozenset[int]:
-        return self.done | self.lost | self.held | self.waiting
+        return self.done | self.lost | self.held | self.waiting | self.saved
+
+    @cached_property
+    def digest(self) -> str:
+        """A short text that changes with any value of any element."""
+        return hashlib.sha256(json.dumps([self.variables, self.rows]).encode()).hexdigest()[:12]
 
     def first(self, count: int) -> Array:
         """The array with its first so many indices only; the others are held."""
@@ -125,23 +135,28 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
+def numbers(text: str) -> list[int]:
+    """Read what Slurm writes for rising numbers.
+
+    >>> numbers("0-2,9,10-20:5"), numbers("")
+    ([0, 1, 2, 9, 10, 15, 20], [])
+    """
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        bounds, _, step = part.partition(":")
+        first, _, last = bounds.partition("-")
+        found += range(int(first), int(last or first) + 1, int(step or 1))
+    return found
+
+
 def indices_in(job_id: str) -> list[int]:
     """The array indices that Slurm means by an id; none for a job that is no array.
 
     >>> indices_in("17_3"), indices_in("17_[0-2,9%4]"), indices_in("17")
     ([3], [0, 1, 2, 9], [])
     """
-    match = _RANGES.fullmatch(job_id)
-    if match is None:
-        return []
-    if match[1]:
-        return [int(match[1])]
-    found: list[int] = []
-    for part in match[2].split(","):
-        bounds, _, step = part.partition(":")
-        first, _, last = bounds.partition("-")
-        found += range(int(first), int(last or first) + 1, int(step or 1))
-    return found
+    match = _INDICES.fullmatch(job_id)
+    return numbers(match[1] or match[2]) if match else []
 
 
 def by_index(rows: Iterable[QueuedJob], job_id: int, open_indices: Iterable[int]) -> dict[int, JobStatus]:
@@ -247,8 +262,13 @@ class ArrayState:
             return index
         if noted == 0:
             return _GOOD
-        by_slurm = index.phase is Phase.FAILED and index.state != "FAILED"
-        return index if by_slurm else JobStatus("FAILED", exit_status=noted, nodes=index.nodes)
+        # Before Slurm ended it, an element of a chunk may have failed by itself.
+        by_itself = index.state == "FAILED" or (self.array.chunk > 1 and noted <= _SIGNALS)
+        return (
+            index
+            if index.phase is Phase.FAILED and not by_itself
+            else JobStatus("FAILED", exit_status=noted, nodes=index.nodes)
+        )
 
     @property
     def elements(self) -> dict[int, JobStatus]:
@@ -263,7 +283,7 @@ class ArrayState:
             done=phases[Phase.SUCCEEDED] + len(self.array.done),
             failed=phases[Phase.FAILED] + phases[Phase.GONE] + len(self.array.lost) + len(self.array.waiting),
             running=phases[Phase.RUNNING],
-            pending=phases[Phase.WAITING] + phases[Phase.UNREACHABLE] + len(self.array.held),
+            pending=phases[Phase.WAITING] + phases[Phase.UNREACHABLE] + len(self.array.held | self.array.saved),
             skipped=sum(row is None for row in self.array.rows),
         )
 

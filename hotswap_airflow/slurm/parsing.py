@@ -13,10 +13,12 @@ _UNKNOWN_OUTCOME = re.compile(
     r"Socket timed out|Unable to contact slurm controller|Connection (?:refused|timed out|reset)"
     r"|Zero Bytes were transmitted|Transport endpoint|Unexpected message received"
     r"|backup controller|munge|Could not establish a configuration source"
-    r"|Slurm temporarily unable|system is (?:too busy|being reconfigured)",
+    r"|system is (?:too busy|being reconfigured)",
     re.IGNORECASE,
 )
-_SUBMIT_LIMIT = re.compile(r"(?:Assoc|QOS)\w*SubmitJobs?\w*Limit|Resource temporarily unavailable")
+_SUBMIT_LIMIT = re.compile(
+    r"(?:Assoc|QOS)\w*SubmitJobs?\w*Limit|Resource temporarily unavailable|job queue full|temporarily unable"
+)
 SQUEUE_FORMAT = "%i|%T|%r|%N|%j"
 SACCT_FIELDS = "JobID,State,ExitCode,NodeList,JobName"
 _FIELDS = 5

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from hotswap_airflow.slurm import identity, options
 from hotswap_airflow.slurm.array import Array
-from hotswap_airflow.slurm.judgement import Past
 from hotswap_airflow.slurm.retry import Retry
+from hotswap_airflow.slurm.tries import Past
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

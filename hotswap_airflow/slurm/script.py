@@ -12,6 +12,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.request import PATH_TYPES, variable
+from hotswap_airflow.slurm.retry import SAVED_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ export HOTSWAP_ATTEMPT=$(({attempt} + ${{SLURM_RESTART_COUNT:-0}}))
 _WORK = """
 # As a child, so that a signal reaches it at once: bash runs a trap only after a foreground child.
 # Its variables are set in the child alone, so that none of them changes what is done here.
-forward() {{ forwarded=yes; kill -s "$1" "$child" 2> /dev/null; }}
+forward() {{ forwarded=yes; last_signal=$1; kill -s "$1" "$child" 2> /dev/null; }}
 work() {{
 {prepare}  (
 eval "$row"
@@ -107,14 +108,24 @@ for ((element = first; element <= last; element++)); do
   [ "$row" != - ] && [ ! -e "$key_dir/ends/$element.0" ] || continue
   rm -f "$key_dir/ends/$element".*
   export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
-  {output}
-  work "$@"
+  : > "$HOTSWAP_OUTPUT"
+{output}  work "$@"
   ended=$?
   : > "$key_dir/ends/$element.$ended"
   [ "$ended" -eq 0 ] || worst=$ended
+  # Whoever ends the job ends the elements that have not begun, too.
+  case ${{last_signal-}} in
+    TERM) worst=143; break ;;
+{on_warning}  esac
 done
 rm -f "$key_dir/run.$SLURM_JOB_ID"
 exit "$worst"
+"""
+_SAVED_LINES = """\
+  for before in {before}; do
+    [ ! -e "$key_dir/../$before/ends/$element.{status}" ] ||
+      cp -f "$key_dir/../$before/out/$element" "$HOTSWAP_OUTPUT" 2> /dev/null
+  done
 """
 
 
@@ -135,17 +146,26 @@ def render_script(request: JobRequest) -> str:
 
 def _signals(request: JobRequest) -> str:
     """What is forwarded to the script: the usual ones, and the one that Slurm is asked to send."""
-    asked = dict(request.options).get("signal", "").removeprefix("B:").partition("@")[0].removeprefix("SIG")
-    return f"{FORWARDED_SIGNALS} {asked}" if asked.isalpha() and asked not in _NOT_FORWARDED else FORWARDED_SIGNALS
+    asked = _warning(request)
+    return f"{FORWARDED_SIGNALS} {asked}" if asked.isalnum() and asked not in _NOT_FORWARDED else FORWARDED_SIGNALS
+
+
+def _warning(request: JobRequest) -> str:
+    """The signal that Slurm is asked to send before the time is over; empty where it is not."""
+    return dict(request.options).get("signal", "").removeprefix("B:").partition("@")[0].removeprefix("SIG")
 
 
 def _ending(request: JobRequest) -> str:
     command, array, before = _command(request), request.array, request.past.saved
-    kept = f'cp -f "$key_dir/../{before}/${{HOTSWAP_OUTPUT#"$key_dir/"}}" "$HOTSWAP_OUTPUT" 2> /dev/null || '
-    output = f'{kept if before else ""}: > "$HOTSWAP_OUTPUT"'
     if array is None:
-        return _ONE.format(command=command, output=output)
-    return _ELEMENTS.format(command=command, chunk=array.chunk, count=len(array.rows), output=output)
+        kept = f'cp -f "$key_dir/../{before[-1]}/output" "$HOTSWAP_OUTPUT" 2> /dev/null || ' if before else ""
+        return _ONE.format(command=command, output=f'{kept}: > "$HOTSWAP_OUTPUT"')
+    signal = _warning(request) if request.saves else ""
+    warning = f"    {signal}) worst={SAVED_STATUS}; break ;;\n" if signal.isalnum() else ""
+    output = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before else ""
+    return _ELEMENTS.format(
+        command=command, chunk=array.chunk, count=len(array.rows), output=output, on_warning=warning
+    )
 
 
 def render_table(array: Array) -> str:

@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.workflow.references import parse_reference
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -177,7 +175,7 @@ def named_paths(spec: WorkflowSpec) -> list[str]:
     """The paths and patterns of everything that travels with a workflow."""
     scripts = [body.script for body in spec.jobs.values() if body.script is not None]
     axes = [axis for body in spec.jobs.values() if body.sweep is not None for axis in body.sweep.over.values()]
-    tables = [axis.source for axis in axes if axis.source is not None and parse_reference(axis.source) is None]
+    tables = [axis.source for axis in axes if axis.source is not None and axis.reference is None]
     return [*spec.files, *scripts, *tables]
 
 

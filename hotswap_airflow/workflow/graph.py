@@ -37,7 +37,7 @@ def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
         if item.source is not None:
             yield Mention(("jobs", job, "inputs", name, "from"), item.source)
     for name, axis in _axes(spec, job):
-        if axis.source is not None and parse_reference(axis.source) is not None:
+        if axis.source is not None and axis.reference is not None:
             yield Mention(("jobs", job, "sweep", "over", name, "from"), axis.source)
     for layer, path in ((spec.defaults.slurm, ("defaults", "slurm")), (spec.jobs[job].slurm, ("jobs", job, "slurm"))):
         for option, value in layer.items():

@@ -55,7 +55,8 @@ def read_shape(
                 # What was taken out for being wrong is not missing.
                 if not is_told and not (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken):
                     problems.append(problem)
-                _take_out(data, path)
+                # An item of a list that is wrong once more, being empty now, takes its list along.
+                _take_out(data, path[:-1] if path in taken and path and isinstance(path[-1], int) else path)
                 taken.add(path)
     return None, problems
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
+from hotswap_airflow.workflow import references
 from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
 
 ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime", "array", "object"]
@@ -177,7 +178,15 @@ class AxisSpec(_Model):
             raise PydanticCustomError("conflict", "{words}", remedy)
         return self
 
+    @property
+    def reference(self) -> references.Reference | None:
+        """What the values come from at run time; None where they stand here, or in a table as `params.csv`."""
+        found = references.parse_reference(self.source) if self.source is not None else None
+        is_table = self.column is not None or (found is not None and (found.kind, found.name) in _TABLES)
+        return None if is_table else found
 
+
+_TABLES = {("param", "csv"), ("param", "tsv"), ("param", "txt")}
 _AXIS_KEYS = {"values": "list", "source": "from"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 import posixpath
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.slurm.request import PATH_TYPES
 from hotswap_airflow.workflow.files import leads_out
-from hotswap_airflow.workflow.references import Reference, parse_reference
+from hotswap_airflow.workflow.references import Reference
 from hotswap_airflow.workflow.resources import cluster_name
 from hotswap_airflow.workflow.vocabulary import SUPPORTED, nearest
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.spec import AxisSpec, SweepSpec
 
 MAX_POINTS = 1_000_000
+_LONGEST = 1_000_000_000
+_FARTHEST = 1e300
 _DIGITS = 15
 _PERCENT = re.compile(r"([0-9]{1,3})%")
 
@@ -67,10 +70,7 @@ def axis_values(axis: AxisSpec, folder: Folder) -> list[Any] | Progression | Ref
         return _range(axis.range)
     if axis.source is None:
         raise AxisFault(None, "missing-key", "the axis has no values", "write a list, `range:`, `linspace:` or `from:`")
-    reference = parse_reference(axis.source)
-    if reference is not None and folder.entry(axis.source) is None:
-        return reference
-    return _from_file(axis.source, axis.column, folder)
+    return axis.reference or _from_file(axis.source, axis.column, folder)
 
 
 def _linspace(numbers: list[float]) -> Progression:
@@ -78,8 +78,11 @@ def _linspace(numbers: list[float]) -> Progression:
         words = "`linspace` needs the first value, the last one, and how many there are"
         raise AxisFault("linspace", "wrong-type", words, "write for example `linspace: [0.1, 0.5, 5]`")
     first, last, count = numbers[0], numbers[1], int(numbers[2])
-    if count < 0:
-        raise AxisFault("linspace", "out-of-range", f"`linspace` has {count} values", "use 1 or more")
+    if not 0 <= count <= _LONGEST or not _are_finite(first, last):
+        words = (
+            f"`linspace` has {count} values" if count < 0 else "`linspace` has too many values, or values without end"
+        )
+        raise AxisFault("linspace", "out-of-range", words, f"use 1 or more, {MAX_POINTS} are the most")
     if count <= 1:
         return Progression(first, 0, count)
     if isinstance(first, int) and isinstance(last, int) and (last - first) % (count - 1) == 0:
@@ -94,8 +97,15 @@ def _range(numbers: list[float]) -> Progression:
     first, stop, step = numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else 1  # noqa: PLR2004
     if step == 0:
         raise AxisFault("range", "out-of-range", "`range` has the step 0", "use another step")
+    if not _are_finite(first, stop, step) or abs(stop - first) > _LONGEST * abs(step):
+        raise AxisFault("range", "out-of-range", "`range` has too many values", f"{MAX_POINTS} are the most")
     # A last value that rounding alone puts before the end is not one.
     return Progression(first, step, max(0, math.ceil(round((stop - first) / step, 9))))
+
+
+def _are_finite(*numbers: float) -> bool:
+    """Also of integers that no float can hold; a comparison with what is no number is never true."""
+    return all(abs(number) <= _FARTHEST for number in numbers)
 
 
 def _from_file(path: str, column: str | None, folder: Folder) -> list[str]:
@@ -116,7 +126,11 @@ def _from_file(path: str, column: str | None, folder: Folder) -> list[str]:
 
 
 def _column(path: str, column: str, text: str) -> list[str]:
-    rows = [row for row in csv.reader(text.splitlines(keepends=True), strict=False) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        words = f"`{path}` cannot be read as CSV: {error}"
+        raise AxisFault("from", "sweep-source", words, "correct the file") from None
     header = rows[0] if rows else []
     if column not in header:
         near = nearest(column, header)
@@ -177,6 +191,14 @@ def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
             yield source.at_value((*here, "over", name), "sweep-empty", words, f"correct its `{kind}`")
     if lengths and len(lengths) == len(sweep.over) and all(lengths.values()):
         yield from _lengths(source, job, sweep, lengths)
+    elif any(length > MAX_POINTS for length in lengths.values()):
+        yield _too_many(source, job, max(lengths.values()))
+
+
+def _too_many(source: Source, job: str, count: int) -> Problem:
+    words = f"the sweep of jobs.{job} has {count} points"
+    remedy = f"{MAX_POINTS} are the most; split it into several jobs"
+    return source.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
 
 
 def _fault(source: Source, axis: Path, fault: AxisFault) -> Iterator[Problem]:
@@ -198,8 +220,7 @@ def _lengths(source: Source, job: str, sweep: SweepSpec, lengths: dict[str, int]
                 return
     count = count_points(list(lengths.values()), sweep.mode)
     if count > MAX_POINTS:
-        words = f"the sweep of jobs.{job} has {count} points"
-        yield source.at_key(here, "sweep-too-large", words, f"{MAX_POINTS} are the most; split it into several jobs")
+        yield _too_many(source, job, count)
     elif source.site is not None:
         yield from _indices(source, job, math.ceil(count / sweep.chunk), count)
 

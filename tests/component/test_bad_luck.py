@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -15,10 +16,10 @@ import asyncssh
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import scripts, ssh
-from hotswap_airflow.cluster.client import submission
+from hotswap_airflow.cluster import placement, ssh, submission
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.script import render_script
 from hotswap_airflow.slurm.states import Phase
@@ -27,7 +28,7 @@ from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
-from .conftest import no_files
+from .conftest import bench_of, no_files
 
 MakeRequest = Callable[..., JobRequest]
 
@@ -211,8 +212,8 @@ async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     request = make_request("echo whole")
-    argv = ("sh", "-c", scripts.SUBMIT, "hotswap", fake_bench.client.workdir)
-    assert (await fake_slurm.transport.run(argv, submission(request, "1 0", again=False)[:-30])).status == 1
+    argv = ("sh", "-c", submission.SUBMIT, "hotswap", fake_bench.client.workdir)
+    assert (await fake_slurm.transport.run(argv, submission.item(request, "1 0", again=False)[:-30])).status == 1
     assert fake_slurm.jobs == {}
     assert (await fake_bench.conduct(request)).error is None
 
@@ -417,27 +418,47 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     points = {
         "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
         "before sbatch": 'timeout "$limit"',
-        "after sbatch": "status=$?\n  id=",
+        "after sbatch": "  id=$(sed",
     }
-    for number, (point, place) in enumerate(points.items()):
-        request = make_request("true", job=f"killed{number}")
-        killed = scripts.SUBMIT.replace(place, f"read -r me _ < /proc/self/stat; kill -9 $$ $me\n{place}")
-        assert killed != scripts.SUBMIT, point
+    # All of it, or only the part that submits: what it then answers is no refusal.
+    for (number, (point, place)), whole in itertools.product(enumerate(points.items()), ["$$", ""]):
+        request = make_request("true", job=f"killed{number}{bool(whole)}")
+        killed = submission.SUBMIT.replace(place, f"read -r me _ < /proc/self/stat; kill -9 {whole} $me\n{place}")
+        assert killed != submission.SUBMIT, point
         argv = ["sh", "-c", killed, "hotswap", str(tmp_path)]
         done = await asyncio.to_thread(
             subprocess.run,
             argv,
-            input=submission(request, "1 0", again=False),
+            input=submission.item(request, "1 0", again=False),
             env=slurm_cluster.environment,
             capture_output=True,
         )
-        assert done.returncode == -9, point
+        assert done.returncode == (-9 if whole else 0), point
         lines: list[str] = []
         await session.lay_out(request.key.run.folder, "", no_files, lines.append)
         outcome = await asyncio.wait_for(session.conduct(request, "1 0", lines.append), 60)
         assert outcome.error is None, point
         queue, _ = await client.status([])
         assert len([row for row in queue if row.name == request.key.job_name]) == 1, point
+
+
+async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
+    tmp_path: Path, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "SMALL_WAVE", 1)
+    made = sandbox.create("full")
+    made.up(ClusterOptions(nodes=2, extra=("MaxJobCount=8", "MinJobAge=2")))
+    try:
+        bench = bench_of(LocalTransport(made.clusters[0].environment), tmp_path / "work")
+        array = Array(("v",), tuple((str(number),) for number in range(20)))
+        requests = [make_request("echo x >> ran", job="sweep", array=array), make_request("sleep 2", job="single")]
+        outcomes = await asyncio.gather(*(bench.conduct(request) for request in requests))
+        assert [outcome.error for outcome in outcomes] == [None, None]
+        assert (bench.run_dir(requests[0]) / "ran").read_text().split() == ["x"] * 20
+        assert "main takes no more jobs for now (temporarily unable)" in bench.log
+        await bench.session.watcher.close()
+    finally:
+        made.down()
 
 
 async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: MakeRequest) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.slurm.judgement import Past
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.script import render_script, render_table
+from hotswap_airflow.slurm.tries import Past
 
 KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
 

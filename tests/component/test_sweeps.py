@@ -13,7 +13,7 @@ from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement
 from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
-from hotswap_airflow.slurm.retry import Retry
+from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.slurm.script import render_table
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
@@ -184,6 +184,96 @@ async def test_a_time_limit_within_a_chunk_is_told_as_such(
     assert "0 (TIMEOUT), 1 (TIMEOUT)" in str(outcome.error)
 
 
+async def test_what_slurm_ended_is_run_again_where_the_rule_says_so(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request(
+        'echo "$SWEEP_V" >> ran; exit $SWEEP_V', array=_array([*"003"]), retry=Retry(frozenset({"timeout"}), 1)
+    )
+    fake_slurm.outcomes = [["TIMEOUT"]]
+    first = await fake_bench.conduct(request)
+    assert type(first.error) is errors.JobFailed  # element 2 failed by itself, which nothing makes good
+    tolerant = replace(request, array=replace(request.array, tolerated=1), key=replace(request.key, job="tolerant"))
+    fake_slurm.outcomes = [["TIMEOUT"]]
+    first = await fake_bench.conduct(tolerant)
+    assert type(first.error) is errors.JobTimedOut
+    second = await fake_bench.conduct(tolerant, "2 0")
+    assert (second.error, second.submitted, second.tally) == (None, 1, Tally(done=2, failed=1))
+
+
+@pytest.mark.parametrize("signal", ["TERM", "USR1"])
+async def test_a_chunk_stops_at_the_signal_that_ends_its_job(
+    bench: Any, make_request: MakeRequest, signal: str
+) -> None:
+    text = f"""echo "$SWEEP_V" >> ran
+      [ "$SWEEP_V" != 1 ] || [ -e warned ] || {{ touch warned; trap 'exit 85' {signal}; kill -s {signal} $PPID; sleep 60 & wait; }}"""
+    request = make_request(text, array=_array([*"0123"], chunk=4), saves=True)
+    request = replace(request, options=(*request.options, ("signal", "B:USR1@30")))
+    outcome = await bench.conduct(request)
+    assert (outcome.error, outcome.tally) == (None, Tally(done=4))
+    assert (bench.run_dir(request) / "ran").read_text().split() == [*"01123"]
+
+
+async def test_other_values_under_the_same_numbers_are_run(bench: Any, make_request: MakeRequest) -> None:
+    text = 'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" != bad ]'
+    request = make_request(text, array=_array(["a", "b", "bad"]))
+    assert (await bench.conduct(request)).tally == Tally(done=2, failed=1)
+    changed = replace(request, array=_array(["a", "x", "y"]), key=replace(request.key, epoch=2))
+    outcome = await bench.conduct(changed, "2 1")
+    assert (outcome.error, outcome.submitted) == (None, 3)
+    assert sorted((bench.run_dir(request) / "ran").read_text().split()) == ["a", "a", "b", "bad", "x", "y"]
+
+
+async def test_an_element_without_its_value_is_run_again(bench: Any, make_request: MakeRequest) -> None:
+    text = '[ "$SWEEP_V" != 1 ] || [ -e well ] || exit 0; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
+    retry = Retry(frozenset({"failed"}), 1)
+    for job, kinds in (("cleared", Retry()), ("retried", retry)):
+        request = make_request(text, job=job, array=_array([*"012"]), outputs=(Output("v", "integer"),), retry=kinds)
+        assert type((await bench.conduct(request)).error) is errors.OutputMissing
+        (bench.run_dir(request) / "well").touch()
+        again = request if kinds is retry else replace(request, key=replace(request.key, epoch=2))
+        outcome = await bench.conduct(again, "2 0" if kinds is retry else "2 1")
+        assert (outcome.error, outcome.submitted, outcome.values) == (None, 1, {"v": [0, 1, 2]})
+        (bench.run_dir(request) / "well").unlink()
+
+
+async def test_what_a_failed_attempt_wrote_counts_for_nothing(bench: Any, make_request: MakeRequest) -> None:
+    text = '[ "$HOTSWAP_ATTEMPT" -gt 1 ] || { echo v=1 >> $HOTSWAP_OUTPUT; exit 3; }'
+    retry = Retry(frozenset({"failed"}), 1)
+    request = make_request(text, array=_array([*"01"]), outputs=(Output("v", "integer"),), retry=retry)
+    assert type((await bench.conduct(request)).error) is errors.JobFailed
+    assert type((await bench.conduct(request, "2 0")).error) is errors.OutputMissing
+
+
+async def test_a_try_that_was_cancelled_early_does_no_harm_to_the_next(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request(
+        'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT', array=_array([*"01"]), outputs=(Output("v", "integer"),)
+    )
+    await bench.lay_out(request)
+    await bench.session.cancel(request.key, bench.lines.append)
+    outcome = await bench.conduct(request)
+    assert (outcome.error, outcome.values, outcome.key.generation) == (None, {"v": [0, 1]}, 1)
+
+
+async def test_a_person_who_ends_an_array_ends_what_would_follow(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request('[ "$SWEEP_V" = 0 ] && exit 85; sleep 60', array=_array([*"012"]), saves=True)
+    conducting = asyncio.create_task(bench.conduct(request))
+    await bench.until(lambda: "1 failed · 2 running" in bench.log)
+    await bench.client.transport.run(("scancel", "--quiet", f"--name={request.key.job_name}"))
+    outcome = await conducting
+    assert type(outcome.error) is errors.JobCancelled
+    assert not outcome.goes_on
+    assert bench.log.count("submitted Slurm job") == 1
+
+
+async def test_an_end_that_cannot_be_noted_is_waited_for(fake_bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("true")
+    (fake_bench.key_dir(request) / "settled.new").mkdir(parents=True)
+    with pytest.raises(errors.ConnectionLost, match="cannot be noted"):
+        await fake_bench.client.settle(request.key.digest, "1 0 COMPLETED")
+    await fake_bench.client.settle("nobody-e0-g0", "1 0 COMPLETED")
+
+
 @pytest.fixture
 def small_waves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "SMALL_WAVE", 1)
@@ -239,6 +329,40 @@ async def test_a_wave_that_was_submitted_before_a_death_is_known_again(
     outcome = await fake_bench.conduct(request)
     assert (outcome.error, outcome.tally) == (None, Tally(done=10))
     assert len((fake_bench.run_dir(request) / "ran").read_text().split()) == 10
+
+
+@pytest.mark.usefixtures("small_waves")
+async def test_parts_of_a_sweep_save_fail_and_grow_as_one(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.submit_limit = 4
+    fake_slurm.outcomes = [["OUT_OF_MEMORY"]]  # element 0, in the first of two parts
+    text = """echo "step$HOTSWAP_ATTEMPT=$SWEEP_V" >> $HOTSWAP_OUTPUT
+      [ "$SWEEP_V" != 1 ] || [ "$HOTSWAP_ATTEMPT" -ge 2 ] || exit 85
+      [ "$SWEEP_V" = 1 ] || echo step2=0 >> $HOTSWAP_OUTPUT; echo step1=$SWEEP_V >> $HOTSWAP_OUTPUT"""
+    outputs = (Output("step1", "integer"), Output("step2", "integer"))
+    retry = Retry(frozenset({"oom"}), 1, mem=Growth(2, 1 << 20))
+    request = make_request(text, array=_array([*map(str, range(8))]), saves=True, retry=retry, outputs=outputs)
+    outcome = await fake_bench.conduct(request)
+    # What saved goes on in a third part with what ran out of memory, which is the job's one failure.
+    assert (outcome.error, outcome.tally, outcome.failed_before) == (None, Tally(done=8), 1)
+    assert outcome.values == {"step1": list(range(8)), "step2": [0, 1, 0, 0, 0, 0, 0, 0]}
+    submitted = [call for call in fake_slurm.calls if call[0] == "sbatch"]
+    assert [word for call in submitted[-1:] for word in call if "array" in word or "mem" in word] == [
+        "--array=0-1",
+        "--mem=100M",
+    ]
+
+
+@pytest.mark.usefixtures("small_waves")
+async def test_the_error_of_parts_is_that_of_their_elements(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.submit_limit = 4
+    fake_slurm.outcomes = [["TIMEOUT"]]
+    retry = Retry(frozenset({"timeout"}), 1)
+    outcome = await fake_bench.conduct(make_request("true", array=_array([*map(str, range(8))]), retry=retry))
+    assert type(outcome.error) is errors.JobTimedOut
 
 
 async def test_a_job_waits_for_its_turn_where_no_more_may_be_submitted(

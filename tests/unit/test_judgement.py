@@ -1,34 +1,11 @@
-"""Which generation a try finds or submits, and what several sources together say."""
+"""What several sources together say."""
 
 from __future__ import annotations
 
-import pytest
-
-from hotswap_airflow.slurm.judgement import Evidence, Try, choose_generation, judge
+from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.states import JobStatus, Phase
 
 RUNNING, COMPLETED = JobStatus("RUNNING"), JobStatus("COMPLETED")
-
-
-@pytest.mark.parametrize(
-    ("tries", "asked", "expected"),
-    [
-        ([], "1 0", 0),
-        ([Try(1, 0)], "1 0", 0),  # only of another epoch
-        ([Try(0, 0)], "2 0", 0),  # not settled: adopted
-        ([Try(0, 0, asked="1 0")], "2 1", 0),  # still active, a clear came: adopted
-        ([Try(0, 0, has_ended=True, asked="1 0")], "2 0", 0),  # its end was told to nobody
-        ([Try(0, 0, has_ended=True, asked="1 0")], "2 1", 1),  # ended before a clear: not used again
-        ([Try(0, 0, settled="1 0 FAILED")], "1 0", 0),  # told to the same try
-        ([Try(0, 0, settled="1 0 FAILED")], "2 0", 1),
-        ([Try(0, 0, settled="1 0 COMPLETED")], "2 0", 0),
-        ([Try(0, 0, settled="1 0 COMPLETED")], "2 1", 1),
-        ([Try(0, 0, settled="1 0 FAILED"), Try(0, 1)], "2 0", 1),
-        ([Try(0, 0, is_cancelled=True)], "2 0", 1),
-    ],
-)
-def test_the_generation_of_a_try(tries: list[Try], asked: str, expected: int) -> None:
-    assert choose_generation(tries, 0, asked) == expected
 
 
 def _judge(now: float, **sources: object) -> JobStatus:

@@ -63,6 +63,32 @@ def test_values_from_a_file_are_text_as_it_stands(tmp_path: Path) -> None:
         _values(tmp_path, **{"from": "latin"})
 
 
+def test_a_table_may_be_called_as_a_reference_and_hold_odd_cells(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    (tmp_path / "params.csv").write_text(f'a,b\n"one\u2028two",{long[:10]}\n')
+    assert _values(tmp_path, **{"from": "params.csv", "column": "a"}) == ["one\u2028two"]
+    assert len(_values(tmp_path, **{"from": "params.csv"})) == 2
+    (tmp_path / "long.csv").write_text(f"a\n{long}\n")
+    with pytest.raises(AxisFault, match="cannot be read as CSV"):
+        _values(tmp_path, **{"from": "long.csv", "column": "a"})
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        {"range": [0, float("inf")]},
+        {"range": [0, 1, float("nan")]},
+        {"range": [0, 1, 1e-300]},
+        {"linspace": [0, float("-inf"), 3]},
+        {"linspace": [0, 1, 10**30]},
+        {"range": [0, 10**400]},
+    ],
+)
+def test_values_without_end_are_refused(tmp_path: Path, axis: dict[str, Any]) -> None:
+    with pytest.raises(AxisFault, match="too many values"):
+        _values(tmp_path, **axis)
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.sampled_from(["product", "zip"]))
 def test_points_are_as_many_as_is_counted(lengths: list[int], mode: str) -> None:
     lengths = lengths if mode == "product" else [lengths[0]] * len(lengths)

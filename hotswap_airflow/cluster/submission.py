@@ -1,0 +1,159 @@
+"""Submitting: the program that finds a job or submits it once, what it reads, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.cluster.scripts import PROLOGUE
+from hotswap_airflow.slurm.script import render_script, render_table
+
+if TYPE_CHECKING:
+    from hotswap_airflow.slurm.request import JobRequest
+
+SBATCH_LIMIT = 45
+"""Seconds that sbatch may take before it is ended; what it did is then unknown."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What became of a submission: a job, or why there is none yet.
+
+    ``age`` is how long ago, in seconds, somebody began to submit whose end is not known; ``is_outdated`` that a
+    later try, after a clear, has asked for the job meanwhile.
+    """
+
+    job_id: int | None = None
+    is_new: bool = False
+    is_cancelled: bool = False
+    is_outdated: bool = False
+    age: int | None = None
+
+
+def item(request: JobRequest, asked: str, again: bool) -> bytes:  # noqa: FBT001 - an item of a batch
+    """One item of the submitting program's input: its words in lines of their own, the script, and the table."""
+    script = render_script(request).encode()
+    table = render_table(request.array).encode() if request.array is not None else b""
+    rows = request.array.digest if request.array is not None else ""
+    mode, sizes = "again" if again else "find", (str(len(script)), str(len(table)))
+    words = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, rows, *request.argv)
+    return f"{len(words)}\n".encode() + "".join(f"{word}\n" for word in words).encode() + script + table
+
+
+def read_answer(word: str, number: str) -> Submission | None:
+    """What became of a submission that sbatch did not refuse; None where the word is none that we know."""
+    match word:
+        case "found" | "submitted" if number.isdecimal():
+            return Submission(int(number), is_new=word == "submitted")
+        case "cancelled":
+            return Submission(is_cancelled=True)
+        case "outdated":
+            return Submission(is_outdated=True)
+        case "busy":
+            return Submission(age=0)
+        case "orphaned" if number.lstrip("-").isdecimal():
+            return Submission(age=int(number))
+    return None
+
+
+SUBMIT = (
+    PROLOGUE
+    + """\
+# Find the jobs of keys, or submit them: each once, whoever asks and whatever dies in between.
+say() { printf '%s\\n' "$*"; exit 0; }
+# Where the queue is full sbatch sleeps and tries again for two minutes, and would hold up all others: it is ended in
+# its first sleep. Should it have been accepted all the same, the job that begins first is the one that counts.
+call_sbatch() {
+  rm -f status full
+  : > refusal
+  {
+    timeout "$limit" "$@" 2>&1 > answer < /dev/null &
+    echo "$!" > pid
+    wait "$!"
+    echo "$?" > status
+  } | while IFS= read -r line; do
+    printf '%s\\n' "$line" >> refusal
+    case $line in *'sleeping and retrying'*) : > full && kill "$(cat pid)" 2> /dev/null ;; esac
+  done
+  status=$(cat status)
+  [ ! -e full ] || status=1
+}
+submit() {
+  digest=$1 mode=$2 asked=$3 key=$4 limit=$5 table=$7 rows=$8; shift 8
+  cd .hotswap/jobs || say "error the work folder cannot be entered"
+  # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
+  for other in "${digest%-e*}"-e*; do
+    case $other in "${digest%-g*}"-g* | *'*') continue ;; esac
+    last=$(last_line "$other/asked")
+    [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
+  done
+  mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
+    say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
+  cd -- "$digest" || say "error the job's folder cannot be entered"
+  printf '%s\\n' "$key" > key
+  printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
+  [ ! -e cancelled ] || say cancelled
+  [ ! -s id ] || say "found $(cat id)"
+  # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
+  exec 9>> lock
+  flock -n -E 75 9
+  [ $? -ne 75 ] || say busy
+  [ ! -s id ] || say "found $(cat id)"
+  if [ "$mode" = again ]; then
+    : > began
+  elif ! (set -C; : > began) 2> /dev/null; then
+    touch now
+    say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
+  fi
+  mv -f "$part.script" script || say "error the job's script cannot be written: disk or quota full?"
+  if [ "$table" -gt 0 ]; then
+    printf '%s\\n' "$rows" > rows && mv -f "$part.table" table && mkdir -p logs out ends &&
+      grep -vxc -e - table > wanted ||
+      say "error the job's values cannot be written: disk or quota full?"
+  fi
+  call_sbatch "$@"
+  id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
+  if [ "$status" -eq 0 ] && [ -n "$id" ]; then
+    note "$id"
+    # Cancelled while sbatch was at it.
+    [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
+    say "submitted $(cat id)"
+  fi
+  printf 'failed %s\\n' "$status"
+  cat answer refusal
+}
+for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
+  [ "$name" = SLURM_CONF ] || unset "$name"
+done
+part=$here/.hotswap/part.$(hostname).$$
+began=$(date +%s)
+late=
+begin
+# Each item is the number of its words, the words in lines of their own, the script, and the table of an array.
+while IFS= read -r count; do
+  set --
+  while [ "$count" -gt 0 ]; do
+    IFS= read -r word || exit 1
+    set -- "$@" "$word"
+    count=$((count - 1))
+  done
+  if ! { head -c "$6" > "$part.script" && head -c "$7" > "$part.table"; } 2> /dev/null; then
+    rm -f "$part.script" "$part.table"
+    said="error the job's script cannot be written: disk or quota full?"
+    printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
+    end
+  fi
+  # What a dying connection has cut is nobody's script, and nobody hears us.
+  [ "$(wc -c < "$part.script")" -eq "$6" ] && [ "$(wc -c < "$part.table")" -eq "$7" ] ||
+    { rm -f "$part.script" "$part.table"; exit 1; }
+  [ $(($(date +%s) - began)) -lt 20 ] || late=yes
+  # Where the controller is slow the others are asked for again.
+  said=later
+  [ -n "$late" ] || said=$(submit "$@" < /dev/null)
+  case $said in 'failed 124'*) late=yes ;; esac
+  printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
+done
+rm -f "$part.script" "$part.table"
+end
+"""
+)

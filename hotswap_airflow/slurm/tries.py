@@ -1,0 +1,145 @@
+"""The tries of a job that have a folder on the cluster: what each came to, and which one is to be found or made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.slurm.array import numbers, ranges
+from hotswap_airflow.slurm.retry import GOES_ON, WAVE
+from hotswap_airflow.slurm.states import JobStatus, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NONE = "-"
+_WORDS = 6
+
+
+@dataclass(frozen=True)
+class End:
+    """How the end of a try was told, noted on the cluster as one line of words.
+
+    ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``error`` the name of an error's class.
+    Of a sweep, ``lost`` are the elements that this epoch does not run again, ``again`` those that ended well by
+    themselves and yet did not succeed.
+    """
+
+    asked: str
+    state: str
+    error: str = ""
+    lost: frozenset[int] = field(default=frozenset())
+    again: frozenset[int] = field(default=frozenset())
+
+    @property
+    def words(self) -> str:
+        """Write the line.
+
+        >>> End("1 0", "FAILED", "JobFailed", lost=frozenset({3, 4, 5})).words
+        '1 0 FAILED JobFailed 3-5 -'
+        """
+        parts = (self.error, ranges(sorted(self.lost)), ranges(sorted(self.again)))
+        return " ".join([self.asked, self.state, *(part or _NONE for part in parts)])
+
+    @classmethod
+    def read(cls, words: str) -> End | None:
+        """Read what was written; None where nothing was. Words at the end may be missing.
+
+        >>> End.read("2 0 TIMEOUT JobTimedOut").error, End.read("")
+        ('JobTimedOut', None)
+        """
+        if not words.strip():
+            return None
+        number, clear, state, *rest = [*words.split(), "", "", ""][:_WORDS]
+        error, lost, again = ["" if part == _NONE else part for part in [*rest, "", "", ""][:3]]
+        return cls(f"{number} {clear}", state, error, frozenset(numbers(lost)), frozenset(numbers(again)))
+
+    @property
+    def was_good(self) -> bool:
+        """Whether a success was told."""
+        return JobStatus(self.state).phase is Phase.SUCCEEDED
+
+
+@dataclass(frozen=True)
+class Try:
+    """A try of a job that has a folder on the cluster.
+
+    ``has_ended`` tells whether its script noted its end, ``asked`` who asked last: ``<try number> <clear number>``.
+    ``end`` is how its end was told, ``rows`` a text that changes with the values of a sweep.
+    """
+
+    epoch: int
+    generation: int
+    is_cancelled: bool = False
+    has_ended: bool = False
+    asked: str = ""
+    rows: str = ""
+    end: End | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it was a part of a sweep, after which the rest was submitted."""
+        return self.end is not None and self.end.state == WAVE
+
+
+def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
+    """Give the generation that a try must find or submit.
+
+    ``asked`` is ``<try number> <clear number>`` of the one who asks. A job that is not settled is
+    adopted, and so is an end that was told to the same try, or a success that no clear came after.
+    """
+    mine = [one for one in tries if one.epoch == epoch]
+    if not mine:
+        return 0
+    last = max(mine, key=lambda one: one.generation)
+    if last.is_cancelled:
+        return last.generation + 1
+    if last.end is None:
+        is_of_before = last.has_ended and _clear_number(last.asked) < _clear_number(asked)
+        return last.generation + is_of_before
+    if last.end.state in GOES_ON:
+        return last.generation + 1
+    kept_success = last.end.was_good and _clear_number(last.end.asked) == _clear_number(asked)
+    return last.generation if last.end.asked == asked or kept_success else last.generation + 1
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was before a try of a job.
+
+    ``starts`` counts the tries before it, ``failures`` are the names of the errors of those of the same epoch,
+    ``parts`` of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the digests
+    of those after which the work went on, oldest first.
+    """
+
+    starts: int = 0
+    failures: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()
+
+
+def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
+    """The past of a try, given all tries of its job by digest."""
+    before = sorted(
+        (item for item in tries.items() if (item[1].epoch, item[1].generation) < (epoch, generation)),
+        key=lambda item: (item[1].epoch, item[1].generation),
+    )
+    ends = [(digest, one.end) for digest, one in before if one.epoch == epoch and one.end is not None]
+    saved = tuple(digest for digest, end in ends if end.state in GOES_ON)
+    failures = tuple(end.error for _, end in ends if end.error and end.state != WAVE)
+    whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
+    parts = tuple(end.error for _, end in ends[whole[-1] + 1 if whole else 0 :] if end.error)
+    return Past(sum(not one.is_part for _, one in before), failures, parts, saved)
+
+
+def try_number(asked: str) -> int:
+    """The try number of ``<try number> <clear number>``; 0 where nobody asked.
+
+    >>> try_number("3 1"), try_number("")
+    (3, 0)
+    """
+    return int(asked.split(maxsplit=1)[0]) if asked.strip() else 0
+
+
+def _clear_number(asked: str) -> int:
+    return int(asked.split()[1]) if asked.strip() else 0

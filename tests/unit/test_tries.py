@@ -1,0 +1,69 @@
+"""What the tries of a job came to, and which one is found or made."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotswap_airflow.slurm.retry import SAVED, WAVE
+from hotswap_airflow.slurm.tries import End, Try, choose_generation, past_of
+
+ELEMENTS = st.frozensets(st.integers(0, 99_999))
+
+
+@given(
+    st.sampled_from(["FAILED", "COMPLETED", WAVE]),
+    st.sampled_from(["", "JobFailed", "JobTimedOut"]),
+    ELEMENTS,
+    ELEMENTS,
+)
+def test_an_end_is_read_as_it_was_written(state: str, error: str, lost: frozenset[int], again: frozenset[int]) -> None:
+    end = End("3 1", state, error, lost, again)
+    assert End.read(end.words) == end
+    assert "\n" not in end.words
+
+
+def test_an_end_without_its_last_words_is_read() -> None:
+    assert End.read("1 0 COMPLETED") == End("1 0", "COMPLETED")
+    assert End.read(" ") is None
+
+
+@pytest.mark.parametrize(
+    ("tries", "asked", "expected"),
+    [
+        ([], "1 0", 0),
+        ([Try(1, 0)], "1 0", 0),  # only of another epoch
+        ([Try(0, 0)], "2 0", 0),  # not settled: adopted
+        ([Try(0, 0, asked="1 0")], "2 1", 0),  # still active, a clear came: adopted
+        ([Try(0, 0, has_ended=True, asked="1 0")], "2 0", 0),  # its end was told to nobody
+        ([Try(0, 0, has_ended=True, asked="1 0")], "2 1", 1),  # ended before a clear: not used again
+        ([Try(0, 0, end=End.read("1 0 FAILED"))], "1 0", 0),  # told to the same try
+        ([Try(0, 0, end=End.read("1 0 FAILED"))], "2 0", 1),
+        ([Try(0, 0, end=End.read("1 0 COMPLETED"))], "2 0", 0),
+        ([Try(0, 0, end=End.read("1 0 COMPLETED"))], "2 1", 1),
+        ([Try(0, 0, end=End.read("1 0 FAILED")), Try(0, 1)], "2 0", 1),
+        ([Try(0, 0, is_cancelled=True)], "2 0", 1),
+    ],
+)
+def test_the_generation_of_a_try(tries: list[Try], asked: str, expected: int) -> None:
+    assert choose_generation(tries, 0, asked) == expected
+
+
+def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
+    told = [
+        (0, "1 0 FAILED JobNodeFailed"),
+        (1, f"2 0 {WAVE} JobOutOfMemory"),
+        (2, f"2 0 {WAVE} -"),
+        (3, "2 0 FAILED JobOutOfMemory"),
+        (4, f"3 0 {SAVED}"),
+        (5, f"3 0 {WAVE} JobTimedOut"),
+    ]
+    tries = {f"g{number}": Try(0, number, end=End.read(words)) for number, words in told}
+    past = past_of(tries, 0, 6)
+    assert past.failures == ("JobNodeFailed", "JobOutOfMemory")
+    assert past.parts == ("JobTimedOut",)
+    assert past.saved == ("g1", "g2", "g4", "g5")
+    assert past.starts == 3
+    assert past_of(tries, 0, 3).parts == ("JobOutOfMemory",)
+    assert past_of(tries, 1, 0).failures == ()
