@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SLURM := slurmctld=slurmctld slurmd=slurmd slurmdbd=slurmdbd sbatch=slurm-client munged=munge mariadbd=mariadb-server sshd=openssh-server ssh=openssh-client
 DEMO := slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge sshd=openssh-server ssh-keygen=openssh-client python3-venv
-WORKERS ?= 2
+WORKERS ?= 3
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: venv dev fast check test chaos docs clean system constraints demo demo-check down screenshots system-demo
@@ -46,8 +46,9 @@ test: system check docs ## everything
 	$(BIN)/coverage report --fail-under=90 --skip-covered
 	$(BIN)/coverage report --fail-under=95 --skip-covered --include='$(CORE)'
 
-chaos: system dev ## every named point of a kill, three times through Airflow
+chaos: system dev ## every named point of a kill three times through Airflow, then 30 kills during a 500-job workflow
 	for round in 1 2 3; do $(BIN)/pytest -q tests/integration/test_kills.py || exit 1; done
+	HOTSWAP_CHAOS_ROUNDS=30 HOTSWAP_CHAOS_JOBS=500 $(BIN)/pytest -q -s tests/chaos
 
 CORE := hotswap_airflow/units.py,hotswap_airflow/errors.py,hotswap_airflow/slurm/*,hotswap_airflow/workflow/*
 

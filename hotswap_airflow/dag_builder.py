@@ -88,6 +88,8 @@ def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG) -> WorkflowJobOpera
         dag=dag,
         slurm_conn_id=cluster.connection,
         workdir=cluster.workdir,
+        monitor=cluster.monitor,
+        poll=cluster.poll,
         doc_md=job.description or None,
         # Airflow's rules count a task that never ran as failed; what else than success is needed, the task judges.
         trigger_rule=TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,

@@ -6,6 +6,7 @@
     ├── SpecError            a file is wrong: correct it where the problems point
     ├── ClusterError         the cluster could not be asked or told
     │   ├── ConnectionLost       wait, it is tried again
+    │   │   └── LoginAwaited         a person must log in meanwhile; jobs go on
     │   ├── LoginRequired        a person must log in, or mend a key
     │   ├── CommandFailed        a command answered with an error
     │   │   └── SubmissionRefused    Slurm will not take the job as it is
@@ -79,6 +80,10 @@ class ClusterError(HotswapError):
 
 class ConnectionLost(ClusterError):
     """No answer. Nothing is known about any job because of it: wait and ask again."""
+
+
+class LoginAwaited(ConnectionLost):
+    """The cluster refuses us for now: it is left in peace, and a person must log in or mend a key."""
 
 
 class LoginRequired(ClusterError):

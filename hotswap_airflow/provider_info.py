@@ -35,7 +35,6 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {name.replace("_", "-"): value for name, value in UI_FIELDS.items()},
             }
         ],
-        "extra-links": ["hotswap_airflow.operators.slurm.SlurmJobLink"],
         "config": {"hotswap": {"description": "Workflows on Slurm clusters.", "options": _OPTIONS}},
     }
 

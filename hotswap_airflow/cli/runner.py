@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.errors import CommandFailed, JobCancelled, JobError
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.store.contents import archive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import posixpath
 import re
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
-from hotswap_airflow.cluster.coalescing import Coalescer
+from hotswap_airflow.cluster.answers import answered, parts, sized
+from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
 from hotswap_airflow.errors import (
@@ -21,12 +23,12 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm import parsing
-from hotswap_airflow.slurm.identity import JobKey, try_of
+from hotswap_airflow.slurm.identity import NAME_PREFIX, JobKey, try_of
 from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.tries import End, Try
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable
 
     from hotswap_airflow.cluster.transport import Transport
     from hotswap_airflow.slurm.parsing import QueuedJob
@@ -42,7 +44,6 @@ _ENDED_FROM_OUTSIDE = 124
 """Exit status of sbatch from which on it was ended by a time limit or a signal: what it did is unknown."""
 _NO_SUCH_JOB = "Invalid job id specified"
 _END = re.compile(r"[0-9]+\.[0-9]+")
-_ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,29 @@ class Result:
 
 
 class ClusterClient:
-    """One account on one cluster. ``workdir`` is absolute or below the account's home."""
+    """One account on one cluster. ``workdir`` is absolute or below the account's home.
 
-    def __init__(self, transport: Transport, workdir: str, name: str = "the cluster") -> None:
+    ``pushes``: jobs tell of their ends by a file that is listened to, besides being asked for. ``pace`` are the seconds
+    in which questions of one kind wait for each other.
+    """
+
+    def __init__(
+        self, transport: Transport, workdir: str, name: str = "the cluster", *, pushes: bool = False, pace: float = PACE
+    ) -> None:
         self.transport = transport
         self.workdir = workdir
         self.name = name
-        self._finds = Coalescer(self._find_all)
-        self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4)
-        self._results = Coalescer(self._results_of)
-        self._ends = Coalescer(self._settle_all)
-        self._folders = Coalescer(self._lay_out_all)
+        self.pushes = pushes
+        self._pace = pace
+        self._finds = Coalescer(self._find_all, pace=pace)
+        self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
+        self._results = Coalescer(self._results_of, pace=pace)
+        self._ends = Coalescer(self._settle_all, pace=pace)
+        self._folders = Coalescer(self._lay_out_all, pace=pace)
+
+    def below(self, workdir: str) -> ClusterClient:
+        """The same account with another work folder, over the same connection."""
+        return ClusterClient(self.transport, workdir, self.name, pushes=self.pushes, pace=self._pace)
 
     async def _ask(
         self,
@@ -102,6 +115,8 @@ class ClusterClient:
         if not found or not ended:
             said = (reply.stdout + reply.stderr).decode("utf-8", "replace")[-500:]
             raise UnreadableAnswer(self.name, said, "whole answer")
+        if body.startswith(b"away "):
+            raise ConnectionLost(f"{self.name}: {body[5:].decode('utf-8', 'replace').strip()}")
         if body.startswith(b"error "):
             raise CommandFailed(f"{self.name}: {body[6:].decode('utf-8', 'replace').strip()}")
         return body
@@ -153,7 +168,7 @@ class ClusterClient:
     async def _submit_all(self, items: list[tuple[JobRequest, str, bool]]) -> list[str | Exception]:
         content = b"".join(item(*each) for each in items)
         body = await self._ask(SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
-        answers = [part.decode("utf-8", "replace") for _, part in _parts(body)]
+        answers = [part.decode("utf-8", "replace") for _, part in parts(body)]
         # After a script that could not be written the others are not read: they are asked for again.
         return [*answers, *["later"] * (len(items) - len(answers))]
 
@@ -164,26 +179,44 @@ class ClusterClient:
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
         said = await self._words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(digests))
-        queue, rest = _answered(said, "squeue", self.name)
+        queue, rest = answered(said, "squeue", self.name)
+        rows = parsing.parse_squeue(queue)
+        await asyncio.sleep(0)  # of each there may be ten thousand
+        return rows, self._glimpses(rest)
+
+    async def queue_of_all(self) -> list[QueuedJob]:
+        """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
+        said = await self._words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
+        return parsing.parse_squeue(answered(said, "squeue", self.name)[0])
+
+    async def glimpses(self, digests: Iterable[str]) -> dict[str, Glimpse]:
+        """What each folder shows; no question to Slurm."""
+        return self._glimpses(await self._words(scripts.STATUS, "", stdin=_lines(digests)))
+
+    def _glimpses(self, lines: str) -> dict[str, Glimpse]:
         sizes, found = {}, []
-        for line in rest.splitlines():
+        for line in lines.splitlines():
             name, *numbers = line.split() or [""]
             if name.endswith("/job.log") and len(numbers) == 1:
                 sizes[name.removesuffix("/job.log")] = int(numbers[0])
             elif name:
                 found.append(_fields(line, self.name))
-        return parsing.parse_squeue(queue), {
+        return {
             digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id))
             for digest, exit_status, job_id in found
         }
 
     async def accounting(
-        self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None
+        self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None, *, everybody: bool = False
     ) -> list[QueuedJob]:
-        """Ask sacct for jobs by id, or for those of a name. Raises ``CommandFailed`` where there is no accounting."""
+        """Ask sacct for jobs by id, or for those of a name; ``everybody``: also those of other users.
+
+        Raises ``CommandFailed`` where there is no accounting.
+        """
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
-        said = await self._words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which)
-        return parsing.parse_sacct(_answered(said, "sacct", self.name)[0])
+        all_users = "-a" if everybody else ""
+        said = await self._words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which, all_users)
+        return parsing.parse_sacct(answered(said, "sacct", self.name)[0])
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
@@ -201,13 +234,13 @@ class ClusterClient:
         """
         said = await self._words(scripts.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
         try:
-            queue, rest = _answered(said, "squeue", self.name)
+            queue, rest = answered(said, "squeue", self.name)
         except CommandFailed as error:
             if _NO_SUCH_JOB not in str(error):
                 raise
             queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
         try:
-            accounted = parsing.parse_sacct(_answered(rest, "sacct", self.name)[0])
+            accounted = parsing.parse_sacct(answered(rest, "sacct", self.name)[0])
         except CommandFailed:
             return parsing.parse_squeue(queue), None
         return parsing.parse_squeue(queue), accounted
@@ -215,14 +248,18 @@ class ClusterClient:
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
         """Read pieces of logs: digest, offset and count in bytes."""
         lines = "".join(f"{digest}/job.log {offset} {count}\n" for digest, offset, count in pieces)
-        found = _sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
+        found = sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
         return {name.removesuffix("/job.log"): piece for name, piece in found.items()}
 
     async def element_tails(self, digest: str, indices: Iterable[int], count: int) -> dict[int, bytes]:
         """Read the last bytes of the logs of array indices."""
         lines = "".join(f"{digest}/logs/{index} last {count}\n" for index in indices)
-        found = _sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
+        found = sized(await self._ask(scripts.TAIL, stdin=lines.encode()))
         return {int(name.rpartition("/")[2]): piece for name, piece in found.items()}
+
+    async def wait_for_end(self, since: str) -> str:
+        """Wait until some job of this account has ended since a moment, at most for 40 s; give the newest moment."""
+        return (await self._words(scripts.WAIT_FOR_END, since)).strip()
 
     async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
         """The ends that the elements of arrays noted: exit statuses by element, for each digest."""
@@ -262,7 +299,7 @@ class ClusterClient:
 
     async def _results_of(self, digests: list[str]) -> list[Result | Exception]:
         body = await self._ask(scripts.RESULT, str(OUTPUT_LIMIT), stdin=_lines(digests), limit=TRANSFER_TIMEOUT)
-        text = {name: part.decode("utf-8", "replace") for name, part in _parts(body)}
+        text = {name: part.decode("utf-8", "replace") for name, part in parts(body)}
         return [
             Result(_number(text[f"{d}/exit"].strip()), text[f"{d}/reason"].strip(), text[f"{d}/output"])
             for d in digests
@@ -341,27 +378,3 @@ def _fields(line: str, name: str) -> list[str]:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _answered(said: str, program: str, name: str) -> tuple[str, str]:
-    """Split an answer at the program's exit status; a failure of the program is an error."""
-    match = _ANSWERED.search(said)
-    if match is None:
-        raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
-    if match[1] != "0":
-        raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}")
-    return said[: match.start()], said[match.end() :]
-
-
-def _sized(body: bytes) -> dict[str, bytes]:
-    """What stands under each name."""
-    return dict(_parts(body))
-
-
-def _parts(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Read ``name size``, then so many bytes, again and again."""
-    at = 0
-    while (end := body.find(b"\n", at)) > at:
-        name, size = body[at:end].split()
-        yield name.decode(), body[end + 1 : end + 1 + int(size)]
-        at = end + int(size) + 2

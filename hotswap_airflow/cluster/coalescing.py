@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -10,21 +11,31 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+PACE = 0.5
+"""Seconds between round trips of one kind that carry few questions."""
 
 
 class Coalescer(Generic[Item, Answer]):
     """Asks ``ask(items)``, which gives an answer for each item in order, or an error to raise for it.
 
-    The first question goes at once. At most ``at_once`` round trips are under way, of at most ``most`` items each.
-    An error of a whole round trip is everybody's. Belongs to one event loop at a time.
+    The first question goes at once, those soon after it go together: ``pace`` seconds after it, or as soon as they are
+    ``most``. At most ``at_once`` round trips are under way. An error of a whole round trip is everybody's. Belongs to
+    one event loop at a time.
     """
 
     def __init__(
-        self, ask: Callable[[list[Item]], Awaitable[list[Answer | Exception]]], most: int = 50, at_once: int = 2
+        self,
+        ask: Callable[[list[Item]], Awaitable[list[Answer | Exception]]],
+        most: int = 50,
+        at_once: int = 2,
+        pace: float = PACE,
     ) -> None:
         self._ask = ask
         self._most = most
         self._at_once = at_once
+        self._pace = pace
+        self._set_out_at = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._trips: set[asyncio.Future[list[Answer | Exception]]] = set()
 
@@ -40,6 +51,13 @@ class Coalescer(Generic[Item, Answer]):
         self._waiting = [(item, future) for item, future in self._waiting if not future.done()]
         if not self._waiting or len(self._trips) >= self._at_once:
             return
+        loop = asyncio.get_running_loop()
+        rest = self._set_out_at + self._pace - loop.time()
+        if rest > 0 and len(self._waiting) < self._most:
+            if self._timer is None or self._timer.when() <= loop.time():
+                self._timer = loop.call_later(rest, self._set_out)
+            return
+        self._set_out_at = loop.time()
         batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         trip: asyncio.Future[list[Answer | Exception]]
         self._trips.add(trip := asyncio.ensure_future(self._ask([item for item, _ in batch])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -71,8 +72,9 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes | AsyncIterator
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+    try:
         await process.wait()
+    finally:  # whoever was cancelled reads its pipes no more, and what it has started may hold them open
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way

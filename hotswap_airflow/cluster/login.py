@@ -17,6 +17,7 @@ from hotswap_airflow.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hotswap_airflow.cluster.breaker import Breaker
     from hotswap_airflow.cluster.transport import Transport
 
 _TRUE = {"true", "1", "yes"}
@@ -96,7 +97,7 @@ def make_transport(login: Login, environ: Mapping[str, str]) -> Transport:
     return SshTransport(connect, login.name)
 
 
-def openssh_transport(login: Login) -> OpenSshTransport:
+def openssh_transport(login: Login, breaker: Breaker | None = None) -> OpenSshTransport:
     """The system's ssh; what is not said comes from the user's ssh configuration, a ProxyJump too."""
     extra = login.extra
     options: list[str] = []
@@ -112,7 +113,7 @@ def openssh_transport(login: Login) -> OpenSshTransport:
     if destination.startswith("-"):
         raise SetupError(f"connection {login.name} names no host: {destination!r}")
     path = str(extra.get("control_path") or CONTROL_PATH)
-    return OpenSshTransport(destination, tuple(options), login.name, path)
+    return OpenSshTransport(destination, tuple(options), login.name, path, breaker)
 
 
 def _ssh_options(login: Login) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.cluster.breaker import Breaker
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, Reply
 from hotswap_airflow.errors import ConnectionLost, LoginRequired
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 CONTROL_PATH = "~/.ssh/hotswap-%C"
 MAX_CHANNELS = 8
 """sshd allows ten sessions a connection by default."""
-REST = 60.0
-"""Seconds after a refusal in which nobody knocks again: a login with a second factor must not be hammered."""
 _SSH_FAILED = 255
 _UNUSABLE = re.compile(
     r"ControlPath too long|too long for Unix domain socket|Bad configuration option"
@@ -39,7 +37,14 @@ class OpenSshTransport:
     All commands, also those of other processes, share the connection of the control socket, as long as it is there.
     """
 
-    def __init__(self, destination: str, options: tuple[str, ...], name: str, control_path: str = CONTROL_PATH) -> None:
+    def __init__(
+        self,
+        destination: str,
+        options: tuple[str, ...],
+        name: str,
+        control_path: str = CONTROL_PATH,
+        breaker: Breaker | None = None,
+    ) -> None:
         self._socket = str(Path(control_path).expanduser())
         self._destination = destination
         self._options = options
@@ -47,9 +52,8 @@ class OpenSshTransport:
         self._local = LocalTransport()
         self._channels = asyncio.Semaphore(MAX_CHANNELS)
         self._opening = asyncio.Lock()
-        self._is_open = self._was_open = False
-        self._refusal = ""
-        self._refused_at = 0.0
+        self._is_open = False
+        self._breaker = breaker or Breaker()
 
     async def run(
         self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = COMMAND_TIMEOUT
@@ -60,7 +64,8 @@ class OpenSshTransport:
             reply = await self._local.run(self._argv(shlex.join(argv)), stdin, limit)
             if reply.status == _SSH_FAILED:
                 self._is_open = False
-                raise self._failure(reply)
+                error = self._failure(reply)
+                raise self._breaker.refused(error) if isinstance(error, LoginRequired) else error
             return reply
 
     def _argv(self, *words: str) -> tuple[str, ...]:
@@ -70,16 +75,15 @@ class OpenSshTransport:
     async def _open(self) -> None:
         """Let one command open the connection; what comes at the same time would open others."""
         async with self._opening:
-            if self._is_open:
-                return
-            if self._refusal and time.monotonic() - self._refused_at < REST:
-                raise self._refused(self._refusal)
-            Path(self._socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            reply = await self._local.run(self._argv("true"), b"", COMMAND_TIMEOUT)
-            if reply.status == _SSH_FAILED:
-                raise self._failure(reply)
-            self._is_open = self._was_open = True
-            self._refusal = ""
+            if not self._is_open:
+                await self._breaker.attempt(self._login)
+                self._is_open = True
+
+    async def _login(self) -> None:
+        Path(self._socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reply = await self._local.run(self._argv("true"), b"", COMMAND_TIMEOUT)
+        if reply.status == _SSH_FAILED:
+            raise self._failure(reply)
 
     def _failure(self, reply: Reply) -> LoginRequired | ConnectionLost:
         said = " ".join(reply.stderr.decode("utf-8", "replace").split())[-300:]
@@ -88,15 +92,9 @@ class OpenSshTransport:
             return LoginRequired(f"ssh cannot be used for {self._name} ({said}); {words}")
         if not _REFUSED.search(said):
             return ConnectionLost(f"{self._name} cannot be reached: {said or 'ssh failed'}")
-        self._refusal, self._refused_at = said, time.monotonic()
-        return self._refused(said)
-
-    def _refused(self, said: str) -> LoginRequired | ConnectionLost:
-        """A login that was there and has run out is waited for: a person will log in again."""
         path = shlex.quote(self._socket)
         command = f"ssh -o ControlMaster=yes -o ControlPersist=yes -o ControlPath={path} {self._destination} true"
-        words = f"{self._name} does not let us in ({said}); log in once on this host: {command}"
-        return ConnectionLost(words) if self._was_open else LoginRequired(words)
+        return LoginRequired(f"{self._name} does not let us in ({said}); log in once on this host: {command}")
 
     async def close(self) -> None:
         """Nothing to give up: the connection belongs to its control socket, and others may use it."""

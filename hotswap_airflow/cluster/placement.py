@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from hotswap_airflow.cluster import elements
+from hotswap_airflow.cluster.turns import Turns
 from hotswap_airflow.errors import (
     ClusterError,
     CommandFailed,
@@ -30,10 +32,14 @@ PATIENCE = 60.0
 """Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 _RECENTLY = "now-7days"
-_ALL = 1 << 30
 SMALL_WAVE, _REFUSALS = 50, 5
 """A part of a sweep no smaller than so many is waited for, until it was refused so many times."""
 Value = TypeVar("Value")
+
+
+def _fitting(request: JobRequest) -> int:
+    """How many indices of a sweep one array may have; 1 for a single job."""
+    return request.array.fitting if request.array is not None else 1
 
 
 class Placement:
@@ -42,6 +48,7 @@ class Placement:
     def __init__(self, client: ClusterClient, patience: float = PATIENCE) -> None:
         self.client = client
         self.patience = patience
+        self.turns = Turns()
 
     async def place(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
@@ -59,23 +66,38 @@ class Placement:
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission]:
         """Submit as much of a sweep as the cluster takes, or wait until it takes a job; tell what was submitted."""
-        count, refused, pause = _ALL, 0, FIRST_PAUSE
+        if not self.turns.is_limited:
+            with contextlib.suppress(SubmitLimitReached):
+                return await self._submit_part(request, _fitting(request), asked, report)
+        async with self.turns.turn(request.key.run.workflow, report):
+            return await self._probe(request, asked, report)
+
+    async def _probe(
+        self, request: JobRequest, asked: str, report: Callable[[str], None]
+    ) -> tuple[JobRequest, Submission]:
+        """Submit as soon as the cluster takes something; less of a sweep where it does not take so much."""
+        count, refused = _fitting(request), 0
         while True:
-            part = request if request.array is None else replace(request, array=request.array.first(count))
-            indices = 1 if part.array is None else len(part.array.indices)
             try:
-                found = await self.submit(part, asked, report)
+                found = await self._submit_part(request, count, asked, report)
             except SubmitLimitReached as error:
-                if indices > SMALL_WAVE or (indices > 1 and refused >= _REFUSALS):
-                    count = indices // 2
+                if count > SMALL_WAVE or (count > 1 and refused >= _REFUSALS):
+                    count //= 2
                     continue
                 if not refused:
                     report(f"waiting: {error}")
                 refused += 1
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            return await self._as_submitted(request, part, found, report), found
+                await self.turns.refused()
+            else:
+                self.turns.accepted()
+                return found
+
+    async def _submit_part(
+        self, request: JobRequest, count: int, asked: str, report: Callable[[str], None]
+    ) -> tuple[JobRequest, Submission]:
+        part = request if request.array is None else replace(request, array=request.array.first(count))
+        found = await self.submit(part, asked, report)
+        return await self._as_submitted(request, part, found, report), found
 
     async def _as_submitted(
         self, request: JobRequest, part: JobRequest, found: Submission, report: Callable[[str], None]

@@ -29,11 +29,12 @@ note() {
   rm -f "id.$$"
 }
 last_line() { [ ! -s "$1" ] || while IFS= read -r line; do found=$line; done < "$1"; printf '%s' "${found-}"; }
-cd 2> /dev/null || say "error the home folder cannot be entered"
-mkdir -p -- "$root/.hotswap/jobs" "$root/.hotswap/packs" "$root/runs" 2> /dev/null
-cd -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
+cd 2> /dev/null || say "away the home folder is not there; is it mounted?"
+[ -d "$root/.hotswap/jobs" ] && [ -d "$root/.hotswap/packs" ] && [ -d "$root/runs" ] ||
+  mkdir -p -- "$root/.hotswap/jobs" "$root/.hotswap/packs" "$root/runs" 2> /dev/null
+cd -P -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
 [ -w . ] || say "error the work folder cannot be written: $root"
-here=$(pwd -P)
+here=$PWD
 """
 
 FIND = (
@@ -82,9 +83,10 @@ say "found $(cat id)"
 STATUS = (
     PROLOGUE
     + """\
-# All jobs of this user, then what each asked-for folder holds: exit status and id; and the sizes of the logs.
+# All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status and id;
+# and the sizes of the logs.
 begin
-answer squeue -h -r -t all -u "$(id -un)" -o "$1"
+[ -z "$1" ] || answer squeue -h -r -t all -u "$(id -un)" -o "$1"
 digests=$(cat)
 for digest in $digests; do
   dir=.hotswap/jobs/$digest
@@ -99,12 +101,22 @@ end
 """
 )
 
+QUEUE_OF_ALL = (
+    PROLOGUE
+    + """\
+# The jobs of all users whose names begin as ours do; the name is the format's last field.
+begin
+answer squeue -h -r -t all -a -o "$1" | grep -e "|$2" -e '^hotswap-answered '
+end
+"""
+)
+
 ACCOUNTING = (
     PROLOGUE
     + """\
-# What accounting knows of some jobs, by id or by name.
+# What accounting knows of some jobs, by id or by name; of those of all users where that is asked for.
 begin
-answer sacct -X -n -P -S "$1" -o "$2" "$3"
+answer sacct $4 -X -n -P -S "$1" -o "$2" "$3"
 end
 """
 )
@@ -129,6 +141,19 @@ begin
 answer squeue -h -r -t all "$1" -o "$2"
 answer sacct -a -X -n -P -S "$3" -o "$4" "$1"
 end
+"""
+)
+
+WAIT_FOR_END = (
+    PROLOGUE
+    + """\
+# Wait until some job has ended since a moment, for a while; give the moment of the newest end.
+left=80
+while now=$(stat -c %.Y .hotswap/ended 2> /dev/null || echo 0); [ "$now" = "$1" ] && [ "$left" -gt 0 ]; do
+  left=$((left - 1))
+  sleep 0.5
+done
+say "$now"
 """
 )
 
@@ -190,9 +215,12 @@ while read -r digest offset count; do
     offset=$(($(stat -L -c %s "$file" 2> /dev/null || echo 0) - count))
     [ "$offset" -ge 0 ] || offset=0
   fi
-  size=$(tail -c "+$((offset + 1))" "$file" 2> /dev/null | head -c "$count" | wc -c)
+  size=0
+  [ ! -s "$file" ] || size=$(($(stat -L -c %s "$file") - offset))
+  [ "$size" -ge 0 ] || size=0
+  [ "$size" -le "$count" ] || size=$count
   printf '%s %s\\n' "$digest" "$size"
-  tail -c "+$((offset + 1))" "$file" 2> /dev/null | head -c "$size"
+  [ "$size" -eq 0 ] || tail -c "+$((offset + 1))" "$file" | head -c "$size"
   printf '\\n'
 done
 end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap_airflow.cluster import elements
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hotswap_airflow.cluster.client import ClusterClient
-    from hotswap_airflow.cluster.watcher import JobWatcher, Observation
+    from hotswap_airflow.cluster.watched import Observation
+    from hotswap_airflow.cluster.watcher import JobWatcher
     from hotswap_airflow.slurm.array import Tally
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
@@ -52,8 +53,24 @@ class Outcome:
     goes_on: str = ""
 
 
-def _unheard(_: object) -> None:
+class Listener(Protocol):
+    """Hears how a job goes on."""
+
+    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
+        """A job was submitted, or found where it was already."""
+
+    def seen(self, status: JobStatus, tally: Tally | None) -> None:
+        """There is news of it; ``tally`` of a sweep."""
+
+
+class Unheard:
     """Nobody wants to know."""
+
+    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - as it is asked for
+        """Do nothing."""
+
+    def seen(self, status: JobStatus, tally: Tally | None) -> None:
+        """Do nothing."""
 
 
 class Session(Placement):
@@ -68,20 +85,19 @@ class Session(Placement):
         request: JobRequest,
         asked: str,
         report: Callable[[str], None],
-        progress: Callable[[Tally], None] = _unheard,
+        listener: Listener | None = None,
     ) -> Outcome:
         """Find or submit the job of a request and wait for its end. ``asked`` is ``<try> <clear>``.
 
-        ``progress`` hears how far a sweep is.
-
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
-        while (outcome := await self._conduct(request, asked, report, progress)).goes_on:
+        listener = listener or Unheard()
+        while (outcome := await self._conduct(request, asked, report, listener)).goes_on:
             report(_GOES_ON[outcome.goes_on])
         return outcome
 
     async def _conduct(
-        self, request: JobRequest, asked: str, report: Callable[[str], None], progress: Callable[[Tally], None]
+        self, request: JobRequest, asked: str, report: Callable[[str], None], listener: Listener
     ) -> Outcome:
         request, submission = await self.place(request, asked, report)
         if submission is None:
@@ -95,15 +111,16 @@ class Session(Placement):
             return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error)
         verb = "submitted" if submission.is_new else "found"
         report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
+        listener.placed(submission.job_id, submission.is_new)
         if request.array is not None:
             state = ArrayState(request.array)
             logs = f"{self.client.name}:{self.client.key_dir(request.key.digest)}/logs/INDEX"
             report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run; logs: {logs}")
-            await self._watch(request, submission.job_id, report, state, progress)
+            await self._watch(request, submission.job_id, report, listener, state)
             outcome = await self._finish_elements(request, submission.job_id, state, asked, report)
-            progress(outcome.tally or state.tally)
+            listener.seen(outcome.status, outcome.tally)
             return outcome
-        status = await self._watch(request, submission.job_id, report)
+        status = await self._watch(request, submission.job_id, report, listener)
         return await self._finish(request, submission.job_id, status, asked, report)
 
     async def _watch(
@@ -111,17 +128,16 @@ class Session(Placement):
         request: JobRequest,
         job_id: int,
         report: Callable[[str], None],
+        listener: Listener,
         state: ArrayState | None = None,
-        progress: Callable[[Tally], None] = _unheard,
     ) -> JobStatus:
         key = request.key
-        job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock(), state)
+        job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock(), state, self.client)
         try:
             while True:
                 news = await job.observe()
                 self._report(news, key, report)
-                if news.tally is not None:
-                    progress(news.tally)
+                listener.seen(news.status, news.tally)
                 if news.status.phase.is_final or news.status.never_starts:
                     return news.status
         finally:
@@ -224,8 +240,9 @@ class Session(Placement):
         indices = list(dict.fromkeys(element // state.array.chunk for element in failed))[:_FAILED_SHOWN]
         if not indices:
             return
-        tails = await self._persist(lambda: self.client.element_tails(key.digest, indices, _FAILED_TAIL), report)
-        for index in indices:
+        shown = [index - state.array.base for index in indices]
+        tails = await self._persist(lambda: self.client.element_tails(key.digest, shown, _FAILED_TAIL), report)
+        for index in shown:
             text = tails.get(index, b"").decode("utf-8", "replace").strip("\n")
             report(f"the end of the log of array index {index}:\n{text}")
 

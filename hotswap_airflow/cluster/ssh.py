@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import time
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from hotswap_airflow.cluster.breaker import Breaker
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, Reply, write_all
 from hotswap_airflow.errors import ConnectionLost, LoginRequired
 
@@ -21,21 +21,24 @@ asyncssh.set_log_level("WARNING")
 MAX_CHANNELS = 8
 """sshd allows ten sessions a connection by default."""
 CONNECT_TIMEOUT = 30.0
-REFUSAL_PATIENCE = 1800.0
-"""Seconds after the last log-in for which a refusal is waited out."""
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 3
 
 
 class SshTransport:
     """A connection to a login node. ``connect`` opens it; ``name`` is how people call it."""
 
-    def __init__(self, connect: Callable[[], Awaitable[asyncssh.SSHClientConnection]], name: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[asyncssh.SSHClientConnection]],
+        name: str,
+        breaker: Breaker | None = None,
+    ) -> None:
         self._connect = connect
+        self._breaker = breaker or Breaker()
         self._name = name
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opening = asyncio.Lock()
         self._channels = asyncio.Semaphore(MAX_CHANNELS)
-        self._let_in_at: float | None = None
 
     async def run(
         self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = COMMAND_TIMEOUT
@@ -59,7 +62,7 @@ class SshTransport:
     async def _open(self) -> asyncssh.SSHClientConnection:
         async with self._opening:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._login()
+                self._connection = await self._breaker.attempt(self._login)
                 self._connection.set_keepalive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
             return self._connection
 
@@ -68,25 +71,18 @@ class SshTransport:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 connection = await self._connect()
         except asyncssh.HostKeyNotVerifiable as error:
-            raise self._refusal(
+            raise LoginRequired(
                 f"the host key of {self._name} is not the known one ({error}); compare it with the cluster's, "
                 f"then correct `host_key` or the known hosts of connection {self._name}"
             ) from error
         except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-            raise self._refusal(
+            raise LoginRequired(
                 f"{self._name} does not let us in ({error}); check the user and the key of connection {self._name}, "
                 "or log in once where a ticket or second factor is asked for"
             ) from error
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise ConnectionLost(f"{self._name} cannot be reached: {str(error) or 'no answer'}") from error
-        self._let_in_at = time.monotonic()
         return connection
-
-    def _refusal(self, words: str) -> LoginRequired | ConnectionLost:
-        """A login node that comes up may refuse for a while those it let in before: their jobs must not suffer."""
-        if self._let_in_at is not None and time.monotonic() - self._let_in_at < REFUSAL_PATIENCE:
-            return ConnectionLost(words)
-        return LoginRequired(words)
 
     def _drop(self, connection: asyncssh.SSHClientConnection) -> None:
         if self._connection is connection:

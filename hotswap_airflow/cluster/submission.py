@@ -64,7 +64,8 @@ say() { printf '%s\\n' "$*"; exit 0; }
 # Where the queue is full sbatch sleeps and tries again for two minutes, and would hold up all others: it is ended in
 # its first sleep. Should it have been accepted all the same, the job that begins first is the one that counts.
 call_sbatch() {
-  rm -f status full
+  [ ! -e full ] || rm -f full
+  : > status
   : > refusal
   {
     timeout "$limit" "$@" 2>&1 > answer < /dev/null &
@@ -75,7 +76,8 @@ call_sbatch() {
     printf '%s\\n' "$line" >> refusal
     case $line in *'sleeping and retrying'*) : > full && kill "$(cat pid)" 2> /dev/null ;; esac
   done
-  status=$(cat status)
+  status=
+  read -r status < status
   [ ! -e full ] || status=1
 }
 submit() {
@@ -112,12 +114,18 @@ submit() {
       say "error the job's values cannot be written: disk or quota full?"
   fi
   call_sbatch "$@"
-  id=$(sed -n 's/^[[:space:]]*\\([1-9][0-9]*\\)\\(;[A-Za-z0-9_.-]*\\)\\{0,1\\}[[:space:]]*$/\\1/p' answer | tail -n 1)
+  # The last line that is a number, or a number, `;` and the cluster's name.
+  id=
+  while read -r line || [ -n "$line" ]; do
+    case $line in *[!A-Za-z0-9_.\\;-]*) continue ;; esac
+    case ${line%%;*} in '' | 0* | *[!0-9]*) ;; *) id=${line%%;*} ;; esac
+  done < answer
   if [ "$status" -eq 0 ] && [ -n "$id" ]; then
     note "$id"
     # Cancelled while sbatch was at it.
     [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
-    say "submitted $(cat id)"
+    read -r id < id
+    say "submitted $id"
   fi
   printf 'failed %s\\n' "$status"
   cat answer refusal
@@ -137,14 +145,14 @@ while IFS= read -r count; do
     set -- "$@" "$word"
     count=$((count - 1))
   done
-  if ! { head -c "$6" > "$part.script" && head -c "$7" > "$part.table"; } 2> /dev/null; then
+  if ! { head -c "$6" > "$part.script" && { [ "$7" -eq 0 ] || head -c "$7" > "$part.table"; }; } 2> /dev/null; then
     rm -f "$part.script" "$part.table"
     said="error the job's script cannot be written: disk or quota full?"
     printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
     end
   fi
   # What a dying connection has cut is nobody's script, and nobody hears us.
-  [ "$(wc -c < "$part.script")" -eq "$6" ] && [ "$(wc -c < "$part.table")" -eq "$7" ] ||
+  [ "$(wc -c < "$part.script")" -eq "$6" ] && { [ "$7" -eq 0 ] || [ "$(wc -c < "$part.table")" -eq "$7" ]; } ||
     { rm -f "$part.script" "$part.table"; exit 1; }
   [ $(($(date +%s) - began)) -lt 20 ] || late=yes
   # Where the controller is slow the others are asked for again.

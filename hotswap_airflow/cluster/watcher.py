@@ -1,86 +1,59 @@
-"""One watcher answers for all jobs of a connection: one squeue, and one sacct for the missing, an interval."""
+"""One watcher answers for all jobs of a cluster: one squeue, and one sacct for the missing, an interval.
+
+Without a connection that may see all jobs there is one for each identity.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import codecs
+import contextlib
+import math
 import re
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from hotswap_airflow.cluster.looking import look, of_each
+from hotswap_airflow.cluster.push import Listeners
+from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
-from hotswap_airflow.slurm.array import ArrayState, Tally, by_index
+from hotswap_airflow.slurm.array import ArrayState, by_id, by_index
 from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
 
 LOG_CHUNK = 64 * 1024
 _MOST_LOGS = 64
+_LOOKS_AFTER_AN_END = 3
+_SLICE = 1_000
+Item = TypeVar("Item")
+_MOST_ASKED = 10_000
+"""Ids that one question to accounting may have: a command line is not endless."""
 _SACCT_PAUSE = 600.0
 _SINCE_EVER = "1970-01-01"
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Seconds between polls: after a change, and at most in silence."""
+class JobWatcher:
+    """Polls while anybody waits. Belongs to one event loop.
 
-    shortest: float = 2.0
-    longest: float = 15.0
-    growth: float = 1.5
-
-
-@dataclass(frozen=True)
-class Observation:
-    """News of one job: its status, new text of its log, and how many bytes of it were left out."""
-
-    status: JobStatus
-    text: str = ""
-    skipped: int = 0
-    trouble: str = ""
-    tally: Tally | None = None
-
-
-@dataclass
-class WatchedJob:
-    """A job that somebody waits for; ``news`` are observations in order, or what ended the watch.
-
-    ``elements`` is what is known of an array's.
+    ``client`` asks Slurm for all jobs; each job's own identity reads its folder. ``polled`` hears of every look: how
+    many seconds it took, how many jobs are watched, and whether there was an answer.
     """
 
-    digest: str
-    name: str
-    job_id: int
-    submitted_at: float
-    offset: int = 0
-    elements: ArrayState | None = None
-    missing_since: float | None = None
-    status: JobStatus | None = None
-    tally: Tally | None = None
-    news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)
-    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
-
-    async def observe(self) -> Observation:
-        """Wait for news. Raises ``LoginRequired`` where only a person can go on, and what ended the watcher."""
-        found = await self.news.get()
-        if isinstance(found, BaseException):
-            raise found
-        return found
-
-
-class JobWatcher:
-    """Polls while anybody waits. Belongs to one event loop."""
-
     def __init__(
-        self, client: ClusterClient, interval: Interval | None = None, clock: Callable[[], float] = time.time
+        self,
+        client: ClusterClient,
+        interval: Interval | None = None,
+        clock: Callable[[], float] = time.time,
+        polled: Callable[[float, int, bool], None] | None = None,
     ) -> None:
         self.client = client
+        self._polled = polled or (lambda _seconds, _jobs, _answered: None)
         self.clock = clock
         self._interval = interval or Interval()
         self._delay = self._interval.shortest
@@ -89,14 +62,25 @@ class JobWatcher:
         self._task: asyncio.Task[None] | None = None
         self._no_accounting_until = 0.0
         self._is_unsure = False
+        self._silent = 0
+        self._listeners = Listeners(self._hear)
+        self._soon = 0
+        self._polled_at = -math.inf
+        self._is_new = False
 
     def watch(
-        self, digest: str, name: str, job_id: int, submitted_at: float, elements: ArrayState | None = None
+        self,
+        digest: str,
+        name: str,
+        job_id: int,
+        submitted_at: float,
+        elements: ArrayState | None = None,
+        client: ClusterClient | None = None,
     ) -> WatchedJob:
-        """Begin to watch a job; news come by ``observe``."""
-        job = WatchedJob(digest, name, job_id, submitted_at, elements=elements)
+        """Begin to watch a job; news come by ``observe``. ``client`` is its identity, if it is not the asking one."""
+        job = WatchedJob(digest, name, job_id, submitted_at, client or self.client, elements=elements)
         self._jobs[digest] = job
-        self._delay = self._interval.shortest
+        self._delay, self._silent, self._is_new = self._interval.shortest, 0, True
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="hotswap watcher")
@@ -116,32 +100,53 @@ class JobWatcher:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._listeners.close()
 
     async def _run(self) -> None:
+        try:
+            await self._keep_polling()
+        finally:
+            await self._listeners.close()
+
+    def _hear(self) -> None:
+        """A job has noted its end: Slurm will know it now, or in a moment."""
+        self._soon = _LOOKS_AFTER_AN_END
+        self._wake.set()
+
+    async def _keep_polling(self) -> None:
         while self._jobs:
+            self._listeners.listen_to({job.client for job in self._jobs.values()})
+            await self._rest()
+            self._is_new = False
+            began, watched, answered = time.monotonic(), len(self._jobs), False
             try:
-                changed = await self._poll()
-                self._delay = self._interval.shortest if changed else self._delay * self._interval.growth
+                self._silent = 0 if await self._poll() else self._silent + 1
+                answered = True
             except LoginRequired as error:
                 self._give_up(error)
                 return
             except ClusterError as error:
-                self._tell_trouble(error)
-                self._delay *= self._interval.growth
-            self._delay = min(self._delay, self._interval.longest)
-            await self._rest()
+                self._tell_trouble(error, self._jobs.values())
+                self._silent += 1
+            finally:
+                self._polled_at = time.monotonic()
+                self._polled(self._polled_at - began, watched, answered)
+            self._soon = max(0, self._soon - 1)
+            self._delay = self._interval.after(self._delay, self._silent)
 
     async def _rest(self) -> None:
-        """Wait for the next poll, or for a new job; but never ask more often than the shortest interval."""
-        self._wake.clear()
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._delay):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        if self._jobs:
-            await asyncio.sleep(max(0.0, self._interval.shortest - (time.monotonic() - began)))
+        """Wait until a poll is due; a new job, or the end of one that was told, makes that sooner."""
+        while self._jobs and (left := self._due - time.monotonic()) > 0:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+
+    @property
+    def _due(self) -> float:
+        if self._soon:
+            return self._polled_at + self._interval.hinted
+        return self._polled_at + (self._interval.shortest if self._is_new else self._delay)
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         """Nobody may wait for a watcher that has died of a defect; each task fails, and is tried again."""
@@ -154,69 +159,93 @@ class JobWatcher:
             job.news.put_nowait(error)
         self._jobs.clear()
 
-    def _tell_trouble(self, error: ClusterError) -> None:
-        for job in self._jobs.values():
+    def _tell_trouble(self, error: ClusterError, jobs: Iterable[WatchedJob]) -> None:
+        for job in jobs:
             if job.status != UNREACHABLE:
                 job.status = UNREACHABLE
                 job.news.put_nowait(Observation(UNREACHABLE, trouble=str(error)))
 
     async def _poll(self) -> bool:
-        jobs = dict(self._jobs)
-        queue, glimpses = await self.client.status(jobs)
-        for digest, glimpse in glimpses.items():
+        seen = await look(self.client, jobs := dict(self._jobs))
+        for digest, glimpse in seen.glimpses.items():
             # The note in the folder says which of two jobs of one key does the work.
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
-        plain = {digest: job for digest, job in jobs.items() if job.elements is None}
-        queued = _statuses(queue, plain)
-        arrays = {digest: job for digest, job in jobs.items() if job.elements is not None}
-        await self._look_at_elements(arrays, queue)
-        asked: list[int | str] = [job.job_id for d, job in plain.items() if d not in queued or queued[d].phase.is_final]
-        rows = await self._accounting([*asked, *(i for job in arrays.values() for i in _asked_of(job))])
-        accounted = None if rows is None else {row.base_id: row.status for row in rows}
-        found = {d: self._judged(job, queued.get(d), accounted, glimpses.get(d)) for d, job in plain.items()}
-        found |= {digest: self._concluded(job, rows) for digest, job in arrays.items()}
-        return await self._tell_all(jobs, found, glimpses)
+        await asyncio.sleep(0)
+        names = {job.job_id: job.name for job in jobs.values()}
+        troubles = seen.troubles | await self._look_at_elements(jobs, by_id(seen.queue, names))
+        jobs = self._without(troubles, jobs)
+        queued = _statuses(seen.queue, jobs)
+        await asyncio.sleep(0)
+        rows = await self._accounting(_unsure(jobs, queued), jobs.values())
+        accounted = None if rows is None else by_id(rows, names)
+        found: dict[str, JobStatus] = {}
+        async for digest, job in _in_slices(jobs.items()):
+            if job.elements is None:
+                found[digest] = self._judged(job, queued.get(digest), accounted, seen.glimpses.get(digest))
+            else:
+                found[digest] = self._concluded(job, job.elements, accounted)
+                await asyncio.sleep(0)
+        return await self._tell_all(jobs, found, seen.glimpses)
+
+    def _without(
+        self, troubles: Mapping[ClusterClient, ClusterError], jobs: dict[str, WatchedJob]
+    ) -> dict[str, WatchedJob]:
+        """The jobs whose identities gave an answer; the others are told why there is no news."""
+        for client, error in troubles.items():
+            self._tell_trouble(error, [job for job in jobs.values() if job.client is client])
+        return {digest: job for digest, job in jobs.items() if job.client not in troubles}
 
     async def _tell_all(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
     ) -> bool:
-        tails, error = await self._tails(jobs, found, glimpses)
-        told = jobs if error is None else {d: job for d, job in jobs.items() if not found[d].phase.is_final}
-        changes = [self._tell(job, found[digest], *tails.get(digest, (b"", 0))) for digest, job in told.items()]
-        if error is not None:  # an end is told with the last of its log
-            raise error
+        tails, troubles = await self._tails(jobs, found, glimpses)
+        # An end is told with the last of its log.
+        told = {d: job for d, job in jobs.items() if job.client not in troubles or not found[d].phase.is_final}
+        changes = [
+            self._tell(job, found[digest], *tails.get(digest, (b"", 0)))
+            async for digest, job in _in_slices(told.items())
+        ]
+        self._without(troubles, {digest: job for digest, job in jobs.items() if digest not in told})
         return any(changes)
 
-    async def _look_at_elements(self, arrays: Mapping[str, WatchedJob], queue: Sequence[QueuedJob]) -> None:
+    async def _look_at_elements(
+        self, jobs: Mapping[str, WatchedJob], queue: Mapping[int, Sequence[QueuedJob]]
+    ) -> dict[ClusterClient, ClusterError]:
         """What the queue says of arrays, and the notes of elements where some have left it."""
         ended = []
-        for digest, job in arrays.items():
+        for digest, job in jobs.items():
             if job.elements is not None:
-                job.elements.queued = by_index(queue, job.job_id, job.elements.open_indices)
+                known, rows = job.elements, queue.get(job.job_id, ())
+                known.queued = by_index(rows, job.job_id, known.open_indices, known.array.base)
                 ended += [digest] if job.elements.unsure or job.elements.array.chunk > 1 else []
-        if ended:
-            for digest, noted in (await self.client.ends(ended)).items():
-                elements = arrays[digest].elements
-                if elements is not None:
-                    elements.noted = noted
+                await asyncio.sleep(0)
+        found, troubles = await of_each(jobs, zip(ended, ended, strict=True), lambda c, items: c.ends(items))
+        for digest, noted in found.items():
+            elements = jobs[digest].elements
+            if elements is not None:
+                elements.noted = noted
+        return troubles
 
-    def _concluded(self, job: WatchedJob, rows: Sequence[QueuedJob] | None) -> JobStatus:
-        elements = job.elements
-        if elements is None:
-            raise ValueError(f"{job.name} is no array")
-        accounted = None if rows is None else by_index(rows, job.job_id, elements.open_indices)
+    def _concluded(
+        self, job: WatchedJob, elements: ArrayState, rows: Mapping[int, Sequence[QueuedJob]] | None
+    ) -> JobStatus:
+        own = None if rows is None else rows.get(job.job_id, ())
+        base = elements.array.base
+        accounted = None if own is None else by_index(own, job.job_id, elements.open_indices, base)
         elements.conclude(self.clock(), job.submitted_at, accounted, is_sure=not self._is_unsure)
         return elements.status
 
-    async def _accounting(self, asked: Sequence[int | str]) -> list[QueuedJob] | None:
+    async def _accounting(self, asked: Sequence[int | str], jobs: Iterable[WatchedJob]) -> list[QueuedJob] | None:
         """What sacct says of jobs that the queue does not know, or knows as ended; None without sacct."""
         self._is_unsure = False
         if self.clock() < self._no_accounting_until:
             return None
         if not asked:
             return []
+        everybody = any(job.client is not self.client for job in jobs)
+        self._is_unsure = len(asked) > _MOST_ASKED  # whoever was not asked for is not missing
         try:
-            return await self.client.accounting(_SINCE_EVER, asked)
+            return await self.client.accounting(_SINCE_EVER, asked[:_MOST_ASKED], everybody=everybody)
         except CommandFailed as error:
             if _NO_ACCOUNTING.search(str(error)):
                 self._no_accounting_until = self.clock() + _SACCT_PAUSE
@@ -225,7 +254,11 @@ class JobWatcher:
             return None
 
     def _judged(
-        self, job: WatchedJob, queued: JobStatus | None, accounted: dict[int, JobStatus] | None, glimpse: Glimpse | None
+        self,
+        job: WatchedJob,
+        queued: JobStatus | None,
+        accounted: Mapping[int, Sequence[QueuedJob]] | None,
+        glimpse: Glimpse | None,
     ) -> JobStatus:
         now = self.clock()
         if queued is not None:
@@ -238,7 +271,7 @@ class JobWatcher:
                 submitted_at=job.submitted_at,
                 missing_since=now if job.missing_since is None else job.missing_since,
                 queued=queued,
-                accounted=(accounted or {}).get(job.job_id),
+                accounted=rows[-1].status if (rows := (accounted or {}).get(job.job_id)) else None,
                 sentinel=glimpse.exit_status if glimpse else None,
                 has_accounting=accounted is not None,
             )
@@ -246,7 +279,7 @@ class JobWatcher:
 
     async def _tails(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
-    ) -> tuple[dict[str, tuple[bytes, int]], ClusterError | None]:
+    ) -> tuple[dict[str, tuple[bytes, int]], dict[ClusterClient, ClusterError]]:
         """New bytes of each log, and how many before them are left out because a poll may take only so many.
 
         Of what all logs together have, a poll takes so much and leaves the rest to the next; ends go first.
@@ -261,13 +294,8 @@ class JobWatcher:
             if is_final or (size > job.offset and len(pieces) < _MOST_LOGS):
                 skipped[digest] = max(0, size - job.offset - LOG_CHUNK)
                 pieces.append((digest, job.offset + skipped[digest], LOG_CHUNK))
-        if not pieces:
-            return {}, None
-        try:
-            read = await self.client.tails(pieces)
-        except ClusterError as error:
-            return {}, error
-        return {digest: (piece, skipped[digest]) for digest, piece in read.items()}, None
+        read, troubles = await of_each(jobs, ((piece[0], piece) for piece in pieces), lambda c, items: c.tails(items))
+        return {digest: (piece, skipped[digest]) for digest, piece in read.items()}, troubles
 
     def _tell(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
         tally = job.elements.tally if job.elements is not None else None
@@ -282,17 +310,32 @@ class JobWatcher:
         return is_new
 
 
-def _asked_of(job: WatchedJob) -> list[str]:
-    return job.elements.asked_of_accounting(job.job_id) if job.elements is not None else []
+async def _in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """Items of which there may be ten thousand, with a breath for the event loop now and then."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
+
+
+def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> list[int | str]:
+    """The ids that accounting must be asked for: of jobs that the queue does not know, or knows as ended."""
+    asked: list[int | str] = []
+    for digest, job in jobs.items():
+        if job.elements is not None:
+            asked += job.elements.asked_of_accounting(job.job_id)
+        elif digest not in queued or queued[digest].phase.is_final:
+            asked.append(job.job_id)
+    return asked
 
 
 def _statuses(queue: Iterable[QueuedJob], jobs: Mapping[str, WatchedJob]) -> dict[str, JobStatus]:
-    """The status of each job by its digest: of several jobs of one name, that of the id which counts."""
+    """The status of each single job by its digest: of several of one name, that of the id which counts."""
     found: dict[str, dict[str, JobStatus]] = {}
     for row in queue:
         found.setdefault(row.name, {})[row.job_id] = row.status
     return {
         digest: rows.get(str(job.job_id), next(iter(rows.values())))
         for digest, job in jobs.items()
-        if (rows := found.get(job.name))
+        if job.elements is None and (rows := found.get(job.name))
     }

@@ -10,6 +10,7 @@ from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
+from hotswap_airflow.cluster.breaker import Breaker
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.login import Login, openssh_transport
@@ -31,7 +32,7 @@ class SlurmHook(BaseHook):
 
     Extra fields: those of the ssh provider (``key_file``, ``private_key``, ``known_hosts``, ``host_key``,
     ``no_host_key_check``), ``transport`` (ssh, openssh or local), ``slurm_conf`` (local only), ``control_path``
-    (openssh only) and ``workdir``.
+    (openssh only), ``workdir``, and ``push``: listen to a file by which jobs tell of their ends.
     """
 
     conn_name_attr = "slurm_conn_id"
@@ -44,12 +45,16 @@ class SlurmHook(BaseHook):
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
 
-    async def client(self) -> ClusterClient:
-        """A client for the connection's cluster; nothing is sent yet. Raises ``SetupError``."""
+    async def client(self, *, waits: bool = False) -> ClusterClient:
+        """A client for the connection's cluster; nothing is sent yet. Raises ``SetupError``.
+
+        Where it ``waits``, a refused login is a lost connection that a person mends meanwhile.
+        """
         connection = await self._connection()
         login = login_of(self.slurm_conn_id, connection)
         workdir = self.workdir or str(login.extra.get("workdir") or DEFAULT_WORKDIR)
-        return ClusterClient(self._transport(login), workdir, self.slurm_conn_id)
+        pushes = str(login.extra.get("push", "")).lower() in {"true", "1", "yes"}
+        return ClusterClient(self._transport(login, Breaker(waits=waits)), workdir, self.slurm_conn_id, pushes=pushes)
 
     async def _connection(self) -> Connection:
         try:
@@ -58,11 +63,11 @@ class SlurmHook(BaseHook):
             raise SetupError(f"there is no connection {self.slurm_conn_id}; create it, of type slurm") from None
         return connection
 
-    def _transport(self, login: Login) -> Transport:
+    def _transport(self, login: Login, breaker: Breaker) -> Transport:
         if login.is_local:
             return LocalTransport(login.local_environment(os.environ))
         if login.extra.get("transport") == "openssh":
-            return openssh_transport(login)
+            return openssh_transport(login, breaker)
 
         async def connect() -> Any:
             try:
@@ -75,7 +80,7 @@ class SlurmHook(BaseHook):
                 words = f"Airflow does not say what connection {self.slurm_conn_id} is: {error}"
                 raise ConnectionLost(words) from error
 
-        return SshTransport(connect, self.slurm_conn_id)
+        return SshTransport(connect, self.slurm_conn_id, breaker)
 
     def test_connection(self) -> tuple[bool, str]:
         """Log in and ask the cluster what it is; for the UI's button."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.xcom import XCom
@@ -11,18 +12,26 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 NONCE_KEY = "hotswap_run"
+_OF_A_SCHEDULE = {"scheduled", "backfill"}
 
 
 def run_nonce(context: Context) -> str:
     """A text that tells a run from another of the same id, made again after the first was deleted.
 
-    It is the run's start before any clear, which a clear changes: so every task keeps it in its own state,
-    which survives clears, and hands it on to the tasks after it.
+    A run that somebody started is told by the microsecond of it. That of a schedule or backfill is not: there it is the
+    run's start before any clear, which a clear changes, so every task keeps it in its own state, which survives clears,
+    and hands it on to the tasks after it.
     """
-    store = context["task_state_store"]
-    nonce = store.get(NONCE_KEY) or _of_other_tasks(context) or _first_start(context)
-    store.set(NONCE_KEY, nonce, retention=_never_expires())
-    context["ti"].xcom_push(NONCE_KEY, nonce)
+    if context["dag_run"].run_after.microsecond and context["dag_run"].run_type not in _OF_A_SCHEDULE:
+        return _digest(str(context["dag_run"].run_after))
+    store, ti, run = context["task_state_store"], context["ti"], context["dag_run"]
+    is_first = ti.try_number <= 1 and not run.clear_number  # nothing can have been kept: each question costs a call
+    kept = None if is_first else store.get(NONCE_KEY)
+    nonce = kept or _of_other_tasks(context) or _first_start(context)
+    if kept is None:
+        store.set(NONCE_KEY, nonce, retention=_never_expires())
+    if (ti.map_index or 0) <= 0:  # one of a mapped task's is enough
+        ti.xcom_push(NONCE_KEY, nonce)
     return str(nonce)
 
 
@@ -36,8 +45,9 @@ def _of_other_tasks(context: Context) -> str | None:
     run = context["dag_run"]
     if not run.clear_number:
         return None
-    for task_id in context["dag"].task_ids:
-        found: Any = XCom.get_one(key=NONCE_KEY, dag_id=run.dag_id, run_id=run.run_id, task_id=task_id)
+    ids = {"key": NONCE_KEY, "dag_id": run.dag_id, "run_id": run.run_id}
+    for task_id, index in itertools.product(context["dag"].task_ids, (-1, 0)):
+        found: Any = XCom.get_one(task_id=task_id, map_index=index, **ids)
         if found:
             return str(found)
     return None
@@ -45,7 +55,10 @@ def _of_other_tasks(context: Context) -> str | None:
 
 def _first_start(context: Context) -> str:
     run = context["dag_run"]
-    text = f"{run.run_after}|{run.start_date}"
+    return _digest(f"{run.run_after}|{run.start_date}")
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -6,11 +6,10 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlencode
 
 from airflow.configuration import AIRFLOW_HOME
 from airflow.providers.common.compat.sdk import conf
-from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.listener import get_listener_manager
@@ -31,15 +30,18 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
+from hotswap_airflow.triggers.sessions import POLL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
-    from airflow.sdk.types import TaskInstanceKey
 
-SMALL_ENOUGH = 1_000
-"""Bytes of a request that may stand in the trigger's row; larger ones go by XCom."""
+SMALL_ENOUGH = 1_500
+"""Bytes of a request, packed, that may stand in the trigger's row; larger ones go by XCom, which costs two calls.
+
+A triggerer hands over 50 rows at a time, and hangs where they fill its socket.
+"""
 _DEAF = ("hotswap_airflow", "airflow.example_dags")
 """Plugins to whose ears no end needs to come: our own, and the listener that Airflow shows as an example."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -58,22 +60,13 @@ def airflow_settings() -> Settings:
     return read_settings(lambda key: conf.get(SECTION, key, fallback=None), Path(AIRFLOW_HOME))
 
 
-class SlurmJobLink(BaseOperatorLink):
-    """Where a task's job is: key and, once known, id."""
-
-    name = "Slurm job"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """The job's page; the key is enough to find it while its id is not known."""
-        ids = {"dag": ti_key.dag_id, "run": ti_key.run_id, "task": ti_key.task_id, "map": ti_key.map_index}
-        return f"/hotswap/jobs?{urlencode(ids)}"
-
-
 class SlurmJobOperator(BaseOperator):
     """Submit ``command`` (bash text) or ``script`` (a file on the cluster) and wait for its end, deferred.
 
     ``slurm`` are sbatch's long options without dashes, ``env`` reaches the job exactly as given.
-    ``workdir`` is the folder on the cluster below which runs live (default: the connection's).
+    ``workdir`` is the folder on the cluster below which runs live (default: the connection's). ``monitor`` is a
+    connection that may see the jobs of all accounts and asks for them; ``poll`` are the seconds between two questions
+    to the cluster: after a change, as a rule, after a long silence.
     A job that failed is submitted anew by each of the task's ``retries``; what is wrong with the request or the
     account fails the task at once.
     """
@@ -81,9 +74,8 @@ class SlurmJobOperator(BaseOperator):
     template_fields: Sequence[str] = ("command", "script", "slurm", "env", "slurm_conn_id")
     template_ext: Sequence[str] = ()
     ui_color = "#dbe9f6"
-    operator_extra_links = (SlurmJobLink(),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each a field that a Dag's author may set
         self,
         *,
         command: str | None = None,
@@ -92,6 +84,8 @@ class SlurmJobOperator(BaseOperator):
         env: Mapping[str, Any] | None = None,
         slurm_conn_id: str = DEFAULT_CONNECTION,
         workdir: str = "",
+        monitor: str = "",
+        poll: Sequence[float] = POLL,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -101,6 +95,8 @@ class SlurmJobOperator(BaseOperator):
         self.env = env
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
+        self.monitor = monitor
+        self.poll = tuple(poll)
 
     def execute(self, context: Context) -> NoReturn:
         """Render the job and hand it to the triggerer."""
@@ -143,8 +139,9 @@ class SlurmJobOperator(BaseOperator):
         return JobKey(run, ti.task_id, -1 if ti.map_index is None else ti.map_index, run_identity.epoch(context))
 
     def _defer(self, context: Context, settings: Settings, request: JobRequest) -> NoReturn:
-        text = request.to_json()
-        if len(text.encode()) > SMALL_ENOUGH:
+        text = request.to_text()
+        is_small = len(text.encode()) <= SMALL_ENOUGH
+        if not is_small:
             context["ti"].xcom_push(REQUEST_KEY, text)
         limit = self.execution_timeout
         self.defer(
@@ -152,12 +149,14 @@ class SlurmJobOperator(BaseOperator):
                 slurm_conn_id=self.slurm_conn_id,
                 workdir=self.workdir,
                 key=request.key.to_json(),
-                request=text if len(text.encode()) <= SMALL_ENOUGH else None,
+                request=text if is_small else None,
                 asked=run_identity.asked(context),
                 pack=self.pack_digest(),
                 store=str(settings.store_path),
                 resumes=self._ends_in_worker(settings),
                 deadline=time.time() + limit.total_seconds() if limit else None,
+                monitor=self.monitor,
+                poll=self.poll,
             ),
             method_name="resume",
         )

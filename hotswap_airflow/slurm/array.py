@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import zlib
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,7 +41,8 @@ class Array:
     earlier array has brought to a good end, ``lost`` those that failed there for good: neither is run again.
     ``held`` are elements that a later array runs, since the cluster takes only so many at a time; ``waiting`` those
     that had their turn in an earlier one without a good end, and may be run again after the last; ``saved`` those that
-    saved their state there and go on after the last.
+    saved their state there and go on after the last. ``most_indices`` is how many indices an array may have on the
+    cluster; None where that is not known.
     """
 
     variables: tuple[str, ...]
@@ -53,6 +55,7 @@ class Array:
     held: frozenset[int] = frozenset()
     waiting: frozenset[int] = frozenset()
     saved: frozenset[int] = frozenset()
+    most_indices: int | None = None
 
     @cached_property
     def wanted(self) -> list[int]:
@@ -63,6 +66,19 @@ class Array:
     def indices(self) -> list[int]:
         """The array indices that are to be run."""
         return sorted({element // self.chunk for element in self.wanted})
+
+    @cached_property
+    def base(self) -> int:
+        """What Slurm's index 0 stands for: the first index, where the indices are too great for one array."""
+        is_too_long = self.most_indices is not None and bool(self.indices) and self.indices[-1] >= self.most_indices
+        return self.indices[0] if is_too_long else 0
+
+    @property
+    def fitting(self) -> int:
+        """How many indices, from the first on, one array may have."""
+        if self.most_indices is None:
+            return len(self.indices)
+        return bisect_left(self.indices, self.base + self.most_indices)
 
     def elements_of(self, index: int) -> list[int]:
         """The elements that an index is to run."""
@@ -99,17 +115,17 @@ class Array:
         '0-2,4-7%2'
         """
         limit = f"%{self.max_parallel}" if self.max_parallel is not None else ""
-        return ranges(self.indices) + limit
+        return ranges(index - self.base for index in self.indices) + limit
 
     def to_json(self) -> str:
         """Write the array; the rows are packed, for there may be thousands."""
         rows = base64.b64encode(zlib.compress(json.dumps(self.rows).encode())).decode()
-        return json.dumps([self.variables, rows, self.chunk, self.max_parallel, self.tolerated])
+        return json.dumps([self.variables, rows, self.chunk, self.max_parallel, self.tolerated, self.most_indices])
 
     @classmethod
     def from_json(cls, text: str) -> Array:
         """Read what ``to_json`` wrote."""
-        variables, packed, chunk, max_parallel, tolerated = json.loads(text)
+        variables, packed, chunk, max_parallel, tolerated, *rest = json.loads(text)
         rows = json.loads(zlib.decompress(base64.b64decode(packed)))
         return cls(
             tuple(variables),
@@ -117,6 +133,7 @@ class Array:
             chunk,
             max_parallel,
             tolerated,
+            most_indices=rest[0] if rest else None,
         )
 
 
@@ -159,15 +176,32 @@ def indices_in(job_id: str) -> list[int]:
     return numbers(match[1] or match[2]) if match else []
 
 
-def by_index(rows: Iterable[QueuedJob], job_id: int, open_indices: Iterable[int]) -> dict[int, JobStatus]:
-    """The statuses of an array's indices. A row without an index stands for the rest, which never began."""
+def by_index(
+    rows: Iterable[QueuedJob], job_id: int, open_indices: Iterable[int], base: int = 0
+) -> dict[int, JobStatus]:
+    """The statuses of an array's indices; Slurm counts them from ``base``.
+
+    A row without an index stands for the rest, which never began.
+    """
     found: dict[int, JobStatus] = {}
     rest: JobStatus | None = None
     for row in rows:
         if row.base_id == job_id:
-            found.update((index, row.status) for index in indices_in(row.job_id))
+            found.update((base + index, row.status) for index in indices_in(row.job_id))
             rest = row.status if row.job_id == str(job_id) else rest
     return found if rest is None else dict.fromkeys(open_indices, rest) | found
+
+
+def by_id(rows: Iterable[QueuedJob], wanted: Mapping[int, str]) -> dict[int, list[QueuedJob]]:
+    """The rows of the wanted jobs, given with their names, an array's together.
+
+    Ids begin again one day, when they are used up or the cluster is installed anew: another name is another job.
+    """
+    found: dict[int, list[QueuedJob]] = {}
+    for row in rows:
+        if wanted.get(row.base_id) == row.name:
+            found.setdefault(row.base_id, []).append(row)
+    return found
 
 
 @dataclass(frozen=True)
@@ -216,7 +250,8 @@ class ArrayState:
 
     def asked_of_accounting(self, job_id: int) -> list[str]:
         """The ids that accounting must be asked for; the whole array where they are many."""
-        asked = [f"{job_id}_{index}" for index in self.unsure if self.sentinel(index) != 0]
+        base = self.array.base
+        asked = [f"{job_id}_{index - base}" for index in self.unsure if self.sentinel(index) != 0]
         return asked if len(asked) <= _MOST_IDS else [str(job_id)]
 
     def conclude(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 OutputType = Literal["file", "dir", "string", "integer", "number", "boolean", "json"]
 PATH_TYPES = frozenset({"file", "dir"})
+_PACKED = "zlib:"
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,19 @@ class JobRequest:
                 "saves": self.saves,
             }
         )
+
+    def to_text(self) -> str:
+        """Write the request in as few characters as may be."""
+        text = self.to_json()
+        packed = _PACKED + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+        return min(text, packed, key=len)
+
+    @classmethod
+    def from_text(cls, text: str) -> JobRequest:
+        """Read what ``to_text`` or ``to_json`` wrote."""
+        if text.startswith(_PACKED):
+            text = zlib.decompress(base64.b64decode(text.removeprefix(_PACKED))).decode()
+        return cls.from_json(text)
 
     @classmethod
     def from_json(cls, text: str) -> JobRequest:

@@ -47,6 +47,9 @@ refuse() {{
   return 1
 }}
 
+# Whoever listens to this file looks at once; whoever does not, a little later.
+tell() {{ echo > "$key_dir/../../ended"; }} 2> /dev/null
+
 export SLURM_EXPORT_ENV=ALL
 export HOTSWAP_RUN_DIR="${{key_dir%/.hotswap/jobs/*}}"/{folder}
 export HOTSWAP_ATTEMPT=$(({attempt} + ${{SLURM_RESTART_COUNT:-0}}))
@@ -82,6 +85,7 @@ set -- "$@" {script}
 _ONE = """
 finish() {{
   printf '%s\\n' "$1" > "$key_dir/exit.new" && mv -f "$key_dir/exit.new" "$key_dir/exit"
+  tell
   exit "$1"
 }}
 reason=$key_dir/reason
@@ -97,7 +101,7 @@ finish $?
 _ELEMENTS = """
 # The elements of this array index, one after the other; each notes its end by the name of a file.
 reason=/dev/null
-first=$((SLURM_ARRAY_TASK_ID * {chunk}))
+first=$(({index} * {chunk}))
 last=$((first + {chunk} - 1))
 [ "$last" -lt {count} ] || last=$(({count} - 1))
 enter || exit 1
@@ -119,6 +123,7 @@ for ((element = first; element <= last; element++)); do
 {on_warning}  esac
 done
 rm -f "$key_dir/run.$SLURM_JOB_ID"
+tell
 exit "$worst"
 """
 _SAVED_LINES = """\
@@ -163,8 +168,9 @@ def _ending(request: JobRequest) -> str:
     signal = _warning(request) if request.saves else ""
     warning = f"    {signal}) worst={SAVED_STATUS}; break ;;\n" if signal.isalnum() else ""
     output = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before else ""
+    index = f"({array.base} + SLURM_ARRAY_TASK_ID)" if array.base else "SLURM_ARRAY_TASK_ID"
     return _ELEMENTS.format(
-        command=command, chunk=array.chunk, count=len(array.rows), output=output, on_warning=warning
+        command=command, index=index, chunk=array.chunk, count=len(array.rows), output=output, on_warning=warning
     )
 
 

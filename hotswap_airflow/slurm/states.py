@@ -61,7 +61,8 @@ class Phase(Enum):
     @property
     def is_final(self) -> bool:
         """Whether nothing more can happen to the job."""
-        return self in {Phase.SUCCEEDED, Phase.FAILED, Phase.GONE}
+        # Asked tens of thousands of times a poll, where a set of members takes thrice as long.
+        return self is Phase.SUCCEEDED or self is Phase.FAILED or self is Phase.GONE
 
 
 @dataclass(frozen=True)

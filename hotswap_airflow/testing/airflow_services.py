@@ -114,6 +114,12 @@ class AirflowServices:
             self.daemons[name] = processes.start(name, argv, log, environment or self.environment())
             write_whole(self.folder / "services.json", json.dumps(self.state()).encode())
 
+    def start_database(self) -> None:
+        """Start PostgreSQL again if it does not run."""
+        pid = int((self.folder / "postgres" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        if processes.start_time(pid) is None:
+            self._server().start()
+
     def stop_component(self, name: str) -> None:
         """Stop one component."""
         processes.stop([self.daemons.pop(name)])

@@ -13,7 +13,7 @@ from hotswap_airflow.cluster.lookup import SoughtJob, look_up
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
 from hotswap_airflow.triggers.events import resuming, told
-from hotswap_airflow.triggers.sessions import shared_session
+from hotswap_airflow.triggers.sessions import Reach, shared_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -67,7 +67,7 @@ class AwaitJobTrigger(BaseTrigger):
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.deadline - time.time()):
-                async with shared_session(self.slurm_conn_id, self.workdir) as session:
+                async with shared_session(Reach(self.slurm_conn_id, self.workdir)) as session:
                     error = await self._end(session)
         except TimeoutError:
             words = f"{self.sought} has not ended in time"

@@ -19,11 +19,12 @@ from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import ContentStore, kept_archive
 from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.progress import progress_of
-from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, shared_session
+from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, POLL, Reach, shared_session
 from hotswap_airflow.triggers.task_states import ENDED, task_state
+from hotswap_airflow.triggers.telemetry import JobTelemetry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from hotswap_airflow.cluster.session import Outcome, Session
 
@@ -39,7 +40,7 @@ class SlurmJobTrigger(BaseTrigger):
     ``key`` is whose job it is, as text. ``request`` is the job as text, or None where it is in the task's XCom.
     ``asked`` is ``<try> <clear>``.
     ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
-    time in seconds since the epoch after which the job is cancelled.
+    time in seconds since the epoch after which the job is cancelled. ``monitor`` and ``poll`` are as in ``Reach``.
     """
 
     def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
@@ -54,10 +55,12 @@ class SlurmJobTrigger(BaseTrigger):
         store: str = "",
         resumes: bool = False,
         deadline: float | None = None,
+        monitor: str = "",
+        poll: Sequence[float] = POLL,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.slurm_conn_id = slurm_conn_id
-        self.workdir = workdir
+        shortest, usual, longest = poll
+        self.reach = Reach(slurm_conn_id, workdir, monitor, (shortest, usual, longest))
         self.key = JobKey.from_json(key)
         self.request = request
         self.asked = asked
@@ -69,8 +72,8 @@ class SlurmJobTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids, and the request where it is small."""
         kwargs = {
-            "slurm_conn_id": self.slurm_conn_id,
-            "workdir": self.workdir,
+            "slurm_conn_id": self.reach.connection,
+            "workdir": self.reach.workdir,
             "key": self.key.to_json(),
             "request": self.request,
             "asked": self.asked,
@@ -78,6 +81,8 @@ class SlurmJobTrigger(BaseTrigger):
             "store": self.store,
             "resumes": self.resumes,
             "deadline": self.deadline,
+            "monitor": self.reach.monitor,
+            "poll": list(self.reach.poll),
         }
         return "hotswap_airflow.triggers.job.SlurmJobTrigger", kwargs
 
@@ -106,17 +111,19 @@ class SlurmJobTrigger(BaseTrigger):
                 async with asyncio.timeout(LOOK_UP_LIMIT):
                     found: Any = await self._xcom(XCom.aget_one, XCom.get_one)(key=REQUEST_KEY, **self._ids)
                     text = str(found)
-        return JobRequest.from_json(text)
+        return JobRequest.from_text(text)
 
     async def _conduct(self, request: JobRequest) -> Outcome:
-        async with shared_session(self.slurm_conn_id, self.workdir) as session:
+        async with shared_session(self.reach) as session:
             try:
                 async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
                     await self._lay_out(session, request)
                     if request.array is None:
-                        return await session.conduct(request, self.asked, self._report)
+                        telemetry = JobTelemetry(self.reach.connection)
+                        return await session.conduct(request, self.asked, self._report, telemetry)
                     async with progress_of(self._push) as progress:
-                        return await session.conduct(request, self.asked, self._report, progress.note)
+                        telemetry = JobTelemetry(self.reach.connection, progress.note)
+                        return await session.conduct(request, self.asked, self._report, telemetry)
             except TimeoutError:
                 self._report("the task's time is over; cancelling the job")
                 with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
@@ -157,7 +164,7 @@ class SlurmJobTrigger(BaseTrigger):
         if not await self._was_ended():
             return
         async with asyncio.timeout(_CANCEL_LIMIT):
-            async with shared_session(self.slurm_conn_id, self.workdir) as session:
+            async with shared_session(self.reach) as session:
                 self._report("the task was ended; cancelling its job")
                 await session.cancel(self.key, self._report)
 

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEven
 from hotswap_airflow.cluster.reconciliation import OwnedJob, owned_jobs
 from hotswap_airflow.errors import ConnectionLost, HotswapError
 from hotswap_airflow.triggers.events import resuming
-from hotswap_airflow.triggers.sessions import shared_session
+from hotswap_airflow.triggers.sessions import Reach, shared_session
 from hotswap_airflow.triggers.task_states import ENDED, run_states, state_of, task_state
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ReconcileTrigger(BaseTrigger):
         """Look twice, then cancel."""
         started = time.monotonic()
         try:
-            async with shared_session(self.slurm_conn_id, self.workdir) as session:
+            async with shared_session(Reach(self.slurm_conn_id, self.workdir)) as session:
                 await self._reconcile(session)
         except (ConnectionLost, TimeoutError) as error:
             self._report(f"not looked at this time: {str(error) or 'Airflow gave no answer'}")

@@ -1,74 +1,93 @@
-"""One session a connection and event loop: all triggers of a triggerer share its ssh connection and its watcher."""
+"""All triggers of a triggerer share one ssh connection an account, and one watcher a cluster."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.triggers.sharing import Sharing
+from hotswap_airflow.triggers.telemetry import polled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from hotswap_airflow.cluster.client import ClusterClient
 
 LOOK_UP_LIMIT = 60.0
 """Seconds that Airflow may take to give a connection; a call it cannot answer would wait for ever."""
-Key = tuple[str, str]
+POLL = (2.0, 15.0, 60.0)
+"""Seconds between two polls of a cluster: after a change, as a rule, after a long silence."""
 
 
-@dataclass
-class _Shared:
-    session: Session
-    loop: asyncio.AbstractEventLoop
-    users: int = 0
+@dataclass(frozen=True)
+class Reach:
+    """How a cluster is reached: an account's connection, and the folder there below which runs live.
+
+    ``monitor`` is a connection that may see all jobs and asks for them, empty where each account asks for its own.
+    ``poll`` are seconds between questions: shortest, usual, longest.
+    """
+
+    connection: str
+    workdir: str = ""
+    monitor: str = ""
+    poll: tuple[float, float, float] = POLL
 
 
-_shared: dict[Key, _Shared] = {}
-_locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+async def _close_connection(client: ClusterClient) -> None:
+    await client.transport.close()
+
+
+async def _keep(_: Session) -> None:
+    """What a session is made of ends for itself."""
+
+
+_accounts: Sharing[ClusterClient] = Sharing(_close_connection)
+_watchers: Sharing[JobWatcher] = Sharing(JobWatcher.close)
+_sessions: Sharing[Session] = Sharing(_keep)
 
 
 @asynccontextmanager
-async def shared_session(conn_id: str, workdir: str) -> AsyncIterator[Session]:
-    """Use the session of a connection; the last user closes it. Raises ``SetupError``."""
-    entry = await _acquire((conn_id, workdir))
-    try:
-        yield entry.session
-    finally:
-        await _release((conn_id, workdir), entry)
+async def shared_session(reach: Reach) -> AsyncIterator[Session]:
+    """Use the session of an account; the last user closes it. Raises ``SetupError``."""
+    asking = reach.monitor or reach.connection
+    async with AsyncExitStack() as stack:
+        account = await stack.enter_async_context(_accounts.use(reach.connection, lambda: _connect(reach.connection)))
+        asker = await stack.enter_async_context(_accounts.use(asking, lambda: _connect(asking)))
+
+        async def watch() -> JobWatcher:
+            client = asker if reach.monitor else account.below(reach.workdir or account.workdir)
+            return JobWatcher(client, Interval(*reach.poll), polled=_telling(asking))
+
+        watcher = await stack.enter_async_context(_watchers.use((asking, bool(reach.monitor)), watch))
+
+        async def begin() -> Session:
+            workdir = reach.workdir or account.workdir
+            own = watcher.client if not reach.monitor and watcher.client.workdir == workdir else account.below(workdir)
+            return Session(own, watcher)
+
+        yield await stack.enter_async_context(_sessions.use((reach.connection, reach.workdir, asking), begin))
 
 
-async def _acquire(key: Key) -> _Shared:
-    loop = asyncio.get_running_loop()
-    async with _locks.setdefault(loop, asyncio.Lock()):
-        entry = _shared.get(key)
-        if entry is None or entry.loop is not loop:
-            client = await _client(*key)
-            entry = _shared[key] = _Shared(Session(client, JobWatcher(client)), loop)
-        entry.users += 1
-        return entry
+def _telling(cluster: str) -> Callable[[float, int, bool], None]:
+    def tell(seconds: float, watched: int, answered: bool) -> None:  # noqa: FBT001 - a watcher's own words
+        polled(cluster, seconds, watched, answered=answered)
+
+    return tell
 
 
-async def _client(conn_id: str, workdir: str) -> ClusterClient:
+async def _connect(conn_id: str) -> ClusterClient:
     # Half a second of ssh libraries, which a worker that only writes a trigger down does not need.
     from hotswap_airflow.hooks.slurm import SlurmHook
 
     while True:
         try:
             async with asyncio.timeout(LOOK_UP_LIMIT):
-                return await SlurmHook(conn_id, workdir).client()
+                return await SlurmHook(conn_id).client(waits=True)
         except TimeoutError:
             # A triggerer that takes over thousands of triggers answers them one by one.
             await asyncio.sleep(1)
-
-
-async def _release(key: Key, entry: _Shared) -> None:
-    entry.users -= 1
-    if entry.users == 0:
-        if _shared.get(key) is entry:
-            del _shared[key]
-        await entry.session.watcher.close()
-        await entry.session.client.transport.close()

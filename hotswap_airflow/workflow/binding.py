@@ -66,7 +66,8 @@ def _array(plan: Plan, job: PlannedJob, sweep: PlannedSweep, values: RunValues) 
         for point in points(axes, sweep.mode)
     )
     names = tuple(axis.name for axis in sweep.axes)
-    return Array(names, rows, sweep.chunk, sweep.max_parallel, tolerated(sweep.tolerate, count))
+    allowed = tolerated(sweep.tolerate, count)
+    return Array(names, rows, sweep.chunk, sweep.max_parallel, allowed, most_indices=sweep.most_indices)
 
 
 def _list(plan: Plan, job: PlannedJob, axis: PlannedAxis, values: RunValues) -> Sequence[Any]:

@@ -66,13 +66,17 @@ class PlannedAxis:
 
 @dataclass(frozen=True)
 class PlannedSweep:
-    """The elements of a job: the points of its axes. ``tolerate`` is a number of elements, or ``N%``."""
+    """The elements of a job: the points of its axes. ``tolerate`` is a number of elements, or ``N%``.
+
+    ``most_indices`` is how many indices the cluster's arrays may have.
+    """
 
     axes: tuple[PlannedAxis, ...]
     mode: str = "product"
     max_parallel: int | None = None
     tolerate: int | str = 0
     chunk: int = 1
+    most_indices: int | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
             PlannedOutput(Output(key, item.type, posixpath.normpath(item.path) if item.path else None), item.asset)
             for key, item in body.outputs.items()
         ),
-        sweep=_sweep(body.sweep, source.folder) if body.sweep is not None else None,
+        sweep=_sweep(body.sweep, source.folder, cluster.max_array_size) if body.sweep is not None else None,
     )
 
 
@@ -214,7 +218,7 @@ def _retry(spec: WorkflowSpec, name: str) -> Retry:
     )
 
 
-def _sweep(sweep: SweepSpec, folder: Folder) -> PlannedSweep:
+def _sweep(sweep: SweepSpec, folder: Folder, most_indices: int) -> PlannedSweep:
     axes = []
     for name, axis in sweep.over.items():
         values = axis_values(axis, folder)
@@ -222,7 +226,7 @@ def _sweep(sweep: SweepSpec, folder: Folder) -> PlannedSweep:
             axes.append(PlannedAxis(name, reference=values))
         else:
             axes.append(PlannedAxis(name, tuple(values[i] for i in range(len(values)))))
-    return PlannedSweep(tuple(axes), sweep.mode, sweep.max_parallel, sweep.tolerate, sweep.chunk)
+    return PlannedSweep(tuple(axes), sweep.mode, sweep.max_parallel, sweep.tolerate, sweep.chunk, most_indices)
 
 
 def _options(asked: Mapping[str, Any]) -> Iterator[PlannedOption]:

@@ -23,7 +23,11 @@ DEFAULT_ENVIRONMENT = "dev"
 
 @dataclass(frozen=True)
 class Cluster:
-    """One slurmctld: how it is reached, where runs live on it, and what it has."""
+    """One slurmctld: how it is reached, where runs live on it, and what it has.
+
+    ``monitor`` is a connection that may see the jobs of all accounts; ``poll`` are seconds between two questions:
+    after a change, as a rule, after a long silence.
+    """
 
     name: str
     connection: str
@@ -33,6 +37,8 @@ class Cluster:
     queue: str | None = None
     max_array_size: int = 1001
     is_local: bool = False
+    monitor: str = ""
+    poll: tuple[float, float, float] = (2.0, 15.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ def _cluster(name: str, spec: ClusterSpec) -> Cluster:
         queue=spec.queue,
         max_array_size=spec.max_array_size,
         is_local=spec.kind == "local",
+        monitor=spec.monitor or "",
+        poll=(spec.poll.min, spec.poll.usual, spec.poll.max),
     )
 
 

@@ -348,6 +348,25 @@ def _shapes(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
+def _seconds(value: Any) -> Any:
+    return _converted(value, units.parse_duration, "duration-invalid", "a duration such as 15s")
+
+
+class PollSpec(_OpenModel):
+    """Seconds between two questions to a cluster."""
+
+    min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 2
+    usual: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 15
+    max: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 60
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if not self.min <= self.usual <= self.max:
+            words = {"words": "the bounds of `poll` do not rise", "remedy": "write min <= usual <= max"}
+            raise PydanticCustomError("out-of-range", "{words}", words)
+        return self
+
+
 class ClusterSpec(_OpenModel):
     """One slurmctld: how it is reached and what it has."""
 
@@ -362,6 +381,8 @@ class ClusterSpec(_OpenModel):
         BeforeValidator(lambda value: {} if value == "probe" else value),
     ] = {}
     queue: str | None = None
+    monitor: str | None = None
+    poll: PollSpec = PollSpec()
 
 
 class EnvironmentSpec(_OpenModel):

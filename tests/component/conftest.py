@@ -19,7 +19,8 @@ from hotswap_airflow.cluster.login import Login, make_transport
 from hotswap_airflow.cluster.session import Outcome, Session
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.cluster.transport import Transport
-from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing import processes
@@ -88,7 +89,7 @@ def request_of(nonce: str, text: str = "echo hi", job: str = "fit", **changes: o
 
 
 def bench_of(transport: Transport, workdir: Path, patience: float = 2.0, clock: object = None) -> Bench:
-    client = ClusterClient(transport, str(workdir), "main")
+    client = ClusterClient(transport, str(workdir), "main", pace=0.02)
     watcher = JobWatcher(client, QUICK, **({"clock": clock} if clock else {}))  # type: ignore[arg-type]
     return Bench(Session(client, watcher, patience), workdir)
 

@@ -16,7 +16,7 @@ import asyncssh
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import placement, ssh, submission
+from hotswap_airflow.cluster import breaker, placement, submission
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.array import Array
@@ -323,20 +323,23 @@ async def test_a_wrong_host_key_and_a_refused_key_fail_at_once(own_login_node: L
         await _ssh(own_login_node, client_keys=[stranger]).run(("true",))
 
 
-async def test_a_refusal_soon_after_a_login_is_waited_out(
-    own_login_node: LoginNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refusal_after_a_login_is_waited_out_and_not_hammered(own_login_node: LoginNode) -> None:
+    now = 0.0
     transport = _ssh(own_login_node)
+    transport._breaker = breaker.Breaker(clock=lambda: now)
     await transport.run(("true",))
+    known = (own_login_node.folder / "authorized_keys").read_bytes()
     (own_login_node.folder / "authorized_keys").write_text("")
     own_login_node.drop_sessions()
     with pytest.raises(errors.ConnectionLost, match="the connection to slurm_main was lost"):
         await transport.run(("true",))
-    with pytest.raises(errors.ConnectionLost, match="does not let us in"):
+    with pytest.raises(errors.LoginAwaited, match=r"paused.*does not let us in.*tried again at .* UTC"):
         await transport.run(("true",))
-    monkeypatch.setattr(ssh, "REFUSAL_PATIENCE", 0.0)
-    with pytest.raises(errors.LoginRequired, match="does not let us in"):
+    (own_login_node.folder / "authorized_keys").write_bytes(known)
+    with pytest.raises(errors.LoginAwaited):  # nobody knocks so soon after a refusal
         await transport.run(("true",))
+    now += breaker.FIRST_REST
+    assert (await transport.run(("true",))).status == 0
 
 
 async def test_what_cannot_be_fed_is_told(own_login_node: LoginNode) -> None:
@@ -384,7 +387,8 @@ async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
 ) -> None:
     from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.session import Session
-    from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+    from hotswap_airflow.cluster.watched import Interval
+    from hotswap_airflow.cluster.watcher import JobWatcher
 
     transport = _ssh(own_login_node)
     client = ClusterClient(transport, str(tmp_path / "work"), "main")
@@ -411,14 +415,15 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     """The three places on the login node: after mkdir, after sbatch was accepted, before the id is written."""
     from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.session import Session
-    from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+    from hotswap_airflow.cluster.watched import Interval
+    from hotswap_airflow.cluster.watcher import JobWatcher
 
     client = ClusterClient(LocalTransport(slurm_cluster.environment), str(tmp_path), "main")
     session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
     points = {
         "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
         "before sbatch": 'timeout "$limit"',
-        "after sbatch": "  id=$(sed",
+        "after sbatch": "  # The last line that is a number",
     }
     # All of it, or only the part that submits: what it then answers is no refusal.
     for (number, (point, place)), whole in itertools.product(enumerate(points.items()), ["$$", ""]):
@@ -464,7 +469,8 @@ async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
 async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: MakeRequest) -> None:
     from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.session import Session
-    from hotswap_airflow.cluster.watcher import Interval, JobWatcher
+    from hotswap_airflow.cluster.watched import Interval
+    from hotswap_airflow.cluster.watcher import JobWatcher
 
     made = sandbox.create("restart")
     made.up(ClusterOptions(nodes=1))

@@ -14,6 +14,8 @@ import pytest
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.lookup import SoughtJob, look_up
 from hotswap_airflow.cluster.reconciliation import owned_jobs
+from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.states import Phase
 
@@ -220,3 +222,17 @@ async def test_an_installation_knows_its_active_jobs(bench: Any, make_request: M
 def test_what_is_sought_must_be_one_job(sought: SoughtJob) -> None:
     with pytest.raises(errors.SetupError):
         sought.check()
+
+
+async def test_an_end_that_a_job_tells_is_noticed_before_the_next_poll(
+    bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.client.pushes = True
+    text = "while [ ! -e go ]; do sleep 0.1; done"
+    requests = [make_request(text), make_request(text, job="sweep", array=Array(("v",), (("1",), ("2",))))]
+    running = [asyncio.create_task(_conduct(bench, request)) for request in requests]
+    await bench.until(lambda: "RUNNING" in bench.log and "2 running" in bench.log)
+    monkeypatch.setattr(bench.session.watcher, "_interval", Interval(1000, 1000, 1000, hinted=0.2))
+    (bench.run_dir(requests[0]) / "go").touch()
+    outcomes = await asyncio.gather(*running)
+    assert [outcome.error for outcome in outcomes] == [None, None]

@@ -69,3 +69,4 @@ async def test_a_sweep_and_jobs_beside_it_wait_for_their_turn_below_a_limit(
     assert [outcome.error for outcome in outcomes] == [None] * 11
     assert outcomes[0].values == {"v": list(range(30))}
     assert "AssocMaxSubmitJobLimit" in bench.log
+    assert "waiting to be submitted: number 1 of " in bench.log

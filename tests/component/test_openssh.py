@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import openssh
 from hotswap_airflow.cluster.login import Login, make_transport
 from hotswap_airflow.cluster.transport import Transport
 from hotswap_airflow.testing import processes
@@ -76,7 +76,7 @@ async def test_who_was_never_let_in_fails_at_once_and_says_what_to_do(
 async def test_a_login_that_ran_out_is_waited_for_and_not_hammered(
     login: Login, own_login_node: LoginNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport = make_transport(login, {})
+    transport: Any = make_transport(login, {})
     await transport.run(("true",))
     keys = own_login_node.folder / "authorized_keys"
     known = keys.read_bytes()
@@ -87,7 +87,7 @@ async def test_a_login_that_ran_out_is_waited_for_and_not_hammered(
     assert "log in once on this host" in await _lost(transport)
     keys.write_bytes(known)
     assert "log in once on this host" in await _lost(transport)  # nobody knocks so soon after a refusal
-    monkeypatch.setattr(openssh, "REST", 0.0)
+    monkeypatch.setattr(transport._breaker, "_until", 0.0)
     assert (await transport.run(("true",))).status == 0
 
 

@@ -22,7 +22,6 @@ def test_airflow_finds_the_provider() -> None:
     hook = manager.hooks["slurm"]
     assert hook is not None
     assert hook.hook_class_name == "hotswap_airflow.hooks.slurm.SlurmHook"
-    assert "hotswap_airflow.operators.slurm.SlurmJobLink" in manager.extra_links_class_names
 
 
 def test_the_manifest_names_every_module_and_no_other() -> None:

@@ -296,6 +296,27 @@ async def test_a_sweep_goes_in_waves_where_the_cluster_takes_only_so_many(
     assert max(len(call) for call in fake_slurm.calls) < 20
 
 
+@pytest.mark.parametrize("chunk", [1, 3])
+async def test_a_sweep_that_no_array_can_hold_goes_in_several(
+    bench: Any, make_request: MakeRequest, chunk: int
+) -> None:
+    """The sandbox's arrays have 1,001 indices at most; the points of a sweep may come from an earlier job."""
+    values = [str(number) if number < 4 or number > 1001 * chunk - 3 else None for number in range(1001 * chunk + 4)]
+    text = 'echo "$SWEEP_INDEX $SWEEP_V"; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ "$SWEEP_V" != 1002 ] || [ -e well ]'
+    array = _array(values, chunk=chunk, most_indices=1001)
+    request = make_request(text, array=array, outputs=(Output("v", "string"),))
+    outcome = await bench.conduct(request)
+    assert bench.log.count("submitted Slurm job") == 2
+    if chunk == 1:
+        assert str(outcome.error).endswith("1002 (exit status 1)")
+        assert "array index 1:\n1002 1002" in bench.log
+        (bench.run_dir(request) / "well").touch()
+        outcome = await bench.conduct(replace(request, key=replace(request.key, epoch=2)), "2 1")
+        assert outcome.submitted == 1
+    assert outcome.error is None
+    assert outcome.values == {"v": values}
+
+
 @pytest.mark.usefixtures("small_waves")
 @pytest.mark.parametrize("kinds", [frozenset({"failed"}), frozenset({"node_fail"})])
 async def test_what_failed_in_a_wave_is_tried_again_after_the_last_one(

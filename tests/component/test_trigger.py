@@ -13,16 +13,20 @@ import pytest
 from airflow.listeners import hookimpl
 from airflow.sdk.listener import get_listener_manager
 from airflow.triggers.base import TaskSuccessEvent
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.hooks.slurm import SlurmHook
-from hotswap_airflow.operators.slurm import SlurmJobOperator, airflow_settings
+from hotswap_airflow.operators.slurm import SMALL_ENOUGH, SlurmJobOperator, airflow_settings
 from hotswap_airflow.slurm.array import Tally
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.states import JobStatus
 from hotswap_airflow.testing.login_node import LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
-from hotswap_airflow.triggers import events, job, progress, sessions
+from hotswap_airflow.triggers import events, job, progress, sessions, telemetry
 from hotswap_airflow.triggers.awaited import AwaitJobTrigger
 from hotswap_airflow.triggers.job import SlurmJobTrigger
 
@@ -51,9 +55,13 @@ async def _event(trigger: Any) -> Any:
         return await anext(aiter(trigger.run()))
 
 
+def _still_shared() -> bool:
+    return any(shared._entries for shared in (sessions._accounts, sessions._watchers, sessions._sessions))
+
+
 async def test_a_success_ends_the_task_in_the_trigger(make_trigger: Any, make_request: MakeRequest) -> None:
     assert isinstance(await _event(make_trigger(make_request("true"))), TaskSuccessEvent)
-    assert sessions._shared == {}
+    assert not _still_shared()
 
 
 async def test_what_resumes_does_so_not_too_soon(make_trigger: Any, make_request: MakeRequest) -> None:
@@ -80,7 +88,7 @@ async def test_a_missing_content_fails_with_its_remedy(make_trigger: Any, make_r
     assert "let [hotswap] store_path name one persistent folder" in event.payload["message"]
 
 
-async def test_what_only_a_person_can_mend_is_told_at_once(
+async def test_what_only_a_person_can_mend_is_told_at_once_and_jobs_wait_for_it(
     make_trigger: Any,
     make_request: MakeRequest,
     monkeypatch: pytest.MonkeyPatch,
@@ -94,9 +102,15 @@ async def test_what_only_a_person_can_mend_is_told_at_once(
     node = ssh_login_node
     uri = f"slurm://{node.user}@127.0.0.1:{node.port}/?key_file={node.key}&known_hosts={tmp_path}/known_hosts"
     monkeypatch.setenv("AIRFLOW_CONN_SLURM_MAIN", uri)
-    event = await _event(make_trigger(make_request("true")))
-    assert event.payload["error"] == "LoginRequired"
-    assert "connection slurm_main" in event.payload["message"]
+    trigger = make_trigger(make_request("true"))
+    lines: list[str] = []
+    monkeypatch.setattr(trigger, "_report", lines.append)
+    running = asyncio.create_task(_event(trigger))
+    async with asyncio.timeout(30):
+        while not any("paused, a person is needed: the host key of slurm_main" in line for line in lines):
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_deadline_cancels_the_job(make_trigger: Any, make_request: MakeRequest, slurm_sandbox: Sandbox) -> None:
@@ -142,12 +156,16 @@ async def test_triggers_of_a_connection_share_one_session(
     make_trigger: Any, make_request: MakeRequest, tmp_path: Path
 ) -> None:
     workdir = str(tmp_path / "work")
-    async with sessions.shared_session("slurm_main", workdir) as one:
+    reach = sessions.Reach("slurm_main", workdir)
+    async with sessions.shared_session(reach) as one:
         found = await asyncio.gather(*(_event(make_trigger(make_request("true", job=f"j{n}"))) for n in range(5)))
         assert all(isinstance(event, TaskSuccessEvent) for event in found)
-        async with sessions.shared_session("slurm_main", workdir) as other:
+        async with sessions.shared_session(reach) as other:
             assert other is one
-    assert sessions._shared == {}
+        async with sessions.shared_session(sessions.Reach("slurm_main", f"{workdir}/other")) as other:
+            assert other.watcher is one.watcher
+            assert other.client.transport is one.client.transport
+    assert not _still_shared()
 
 
 def test_triggers_are_written_small_and_read_again(make_trigger: Any, make_request: MakeRequest) -> None:
@@ -221,3 +239,91 @@ def test_no_name_of_a_variable_becomes_shell(name: str) -> None:
     operator = SlurmJobOperator(task_id="a", command="true", env={name: "1"})
     with pytest.raises(SetupError, match="cannot be a variable of a job"):
         operator.make_request({"ti": SimpleNamespace(try_number=1)}, JobKey(RunKey("i", "w", "e", "r", "n"), "a"))  # type: ignore[typeddict-item]
+
+
+class Recorder:
+    """A receiver of metrics that keeps them."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, Any]] = []
+
+    def incr(self, stat: str, *_: Any, tags: Any = None, **__: Any) -> None:
+        self.told.append(("counter", stat, tags))
+
+    def timing(self, stat: str, *_: Any, tags: Any = None) -> None:
+        self.told.append(("timer", stat, tags))
+
+    def gauge(self, stat: str, *_: Any, tags: Any = None, **__: Any) -> None:
+        self.told.append(("gauge", stat, tags))
+
+
+async def test_a_job_is_seen_from_outside_by_metrics_and_spans_of_its_task(
+    make_trigger: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setitem(telemetry.stats.incr.__globals__, "_backend", recorder)
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("hotswap_airflow"))
+    with provider.get_tracer("airflow").start_as_current_span("trigger.fit") as task:
+        assert isinstance(await _event(make_trigger(make_request("true"))), TaskSuccessEvent)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    ours = [spans[name] for name in ("hotswap.submit", "hotswap.wait", "hotswap.run")]
+    assert {span.context.trace_id for span in ours} == {task.get_span_context().trace_id}
+    assert [span.end_time for span in ours[:2]] == [span.start_time for span in ours[1:]]
+    assert ours[2].attributes["state"] == "COMPLETED"
+    tags = {"cluster": "slurm_main"}
+    for told in (
+        ("counter", telemetry.SUBMITTED, tags),
+        ("timer", telemetry.WAIT, tags),
+        ("timer", telemetry.RUN, tags),
+        ("counter", telemetry.ENDED, {**tags, "state": "COMPLETED"}),
+        ("timer", telemetry.POLL, tags),
+        ("gauge", telemetry.WATCHED, tags),
+    ):
+        assert told in recorder.told
+
+
+def test_a_sweep_tells_its_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setitem(telemetry.stats.incr.__globals__, "_backend", recorder)
+    noted: list[Tally] = []
+    heard = telemetry.JobTelemetry("slurm_main", noted.append)
+    heard.placed(7, is_new=False)
+    for status, tally in (
+        (JobStatus("PENDING"), Tally(pending=3)),
+        (JobStatus("UNREACHABLE"), None),
+        (JobStatus("FAILED"), Tally(done=2, failed=1)),
+    ):
+        heard.seen(status, tally)
+    assert noted == [Tally(pending=3), Tally(done=2, failed=1)]
+    assert [(kind, stat) for kind, stat, _ in recorder.told] == [
+        ("timer", telemetry.WAIT),
+        ("timer", telemetry.RUN),
+        ("counter", telemetry.ENDED),
+        ("counter", telemetry.ELEMENTS),
+        ("counter", telemetry.ELEMENTS),
+    ]
+    telemetry.polled("slurm_main", 1.0, 3, answered=False)
+    assert recorder.told[-1] == ("counter", telemetry.UNREACHABLE, {"cluster": "slurm_main"})
+
+
+async def test_a_job_without_outputs_calls_airflow_only_with_its_end(
+    make_trigger: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def called(*_: object, **__: object) -> None:
+        raise AssertionError("a call to Airflow")
+
+    for name in ("aset", "aget_one", "set", "get_one"):
+        monkeypatch.setattr(job.XCom, name, called)
+    script = "\n".join(
+        f"echo 'step {number} of a script that is a bit longer than a line' >> log" for number in range(80)
+    )
+    request = make_request(script)
+    text = request.to_text()
+    assert len(script) > 3 * SMALL_ENOUGH > 3 * len(text)
+    assert JobRequest.from_text(text) == request
+    trigger = make_trigger(request)
+    trigger.request = text
+    assert isinstance(await _event(trigger), TaskSuccessEvent)

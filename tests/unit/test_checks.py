@@ -291,6 +291,12 @@ def test_what_is_no_map_is_no_workflow(raw: bytes) -> None:
             "size-invalid",
         ),
         ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {kind: pbs}}\n", "wrong-choice"),
+        ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {poll: {min: 0s}}}\n", "out-of-range"),
+        ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {poll: {max: 5s}}}\n", "out-of-range"),
+        (
+            "hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {poll: {usual: soon}}}\n",
+            "duration-invalid",
+        ),
     ],
 )
 def test_a_wrong_site_file(text: str, code: str) -> None:

@@ -34,7 +34,7 @@ async def _asked(coalescer: Coalescer[int, str], items: list[int]) -> list[async
 
 async def test_the_first_goes_at_once_and_the_others_together() -> None:
     trips = Trips()
-    tasks = await _asked(Coalescer(trips.ask, most=3, at_once=1), [1, 2, 3, 4, 5])
+    tasks = await _asked(Coalescer(trips.ask, most=3, at_once=1, pace=0), [1, 2, 3, 4, 5])
     assert trips.made == [[1]]
     trips.gate.set()
     assert await asyncio.gather(*tasks) == ["1", "2", "3", "4", "5"]
@@ -43,7 +43,7 @@ async def test_the_first_goes_at_once_and_the_others_together() -> None:
 
 async def test_no_more_trips_than_allowed_are_under_way() -> None:
     trips = Trips()
-    tasks = await _asked(Coalescer(trips.ask, at_once=2), [1, 2, 3, 4])
+    tasks = await _asked(Coalescer(trips.ask, at_once=2, pace=0), [1, 2, 3, 4])
     assert trips.made == [[1], [2]]
     trips.gate.set()
     await asyncio.gather(*tasks)
@@ -52,7 +52,7 @@ async def test_no_more_trips_than_allowed_are_under_way() -> None:
 
 async def test_an_error_is_that_of_its_item_and_a_lost_trip_everybodys() -> None:
     trips = Trips()
-    coalescer = Coalescer(trips.ask, at_once=1)
+    coalescer = Coalescer(trips.ask, at_once=1, pace=0)
     tasks = await _asked(coalescer, [13, -1, 2])
     trips.gate.set()
     with pytest.raises(ConnectionLost):
@@ -65,7 +65,7 @@ async def test_an_error_is_that_of_its_item_and_a_lost_trip_everybodys() -> None
 
 async def test_who_asks_no_more_is_left_out_and_holds_nobody_up() -> None:
     trips = Trips()
-    coalescer = Coalescer(trips.ask, at_once=1)
+    coalescer = Coalescer(trips.ask, at_once=1, pace=0)
     tasks = await _asked(coalescer, [1, 2, 3])
     tasks[0].cancel()
     tasks[1].cancel()
@@ -73,3 +73,17 @@ async def test_who_asks_no_more_is_left_out_and_holds_nobody_up() -> None:
     trips.gate.set()
     assert await tasks[2] == "3"
     assert trips.made == [[1], [3]]
+
+
+async def test_few_questions_wait_for_others_and_many_do_not() -> None:
+    trips = Trips()
+    trips.gate.set()
+    coalescer = Coalescer(trips.ask, most=3, pace=1000)
+    tasks = await _asked(coalescer, [1, 2, 3])
+    assert trips.made == [[1]]
+    tasks += await _asked(coalescer, [4])
+    assert trips.made == [[1], [2, 3, 4]]
+    assert await asyncio.gather(*tasks) == ["1", "2", "3", "4"]
+    paced = Coalescer(trips.ask, pace=0.02)
+    assert await asyncio.gather(*(await _asked(paced, [5, 6, 7]))) == ["5", "6", "7"]
+    assert trips.made[2:] == [[5], [6, 7]]

@@ -1,0 +1,298 @@
+"""Watching: what 100, 1,000 and 10,000 jobs cost a triggerer and the cluster, and how soon an end is noticed.
+
+    .venv/bin/python -m benchmarks.watch [--counts 100 1000 10000] [--push] [--json]
+
+They are watched as elements of one array, and each with a trigger of its own. Each figure is the greater of both;
+``array`` and ``triggers`` have them apart, with the event loop's lag, and beside them what as many triggers cost that
+do nothing.
+
+One real Airflow (two triggerers where 10,000 triggers run) on one sandbox cluster, over ssh. As many jobs run as the
+cluster has room for, the others wait. First nothing happens for a while, then the running ones end, one after the
+other. Triggers are written into the database as the scheduler would, since Airflow takes a quarter of an hour to defer
+10,000 tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.lab import Lab, cpu_seconds, lab, machine, percentile, rounded, rss_mb, tree
+from benchmarks.probe import lags_between
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.testing import processes
+from hotswap_airflow.testing.slurm import ClusterOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NODES, QUIET, ENDING = 16, 60.0, 90.0
+MANY = 5_000
+"""So many triggers and no more does one triggerer take here."""
+NAMES = ("commands_per_interval", "connections", "cpu_share", "rss_mb", "noticed_p50_s", "noticed_p95_s")
+COMMAND = 'while [ ! -e "$HOTSWAP_RUN_DIR/go" ]; do sleep 1; done; sleep $((RANDOM % 40))'
+SWEEP = """hotswap: workflow/v1
+jobs:
+  s:
+    slurm: {{partition: batch, mem: 1M, time: 1h}}
+    sweep: {{over: {{i: {{range: [0, {count}]}}}}}}
+    run: |
+      {command}
+"""
+DAGS = """
+from airflow.sdk import DAG
+from benchmarks.probe import DeferOperator
+
+with DAG("probe", schedule=None):
+    DeferOperator(task_id="lag", path={lags!r})
+for count in {counts}:
+    for kind in ("noop", "jobs"):
+        with DAG(f"{{kind}}-{{count}}", schedule=None, max_active_tasks=20000):
+            DeferOperator.partial(task_id="j", pool="closed").expand(seconds=list(range(count)))
+"""
+
+
+@dataclass
+class Seen:
+    """What was measured while so many jobs were watched."""
+
+    commands_per_interval: float = 0.0
+    connections: int = 0
+    cpu_share: float = 0.0
+    rss_mb: float = 0.0
+    noticed_p50_s: float = 0.0
+    noticed_p95_s: float = 0.0
+    ends: int = 0
+    lag_p99_s: float = 0.0
+    lag_max_s: float = 0.0
+    noop: dict[str, float] = field(default_factory=dict)
+
+
+class Watching:
+    """The measurements in one lab."""
+
+    def __init__(self, made: Lab, lags: Path) -> None:
+        self.lab = made
+        self.lags = lags
+        self.probed = 0
+
+    def triggerers(self) -> list[list[int]]:
+        """The processes of each triggerer."""
+        daemons = self.lab.services.daemons
+        return [tree(daemon.pid) for name, daemon in daemons.items() if name.startswith("triggerer")]
+
+    def quiet(self, seen: Seen) -> None:
+        """What it costs while nothing happens."""
+        time.sleep(20)  # the interval grows to its usual length
+        each = self.triggerers()
+        before, began = [cpu_seconds(pids) for pids in each], time.time()
+        time.sleep(QUIET)
+        after = [cpu_seconds(pids) for pids in each]
+        seen.cpu_share = max((b - a) / QUIET for a, b in zip(before, after, strict=True))
+        seen.rss_mb = max(rss_mb(pids) for pids in each)
+        seen.connections = self.connections()
+        lags = lags_between(self.lags, began, time.time())
+        seen.lag_p99_s, seen.lag_max_s = percentile(lags, 0.99), max(lags)
+
+    def connections(self) -> int:
+        """Sessions of sshd, each a connection."""
+        daemon = self.lab.sandbox.login_nodes["main"].daemon
+        children = processes.descendants(daemon.pid) if daemon else []
+        return sum("[priv]" in _command(pid) or "@notty" in _command(pid) for pid in children) or len(children)
+
+    def ending(self, seen: Seen, go: Path) -> tuple[float, float]:
+        """Let the running ones end; give the time in which they did."""
+        before = len(self.lab.called())
+        go.touch()
+        began = time.time()
+        time.sleep(ENDING)
+        calls = self.lab.called()[before:]
+        asked = [name for name in calls if name in {"squeue", "sacct"}]
+        seen.commands_per_interval = len(asked) / max(1, asked.count("squeue")) if asked else 0.0
+        return began, time.time()
+
+    def array(self, count: int) -> Seen:
+        """So many elements of one array."""
+        seen, name = Seen(), f"sweep-{count}"
+        run = self.lab.api.trigger(name)
+        waiting = self.lab.work / "runs" / name
+        self.lab.api.wait("the running elements", lambda: self._running(1) >= min(count, NODES), 120)
+        self.quiet(seen)
+        (folder,) = waiting.iterdir()
+        _, until = self.ending(seen, folder / "go")
+        time.sleep(17)
+        began = self.started(name, run)
+        found = (path.stat().st_mtime for path in (self.lab.work / ".hotswap" / "jobs").glob("*/ends/*.0"))
+        ends = sorted(end for end in found if began < end <= until)
+        lines = [(at, line.split(" done ")[0]) for at, line in self.log(name, run, "s") if " done " in line]
+        told = [(at, int(done.replace(",", ""))) for at, done in lines]
+        delays = []
+        for number, end in enumerate(ends, 1):
+            noticed = next((at for at, done in told if done >= number), None)
+            if noticed is not None:
+                delays.append(noticed - end)
+        self.judge(seen, delays)
+        self.end(name, run)
+        return seen
+
+    def triggers(self, count: int) -> Seen:
+        """So many jobs, each with a trigger of its own; and no-op triggers before them, to compare with."""
+        seen = Seen()
+        if count > MANY:
+            self.second_triggerer()
+        seen.noop = self.noops(count)
+        name = f"jobs-{count}"
+        run = self.scheduled(name, count)
+        folder = str(self.lab.work)
+        before = self.lab.called().count("sbatch")
+        self.lab.plant("jobs", name, run, "j", str(count), folder, COMMAND)
+        began = time.monotonic()
+        self.lab.api.wait("all submissions", lambda: self.lab.called().count("sbatch") >= before + count, 1800)
+        say(f"{count} submitted in {time.monotonic() - began:.0f} s")
+        self.quiet(seen)
+        key = RunKey("benchmark", name, "dev", run, folder)
+        _, until = self.ending(seen, self.lab.work / "runs" / key.folder / "go")
+        time.sleep(17)
+        delays = []
+        for index in range(count):
+            exit_file = self.lab.work / ".hotswap" / "jobs" / JobKey(key, "j", index).digest / "exit"
+            if not exit_file.exists() or exit_file.stat().st_mtime > until:
+                continue
+            noticed = next((at for at, line in self.log(name, run, "j", index) if line.startswith("COMPLETED")), None)
+            delays.append((noticed or time.time()) - exit_file.stat().st_mtime)
+        self.judge(seen, delays)
+        self.end(name, run)
+        return seen
+
+    def noops(self, count: int) -> dict[str, float]:
+        """What as many triggers cost that only wait."""
+        name = f"noop-{count}"
+        run = self.scheduled(name, count)
+        self.lab.plant("noop", name, run, "j", str(count))
+        time.sleep(30)
+        seen = Seen()
+        self.quiet(seen)
+        self.end(name, run)
+        names = ("cpu_share", "rss_mb", "lag_p99_s", "lag_max_s")
+        return {name: getattr(seen, name) for name in names}
+
+    def judge(self, seen: Seen, delays: list[float]) -> None:
+        """The delays in two numbers."""
+        seen.ends = len(delays)
+        seen.noticed_p50_s, seen.noticed_p95_s = percentile(delays, 0.5), percentile(delays, 0.95)
+
+    def scheduled(self, name: str, count: int) -> str:
+        """A run whose tasks wait for a pool that has no slots."""
+        run = self.lab.api.trigger(name)
+        path = f"/dags/{name}/dagRuns/{run}/taskInstances"
+        self.lab.api.wait(
+            f"{count} tasks", lambda: self.lab.api.get(path, state="scheduled", limit=1)["total_entries"] >= count, 300
+        )
+        return run
+
+    def second_triggerer(self) -> None:
+        """One more triggerer, with a port of its own for logs."""
+        services = self.lab.services
+        (port,) = processes.free_ports(1)
+        environment = {**services.environment(), "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(port)}
+        services.start_component("triggerer", environment, "triggerer-2")
+        time.sleep(15)
+
+    def started(self, name: str, run: str) -> float:
+        """When a run began."""
+        return datetime.fromisoformat(self.lab.api.get(f"/dags/{name}/dagRuns/{run}")["start_date"]).timestamp()
+
+    def log(self, dag_id: str, run_id: str, task: str, index: int = -1) -> Iterator[tuple[float, str]]:
+        """The lines of a task's log from its trigger, with their times."""
+        folder = self.lab.services.folder / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        folder = folder / f"task_id={task}"
+        folder = folder / f"map_index={index}" if index >= 0 else folder
+        for path in sorted(folder.glob("attempt=1.log*trigger*")):
+            for text in path.read_text(encoding="utf-8").splitlines():
+                line = json.loads(text)
+                yield datetime.fromisoformat(line["timestamp"]).timestamp(), str(line["event"])
+
+    def end(self, name: str, run: str) -> None:
+        """Fail a run, and wait until nothing of it is left."""
+        self.lab.api.send("PATCH", f"/dags/{name}/dagRuns/{run}", {"state": "failed"})
+        self.lab.sandbox.clusters[0].run("scancel", "-u", self.lab.sandbox.login_nodes["main"].user)
+        self.lab.api.wait("an empty queue", lambda: self._running(0) == 0, 600)
+        time.sleep(20)
+
+    def _running(self, only_running: int) -> int:
+        states = "RUNNING" if only_running else "PENDING,RUNNING,COMPLETING"
+        return len(self.lab.sandbox.clusters[0].run("squeue", "-h", "-r", "-t", states, "-o", "%i").split())
+
+
+def say(words: str) -> None:
+    """How far the measuring is."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def _command(pid: int) -> str:
+    from pathlib import Path
+
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def measure(counts: list[int], *, push: bool) -> dict[str, Any]:
+    """All figures, by kind and count."""
+    options = ClusterOptions(nodes=NODES, max_array_size=20_001)
+    settings = {
+        "AIRFLOW__TRIGGERER__CAPACITY": str(MANY + 100),
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "20000",
+    }
+    with lab(options, settings) as made:
+        if push:
+            uri = made.services.settings["AIRFLOW_CONN_SLURM_MAIN"] + "&push=true"
+            made.services.settings = {**made.services.settings, "AIRFLOW_CONN_SLURM_MAIN": uri}
+            made.services.stop_component("triggerer")
+            made.services.start_component("triggerer")
+        lags = made.services.folder / "lags"
+        made.api.send("POST", "/pools", {"name": "closed", "slots": 0, "include_deferred": False})
+        for count in counts:
+            text = SWEEP.format(count=count, command=COMMAND)
+            (made.services.dags_folder / f"sweep-{count}.hotswap.yaml").write_text(text, encoding="utf-8")
+        made.write_python("many", DAGS.format(lags=str(lags), counts=counts))
+        watching = Watching(made, lags)
+        made.api.trigger("probe")
+        made.api.wait("the probe", lags.exists)
+        figures: dict[str, Any] = {"machine": machine(), "array": {}, "triggers": {}}
+        for kind in ("array", "triggers"):
+            for count in counts:
+                seen = getattr(watching, kind)(count)
+                for name, value in vars(seen).items():
+                    figures[kind].setdefault(name, {})[str(count)] = value
+                say(f"{kind} {count}: {json.dumps(rounded(vars(seen)))}")
+        for name in NAMES:
+            each = [figures[kind][name] for kind in ("array", "triggers")]
+            figures[name] = {str(count): max(one[str(count)] for one in each) for count in counts}
+        return figures
+
+
+def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--counts", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--push", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    figures = rounded(measure(arguments.counts, push=arguments.push))
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+        return
+    for name in NAMES:
+        print(f"{name}: {', '.join(f'{count}: {value}' for count, value in figures[name].items())}")
+
+
+if __name__ == "__main__":
+    main()

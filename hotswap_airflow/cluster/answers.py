@@ -1,0 +1,39 @@
+"""What stands in the answers of our programs: Slurm's words with their exit status, and pieces with their length."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.errors import CommandFailed, UnreadableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
+
+
+def answered(said: str, program: str, name: str) -> tuple[str, str]:
+    """Split an answer at the program's exit status; a failure of the program is an error."""
+    match = _ANSWERED.search(said)
+    if match is None:
+        raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
+    if match[1] != "0":
+        raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}")
+    return said[: match.start()], said[match.end() :]
+
+
+def sized(body: bytes) -> dict[str, bytes]:
+    """What stands under each name."""
+    return dict(parts(body))
+
+
+def parts(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Read ``name size``, then so many bytes, again and again."""
+    at = 0
+    while (end := body.find(b"\n", at)) > at:
+        name, _, size = body[at:end].partition(b" ")
+        if not size.isdigit():  # a file shrank while it was read
+            raise UnreadableAnswer("the login node", body[at:end].decode("utf-8", "replace"), "name and size")
+        yield name.decode(), body[end + 1 : end + 1 + int(size)]
+        at = end + int(size) + 2

@@ -1,0 +1,55 @@
+"""A login that was refused rests: nobody hammers a node that wants a person."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from hotswap_airflow.errors import LoginAwaited, LoginRequired
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+Value = TypeVar("Value")
+FIRST_REST, LONGEST_REST = 60.0, 300.0
+"""Seconds until a login is tried again: after the first refusal, and after many."""
+
+
+class Breaker:
+    """Lets logins be tried, one at a time, but not while they rest after a refusal.
+
+    Where it ``waits``, and after a login that went well, a refusal is ``LoginAwaited``: jobs go on meanwhile.
+    Otherwise it is ``LoginRequired``: whoever waits for the answer hears at once what is wrong.
+    """
+
+    def __init__(self, *, waits: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self._waits = waits
+        self._clock = clock
+        self._refusal: LoginRequired | None = None
+        self._rest = FIRST_REST
+        self._until = 0.0
+
+    async def attempt(self, login: Callable[[], Awaitable[Value]]) -> Value:
+        """Log in. Raises ``LoginAwaited``, ``LoginRequired``, and what else the login raises."""
+        if self._refusal is not None and self._clock() < self._until:
+            raise self._told(self._refusal)
+        try:
+            made = await login()
+        except LoginRequired as error:
+            raise self.refused(error) from error
+        self._waits, self._refusal, self._rest = True, None, FIRST_REST
+        return made
+
+    def refused(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
+        """Note a refusal; give what is to be raised."""
+        if self._refusal is not None:
+            self._rest = min(self._rest * 2, LONGEST_REST)
+        self._refusal, self._until = error, self._clock() + self._rest
+        return self._told(error)
+
+    def _told(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
+        if not self._waits:
+            return LoginRequired(str(error))
+        again = dt.datetime.fromtimestamp(self._until, dt.UTC)
+        return LoginAwaited(f"paused, a person is needed: {error}; tried again at {again:%H:%M:%S} UTC")

@@ -1,0 +1,76 @@
+"""What one poll sees: the queue, asked for once, and the folders of jobs, each read by the identity that owns it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from hotswap_airflow.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+    from hotswap_airflow.slurm.parsing import QueuedJob
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+class Owned(Protocol):
+    """A job whose folder one identity reads."""
+
+    @property
+    def client(self) -> ClusterClient:
+        """The identity."""
+
+
+@dataclass
+class Look:
+    """The rows of the queue, what each job's folder shows, and which identities gave no answer."""
+
+    queue: list[QueuedJob]
+    glimpses: dict[str, Glimpse]
+    troubles: dict[ClusterClient, ClusterError] = field(default_factory=dict)
+
+
+async def look(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:
+    """Ask for the queue and for the folders of jobs, in one round trip where they are the asker's own.
+
+    Raises ``ClusterError`` where the queue could not be asked for.
+    """
+    if all(job.client is asker for job in jobs.values()):
+        return Look(*await asker.status(jobs))
+    queue, (found, troubles) = await asyncio.gather(
+        asker.queue_of_all(), of_each(jobs, ((digest, digest) for digest in jobs), lambda c, items: c.glimpses(items))
+    )
+    return Look(queue, found, troubles)
+
+
+async def of_each(
+    jobs: Mapping[str, Owned],
+    items: Iterable[tuple[str, Item]],
+    ask: Callable[[ClusterClient, list[Item]], Awaitable[dict[str, Found]]],
+) -> tuple[dict[str, Found], dict[ClusterClient, ClusterError]]:
+    """Ask each identity for the items of its own jobs, given with their digests; errors by identity."""
+    groups: dict[ClusterClient, list[Item]] = defaultdict(list)
+    for digest, item in items:
+        groups[jobs[digest].client].append(item)
+    answers = await asyncio.gather(*(_tried(ask(client, group)) for client, group in groups.items()))
+    found: dict[str, Found] = {}
+    troubles: dict[ClusterClient, ClusterError] = {}
+    for client, answer in zip(groups, answers, strict=True):
+        if isinstance(answer, ClusterError):
+            troubles[client] = answer
+        else:
+            found |= answer
+    return found, troubles
+
+
+async def _tried(asking: Awaitable[Found]) -> Found | ClusterError:
+    try:
+        return await asking
+    except ClusterError as error:
+        return error

@@ -1,0 +1,70 @@
+"""What is watched: a job that somebody waits for, and the news of it; and how often the cluster is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.slurm.array import ArrayState, Tally
+    from hotswap_airflow.slurm.states import JobStatus
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Seconds between polls: after a change, as a rule, after a long silence, and when a job told of its end."""
+
+    shortest: float = 2.0
+    usual: float = 15.0
+    longest: float = 60.0
+    hinted: float = 0.7
+    growth: float = 1.5
+    patience: int = 20
+    """So many polls without news make a long silence."""
+
+    def after(self, delay: float, silent: int) -> float:
+        """The pause after one of ``delay``, when ``silent`` polls in a row had no news."""
+        most = self.usual if silent < self.patience else self.longest
+        return self.shortest if silent == 0 else min(delay * self.growth, most)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """News of one job: its status, new text of its log, and how many bytes of it were left out."""
+
+    status: JobStatus
+    text: str = ""
+    skipped: int = 0
+    trouble: str = ""
+    tally: Tally | None = None
+
+
+@dataclass
+class WatchedJob:
+    """A job that somebody waits for; ``news`` are observations in order, or what ended the watch.
+
+    ``elements`` is what is known of an array's.
+    """
+
+    digest: str
+    name: str
+    job_id: int
+    submitted_at: float
+    client: ClusterClient
+    offset: int = 0
+    elements: ArrayState | None = None
+    missing_since: float | None = None
+    status: JobStatus | None = None
+    tally: Tally | None = None
+    news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+
+    async def observe(self) -> Observation:
+        """Wait for news. Raises ``LoginRequired`` where only a person can go on, and what ended the watcher."""
+        found = await self.news.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found

@@ -1,0 +1,90 @@
+"""What is seen from outside: metrics through Airflow's own interface, and spans that join the task's trace.
+
+The triggerer sets both up; where metrics or tracing are off, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING
+
+from airflow.observability import stats
+from opentelemetry import trace
+
+from hotswap_airflow.slurm.states import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hotswap_airflow.slurm.array import Tally
+    from hotswap_airflow.slurm.states import JobStatus
+
+SUBMITTED = "hotswap.job.submitted"
+ENDED = "hotswap.job.ended"
+WAIT = "hotswap.job.wait"
+RUN = "hotswap.job.run"
+ELEMENTS = "hotswap.job.elements"
+POLL = "hotswap.cluster.poll"
+WATCHED = "hotswap.cluster.watched"
+UNREACHABLE = "hotswap.cluster.unreachable"
+_NANO = 1_000_000_000
+_tracer = trace.get_tracer("hotswap_airflow")
+
+
+class JobTelemetry:
+    """Follows one task's jobs; ``cluster`` is the connection's name. Times are seconds since the epoch."""
+
+    def __init__(self, cluster: str, note: Callable[[Tally], None] | None = None) -> None:
+        self.tags = {"cluster": cluster}
+        self._note = note
+        self._began = time.time()
+        self._job: dict[str, str | int] = {}
+        self._phase: Phase | None = None
+
+    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
+        """Hear that a job was submitted, or found where it was already."""
+        self._job = {"hotswap.cluster": self.tags["cluster"], "slurm.job_id": job_id}
+        if is_new:
+            stats.incr(SUBMITTED, tags=self.tags)
+        self._span("hotswap.submit")
+        self._phase = None
+
+    def seen(self, status: JobStatus, tally: Tally | None) -> None:
+        """Hear how the job is."""
+        if tally is not None and self._note is not None:
+            self._note(tally)
+        phase = status.phase
+        if phase is Phase.UNREACHABLE or phase is self._phase:
+            return
+        if self._phase in {None, Phase.WAITING} and phase is not Phase.WAITING:
+            self._lasted(WAIT, "hotswap.wait")
+        if phase.is_final:
+            self._ended(status, tally)
+        self._phase = phase
+
+    def _ended(self, status: JobStatus, tally: Tally | None) -> None:
+        self._lasted(RUN, "hotswap.run", state=status.state)
+        stats.incr(ENDED, tags={**self.tags, "state": status.state})
+        for name in ("done", "failed") if tally is not None else ():
+            stats.incr(ELEMENTS, getattr(tally, name), tags={**self.tags, "state": name})
+
+    def _lasted(self, metric: str, span: str, **attributes: str) -> None:
+        stats.timing(metric, dt.timedelta(seconds=time.time() - self._began), tags=self.tags)
+        self._span(span, **attributes)
+
+    def _span(self, name: str, **attributes: str) -> None:
+        """A span from the end of the one before it until now."""
+        now = time.time()
+        span = _tracer.start_span(name, start_time=int(self._began * _NANO), attributes={**self._job, **attributes})
+        span.end(end_time=int(now * _NANO))
+        self._began = now
+
+
+def polled(cluster: str, seconds: float, watched: int, *, answered: bool) -> None:
+    """Hear of a look at a cluster."""
+    tags = {"cluster": cluster}
+    stats.timing(POLL, dt.timedelta(seconds=seconds), tags=tags)
+    stats.gauge(WATCHED, watched, tags=tags)
+    if not answered:
+        stats.incr(UNREACHABLE, tags=tags)

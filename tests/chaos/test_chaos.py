@@ -1,0 +1,194 @@
+"""Everything is killed, again and again, while a workflow runs: nothing lost, nothing twice, no wrong end.
+
+In `make test` a short form; `make chaos` sets HOTSWAP_CHAOS_ROUNDS and HOTSWAP_CHAOS_JOBS for the long one. The order of
+the kills follows HOTSWAP_CHAOS_SEED, which is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.testing import processes, sandbox
+from hotswap_airflow.testing.airflow_services import COMPONENTS, USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.sandbox import Sandbox
+from hotswap_airflow.testing.slurm import ClusterOptions
+
+ROUNDS = int(os.environ.get("HOTSWAP_CHAOS_ROUNDS", "4"))
+JOBS = int(os.environ.get("HOTSWAP_CHAOS_JOBS", "60"))
+SEED = int(os.environ.get("HOTSWAP_CHAOS_SEED", str(time.time_ns() % 10_000)))
+SINGLE = 10
+SLOTS = 16
+KINDS = ("triggerer", "scheduler", "worker", "api-server", "sshd", "slurmctld", "slurmdbd", "postgres")
+pytestmark = pytest.mark.timeout(300 + ROUNDS * 120)
+
+
+def _workflow(elements: int, seconds: int) -> str:
+    work = (
+        f"echo begin >> ran/$NAME; sleep $((RANDOM % {seconds})); echo end >> ran/$NAME; echo v=$V >> $HOTSWAP_OUTPUT"
+    )
+    jobs = [
+        f"  j{number}:\n    outputs: {{v: {{type: integer}}}}\n"
+        f"    run: 'mkdir -p ran; NAME=j{number}; V={number}; {work}'\n"
+        for number in range(SINGLE)
+    ]
+    inputs = ", ".join(f"i{number}: {{from: jobs.j{number}.v}}" for number in range(SINGLE))
+    return (
+        "hotswap: workflow/v1\ndefaults: {slurm: {partition: batch, mem: 10M, time: 10m}}\njobs:\n"
+        f"  many:\n    outputs: {{v: {{type: integer}}}}\n    sweep: {{over: {{i: {{range: [0, {elements}]}}}}, "
+        f"tolerate: {elements // 10 + 1}}}\n"
+        f"    run: 'mkdir -p ran; NAME=s$SWEEP_I; V=$SWEEP_I; {work}; [ $((SWEEP_I % 10)) -ne 3 ]'\n"
+        f"{''.join(jobs)}"
+        "  bad:\n    run: 'mkdir -p ran; echo begin >> ran/bad; echo end >> ran/bad; exit 3'\n"
+        "  handler:\n    needs: {bad: failed}\n    run: 'echo handled >> ran/handler'\n"
+        f"  last:\n    inputs: {{m: {{from: jobs.many.v}}, {inputs}}}\n    outputs: {{n: {{type: integer}}}}\n"
+        '    run: \'echo begin >> ran/last; echo "n=$(echo $INPUT_M | tr , "\\n" | grep -vc null)" >> $HOTSWAP_OUTPUT; '
+        "echo end >> ran/last'\n"
+    )
+
+
+class Chaos:
+    """An Airflow and a cluster, every part of which may be killed and comes back."""
+
+    def __init__(self, services: AirflowServices, made: Sandbox, seed: int) -> None:
+        self.services = services
+        self.made = made
+        self.cluster = made.clusters[0]
+        self.random = random.Random(seed)
+        self.killed: Counter[str] = Counter()
+
+    def kill(self, kind: str) -> None:
+        """Kill a part with SIGKILL; who does not come back by itself is started again after a moment."""
+        doing: dict[str, Callable[[], None]] = {
+            "worker": self._kill_worker,
+            "sshd": self._kill_sshd,
+            "postgres": self._kill_postgres,
+            "slurmctld": lambda: self.cluster.stop_daemon("slurmctld"),
+            "slurmdbd": lambda: self.cluster.stop_daemon("slurmdbd"),
+        }
+        doing.get(kind, lambda: self._kill_tree(kind))()
+        self.killed[kind] += 1
+        time.sleep(self.random.uniform(0.5, 3.0))
+        self.revive()
+
+    def revive(self) -> None:
+        """Start whatever is dead."""
+        self.services.start_database()
+        names = {daemon.name for daemon in self.cluster.daemons}
+        if "slurmdbd" not in names:
+            self.cluster.start_daemon("slurmdbd", "slurmdbd", "-D")
+        if "slurmctld" not in names:
+            self.cluster.start_controller()
+        if self.made.login_nodes["main"].daemon is None:
+            self.made.login_nodes["main"].start()
+        for component in COMPONENTS:
+            self.services.start_component(component)
+
+    def _kill_tree(self, component: str) -> None:
+        daemon = self.services.daemons[component]
+        processes.kill_all([daemon.pid, *processes.descendants(daemon.pid)])
+
+    def _kill_worker(self) -> None:
+        workers = processes.descendants(self.services.daemons["scheduler"].pid)
+        processes.kill_all(self.random.sample(workers, min(2, len(workers))))
+
+    def _kill_sshd(self) -> None:
+        node = self.made.login_nodes["main"]
+        if node.daemon is not None:
+            processes.kill_all([*processes.descendants(node.daemon.pid), node.daemon.pid])
+            processes.reap(node.daemon)
+        node.daemon = None
+
+    def _kill_postgres(self) -> None:
+        pid = int((self.services.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        processes.kill_all([*processes.descendants(pid), pid])
+
+    def ask(self, question: Callable[[AirflowApi], Any]) -> Any:
+        """Ask Airflow, as often as it takes."""
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                return question(AirflowApi(self.services.url, USER, self.services.password))
+            except (httpx.HTTPError, SetupError):
+                assert time.monotonic() < deadline, "Airflow does not come back"
+                self.revive()
+                time.sleep(0.5)
+
+
+@pytest.fixture
+def chaos() -> Iterator[Chaos]:
+    made = sandbox.create("chaos")
+    folder = Path(tempfile.mkdtemp(prefix="hotswap-chaos-"))
+    services = AirflowServices(folder, {})
+    try:
+        made.up(ClusterOptions(nodes=SLOTS // 4, accounting=True), sshd=True)
+        services.settings = {
+            "AIRFLOW_CONN_SLURM_MAIN": made.connection_uri("main"),
+            "AIRFLOW__HOTSWAP__SITE": str(made.site_file),
+            "AIRFLOW__HOTSWAP__RECONCILE": "off",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+        }
+        services.start()
+        yield Chaos(services, made, SEED)
+    finally:
+        services.stop()
+        made.down()
+        if not os.environ.get("HOTSWAP_CHAOS_KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_nothing_is_lost_and_nothing_is_done_twice(chaos: Chaos) -> None:
+    print(f"seed {SEED}, {ROUNDS} rounds, {JOBS} jobs")
+    elements = JOBS - SINGLE - 3
+    seconds = max(4, 2 * ROUNDS * 12 * SLOTS // JOBS)  # so that the work lasts as long as the killing
+    (chaos.services.dags_folder / "chaos.hotswap.yaml").write_text(_workflow(elements, seconds))
+    run = chaos.ask(lambda api: api.trigger("chaos"))
+    kinds = [kind for _ in range(ROUNDS // len(KINDS) + 1) for kind in chaos.random.sample(KINDS, len(KINDS))]
+    for kind in kinds[:ROUNDS]:
+        time.sleep(chaos.random.uniform(2.0, 8.0))
+        chaos.kill(kind)
+    assert _end(chaos, run) == "success"
+    print(f"killed: {dict(chaos.killed)}")
+    states = chaos.ask(lambda api: api.tasks("chaos", run))
+    assert states == {name: "failed" if name == "bad" else "success" for name in states}
+    good = [number for number in range(elements) if number % 10 != 3]
+    values = [number if number % 10 != 3 else None for number in range(elements)]
+    assert chaos.ask(lambda api: api.value("chaos", run, "many")) == {"v": values}
+    assert chaos.ask(lambda api: api.value("chaos", run, "last")) == {"n": len(good)}
+    (folder,) = (chaos.made.folder / "main" / "work" / "runs" / "chaos").iterdir()
+    ends = {path.name: path.read_text().split().count("end") for path in (folder / "ran").iterdir()}
+    expected = [f"s{number}" for number in range(elements)] + [f"j{number}" for number in range(SINGLE)]
+    assert {name: count for name, count in ends.items() if count != 1 and name != "handler"} == {}
+    assert set(expected) <= ends.keys()
+    assert (folder / "ran" / "handler").read_text() == "handled\n"
+    print(json.dumps({"lost": 0, "twice": 0, "wrong": 0, "jobs": len(ends), "killed": dict(chaos.killed)}))
+
+
+def _end(chaos: Chaos, run: str) -> str:
+    deadline = time.monotonic() + 240 + ROUNDS * 40
+    while True:
+        state = str(chaos.ask(lambda api: api.get(f"/dags/chaos/dagRuns/{run}"))["state"])
+        if state in {"success", "failed"}:
+            return state
+        assert time.monotonic() < deadline, chaos.ask(lambda api: api.tasks("chaos", run))
+        chaos.revive()
+        time.sleep(1)

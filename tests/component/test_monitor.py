@@ -1,0 +1,104 @@
+"""Many identities on one cluster: one of them asks for the jobs of all, each reads its own folders."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from hotswap_airflow import errors
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.transport import Reply
+from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
+
+from .conftest import Bench
+
+MakeRequest = Callable[..., JobRequest]
+
+
+class Cut:
+    """A transport that gives no answer while it is cut."""
+
+    def __init__(self, fake: FakeSlurm) -> None:
+        self.inner = fake.transport
+        self.is_cut = False
+        self.commands = 0
+
+    async def run(self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = 60.0) -> Reply:
+        self.commands += 1
+        if self.is_cut:
+            raise errors.ConnectionLost("the connection is cut")
+        return await self.inner.run(argv, stdin, limit)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+@pytest.fixture
+async def watcher(fake_slurm: FakeSlurm, tmp_path: Path) -> AsyncIterator[JobWatcher]:
+    made = JobWatcher(ClusterClient(fake_slurm.transport, str(tmp_path / "monitor"), "main"), Interval(0.2, 0.2, 0.2))
+    yield made
+    await made.close()
+
+
+def _bench(watcher: JobWatcher, cut: Cut, workdir: Path) -> Bench:
+    return Bench(Session(ClusterClient(cut, str(workdir), "main"), watcher, 2.0), workdir)
+
+
+async def test_forty_identities_need_two_questions_an_interval(
+    fake_slurm: FakeSlurm, watcher: JobWatcher, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    benches = [_bench(watcher, Cut(fake_slurm), tmp_path / str(number)) for number in range(40)]
+    text = "echo said; while [ ! -e go ]; do sleep 0.1; done"
+    requests = [make_request(text, job=f"j{number}") for number in range(40)]
+    running = [asyncio.create_task(bench.conduct(request)) for bench, request in zip(benches, requests, strict=True)]
+    await Bench.until(lambda: all("said" in bench.log for bench in benches))
+    polls = []
+    asked = watcher.client.queue_of_all
+
+    async def counted() -> object:
+        polls.append(len(fake_slurm.calls))
+        return await asked()
+
+    watcher.client.queue_of_all = counted  # type: ignore[method-assign, assignment]
+    for bench in benches[:20]:
+        (bench.run_dir(make_request()) / "go").touch()
+    await asyncio.gather(*running[:20])
+    for bench in benches[20:]:
+        (bench.run_dir(make_request()) / "go").touch()
+    outcomes = await asyncio.gather(*running)
+    assert [outcome.error for outcome in outcomes] == [None] * 40
+    assert len(polls) >= 2
+    assert max(after - before for before, after in itertools.pairwise(polls)) <= 2
+    assert {call[0] for call in fake_slurm.calls[polls[0] :]} <= {"squeue", "sacct"}
+
+
+async def test_an_identity_that_is_away_holds_up_no_other(
+    fake_slurm: FakeSlurm, watcher: JobWatcher, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    cuts = [Cut(fake_slurm), Cut(fake_slurm)]
+    away, here = (_bench(watcher, cut, tmp_path / str(number)) for number, cut in enumerate(cuts))
+    request = make_request("while [ ! -e go ]; do sleep 0.1; done")
+    sweep = make_request("while [ ! -e go ]; do sleep 0.1; done", job="sweep", array=Array(("v",), (("1",), ("2",))))
+    waiting = [asyncio.create_task(away.conduct(one)) for one in (request, sweep)]
+    other = asyncio.create_task(here.conduct(make_request("while [ ! -e go ]; do sleep 0.1; done", job="other")))
+    await Bench.until(lambda: "RUNNING" in here.log and away.log.count("RUNNING") + away.log.count("2 running") == 2)
+    cuts[0].is_cut = True
+    await Bench.until(lambda: "waiting for main: the connection is cut" in away.log)
+    for bench in (away, here):
+        (bench.run_dir(make_request()) / "go").touch()
+    assert (await other).error is None
+    assert not any(task.done() for task in waiting)
+    cuts[0].is_cut = False
+    outcomes = await asyncio.gather(*waiting)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert outcomes[1].tally == Tally(done=2)
+    assert "waiting for main" not in here.log

@@ -1,0 +1,159 @@
+"""Clusters on which something is odd: every answer has a defined end, a clear error or a patient wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotswap_airflow import errors
+from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.transport import Reply
+from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.retry import Retry
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
+
+from .conftest import Bench, bench_of
+
+MakeRequest = Callable[..., JobRequest]
+GATE = "while [ ! -e go ]; do sleep 0.1; done"
+
+
+def _wrap(fake: FakeSlurm, program: str, text: str) -> None:
+    """Let a shell text answer for a program; ``$real`` is the double's own."""
+    path = fake.folder / "bin" / program
+    real = path.rename(path.with_name(f"{program}.real"))
+    real.with_name("real").mkdir(exist_ok=True)
+    inner = real.rename(real.with_name("real") / program)
+    path.write_text(f"#!/bin/bash\nreal={inner}\n{text}\n")
+    path.chmod(0o755)
+
+
+class Chatty:
+    """A login node whose profile prints to stdout, before and after."""
+
+    def __init__(self, fake: FakeSlurm) -> None:
+        self.inner = fake.transport
+
+    async def run(self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = 60.0) -> Reply:
+        reply = await self.inner.run(argv, stdin, limit)
+        return Reply(reply.status, b"Welcome to \xe4lps!\nerror quota\n" + reply.stdout + b"Bye\n", reply.stderr)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+async def test_a_login_banner_and_a_farewell_do_no_harm(
+    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    bench = bench_of(Chatty(fake_slurm), tmp_path / "work")
+    outcomes = await asyncio.gather(
+        bench.conduct(make_request("echo said")), bench.conduct(make_request("true", job="s", array=_array(3)))
+    )
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert "said" in bench.log
+    assert "Welcome" not in bench.log
+    await bench.session.watcher.close()
+
+
+def _array(count: int) -> Array:
+    return Array(("v",), tuple((str(number),) for number in range(count)))
+
+
+async def test_an_answer_of_squeue_that_is_cut_is_waited_out(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    cut = fake_slurm.folder / "cut"
+    _wrap(fake_slurm, "squeue", f'out=$("$real" "$@"); [ ! -e {cut} ] || out=${{out:0:9}}; printf "%s\\n" "$out"')
+    running = asyncio.create_task(fake_bench.conduct(make_request(GATE)))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    cut.touch()
+    await fake_bench.until(lambda: "squeue answered, but with no line of 5 fields" in fake_bench.log)
+    (fake_bench.run_dir(make_request()) / "go").touch()
+    assert not running.done()
+    cut.unlink()
+    assert (await running).error is None
+
+
+async def test_ten_thousand_jobs_of_others_with_names_that_are_no_text(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    others = (
+        "for ((n = 50000; n < 60000; n++)); do printf '%s|PENDING|Priority||caf\\xe9|x\\n' $n; done; printf '\\xff\\n'"
+    )
+    _wrap(fake_slurm, "squeue", f'{others}; "$real" "$@"')
+    outcome = await fake_bench.conduct(make_request("true"))
+    assert outcome.error is None
+    assert "PENDING" not in fake_bench.log
+
+
+@pytest.mark.parametrize("skew", [-600.0, 600.0])
+async def test_a_clock_that_is_ten_minutes_off(
+    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest, skew: float
+) -> None:
+    """Times of the two clocks are never compared: neither is a job gone too early, nor a submission tried too soon."""
+    bench = bench_of(fake_slurm.transport, tmp_path / "work", clock=lambda: time.time() + skew)
+    fake_slurm.lost_replies = 1
+    fake_slurm.min_job_age = -1.0
+    outcomes = await asyncio.gather(
+        bench.conduct(make_request("true")), bench.conduct(make_request("true", job="s", array=_array(3)))
+    )
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert [call[0] for call in fake_slurm.calls].count("sbatch") == 2
+    await bench.session.watcher.close()
+
+
+@pytest.mark.parametrize("array", [None, _array(2)])
+async def test_ids_that_begin_again_are_other_jobs(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, array: Array | None
+) -> None:
+    """A controller that lost its state, or was installed anew, gives the id of our job to somebody else's."""
+    fake_slurm.outcomes = [["RUNNING"]] * (2 if array else 1)
+    request = make_request("true", array=array, retry=Retry())
+    running = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
+    for job in fake_slurm.jobs.values():
+        job.name, job.states = "other", ["COMPLETED"]
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    fake_slurm.advance(120)
+    outcome = await running
+    assert type(outcome.error) is errors.JobNodeFailed  # tried again, under a new key
+    again = await fake_bench.conduct(request, "2 0")
+    assert again.error is None
+    assert again.tally == (Tally(done=2) if array else None)
+
+
+async def test_a_home_that_is_mounted_late_is_waited_for(fake_slurm: FakeSlurm, make_request: MakeRequest) -> None:
+    home = fake_slurm.folder / "late"
+    environment = {"PATH": f"{fake_slurm.folder}/bin:{os.environ['PATH']}", "HOME": str(home)}
+    bench = bench_of(LocalTransport(environment), Path("runs-here"))
+    running = asyncio.create_task(bench.conduct(make_request("echo said")))
+    await bench.until(lambda: "the home folder is not there; is it mounted?" in bench.log)
+    home.mkdir()
+    assert (await running).error is None
+    assert (home / "runs-here" / ".hotswap" / "jobs").is_dir()
+    await bench.session.watcher.close()
+
+
+async def test_a_work_folder_that_cannot_be_written_is_told_at_once(
+    fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    bench = bench_of(fake_slurm.transport, Path("/proc/self/work"))
+    with pytest.raises(errors.CommandFailed, match="the work folder cannot be made or entered: /proc/self/work"):
+        await Bench.conduct(bench, make_request("true"))
+
+
+async def test_a_run_folder_that_somebody_removed_is_told(fake_bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("true")
+    await fake_bench.lay_out(request)
+    shutil.rmtree(fake_bench.run_dir(request))
+    outcome = await fake_bench.session.conduct(request, "1 0", fake_bench.lines.append)
+    assert "the run directory cannot be entered" in str(outcome.error)
