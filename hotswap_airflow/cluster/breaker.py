@@ -43,6 +43,8 @@ class Breaker:
 
     def refused(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
         """Note a refusal; give what is to be raised."""
+        if self._refusal is not None and self._clock() < self._until:
+            return self._told(self._refusal)  # of several commands that were under way
         if self._refusal is not None:
             self._rest = min(self._rest * 2, LONGEST_REST)
         self._refusal, self._until = error, self._clock() + self._rest

@@ -40,8 +40,10 @@ OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
 TRANSFER_TIMEOUT = 600.0
 _GLIMPSE_FIELDS = 3
-_ENDED_FROM_OUTSIDE = 124
-"""Exit status of sbatch from which on it was ended by a time limit or a signal: what it did is unknown."""
+_UNKNOWN = {0, 124}
+"""Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
+_SIGNALS = 128
+"""A greater exit status tells of a signal."""
 _NO_SUCH_JOB = "Invalid job id specified"
 _END = re.compile(r"[0-9]+\.[0-9]+")
 
@@ -53,6 +55,14 @@ class Folder:
     digest: str
     job_id: int | None
     tried: Try
+
+
+@dataclass(frozen=True)
+class Members:
+    """The elements that an array was submitted with, and what Slurm's index 0 stands for in it."""
+
+    base: int
+    elements: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,7 @@ class ClusterClient:
         return submission
 
     async def _failed(self, request: JobRequest, status: int, words: str) -> Submission:
-        if status == 0 or status >= _ENDED_FROM_OUTSIDE or parsing.outcome_is_unknown(words):
+        if status in _UNKNOWN or status > _SIGNALS or parsing.outcome_is_unknown(words):
             return Submission(age=0)
         await self._words(scripts.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
@@ -271,13 +281,14 @@ class ClusterClient:
             found[digest] = {int(element): int(status) for element, status in ends}
         return found
 
-    async def members(self, digests: Iterable[str]) -> dict[str, set[int]]:
-        """The elements that arrays were submitted with, for each digest; an array without any cannot have been."""
+    async def members(self, digests: Iterable[str]) -> dict[str, Members]:
+        """What arrays were submitted with, for each digest; an array without any element cannot have been."""
         said = await self._words(scripts.MEMBERS, stdin=_lines(digests))
-        found = {
-            line.split()[0]: {int(word) for word in line.split()[1:]} for line in said.splitlines() if line.strip()
-        }
-        if not all(found.values()):
+        found = {}
+        for line in filter(str.strip, said.splitlines()):
+            digest, base, *elements = line.split()
+            found[digest] = Members(int(base), frozenset(map(int, elements)))
+        if not all(members.elements for members in found.values()):
             raise UnreadableAnswer(f"the tables of arrays on {self.name}", said[-500:], "line of elements")
         return found
 

@@ -16,7 +16,7 @@ from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from hotswap_airflow.cluster.client import Folder
+    from hotswap_airflow.cluster.client import Folder, Members
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 def earlier_tries(folders: Sequence[Folder], key: JobKey, rows: str) -> list[Folder]:
     """The tries before a key's, oldest first, since the last one that was told to be good: after it all run anew.
 
-    Those with other ``rows`` do not count: their elements are not ours, though they have the same numbers.
+    Those with other ``rows``, where they are known, do not count: their elements only have the same numbers as ours.
     """
     before = sorted(
         (f for f in folders if (f.tried.epoch, f.tried.generation) < (key.epoch, key.generation)),
         key=lambda folder: (folder.tried.epoch, folder.tried.generation),
     )
     good = [at for at, folder in enumerate(before) if folder.tried.end is not None and folder.tried.end.was_good]
-    return [folder for folder in before[good[-1] + 1 if good else 0 :] if folder.tried.rows == rows]
+    return [folder for folder in before[good[-1] + 1 if good else 0 :] if folder.tried.rows in {"", rows}]
 
 
 def continued(
     request: JobRequest,
     earlier: Sequence[Folder],
     ends: Mapping[str, Mapping[int, int]],
-    members: Mapping[str, set[int]],
+    members: Mapping[str, Members],
 ) -> JobRequest:
     """The request without the elements that earlier tries have brought to an end.
 
@@ -57,7 +57,7 @@ def continued(
         if folder.tried.epoch != request.key.epoch:
             continue
         lost |= end.lost if end is not None else set()
-        turn = members[folder.digest] if folder.tried.is_part else set()
+        turn = members[folder.digest].elements if folder.tried.is_part else frozenset()
         had_turn = had_turn | turn if turn else set()
         saved = saved | _saved(request, noted, turn) if turn else set()
     lost -= done

@@ -41,12 +41,17 @@ async def look(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:
 
     Raises ``ClusterError`` where the queue could not be asked for.
     """
-    if all(job.client is asker for job in jobs.values()):
+    others = [digest for digest, job in jobs.items() if job.client is not asker]
+    if not others:
         return Look(*await asker.status(jobs))
-    queue, (found, troubles) = await asyncio.gather(
-        asker.queue_of_all(), of_each(jobs, ((digest, digest) for digest in jobs), lambda c, items: c.glimpses(items))
-    )
-    return Look(queue, found, troubles)
+    asking = of_each(jobs, zip(others, others, strict=True), lambda client, items: client.glimpses(items))
+    if all(job.client.transport is asker.transport for job in jobs.values()):  # one account, several work folders
+        own = [digest for digest, job in jobs.items() if job.client is asker]
+        (queue, glimpses), (found, troubles) = await asyncio.gather(asker.status(own), asking)
+        return Look(queue, glimpses | found, troubles)
+    own = [digest for digest, job in jobs.items() if job.client is asker]
+    queue, glimpses, (found, troubles) = await asyncio.gather(asker.queue_of_all(), asker.glimpses(own), asking)
+    return Look(queue, glimpses | found, troubles)
 
 
 async def of_each(

@@ -69,8 +69,12 @@ class Placement:
         if not self.turns.is_limited:
             with contextlib.suppress(SubmitLimitReached):
                 return await self._submit_part(request, _fitting(request), asked, report)
-        async with self.turns.turn(request.key.run.workflow, report):
-            return await self._probe(request, asked, report)
+        while True:
+            async with self.turns.turn(request.key.run.workflow, report):
+                part, found = await self._probe(request, asked, report)
+            if not found.is_outdated:
+                return part, found
+            await self._stand_back(report)  # not while it is our turn
 
     async def _probe(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
@@ -79,7 +83,7 @@ class Placement:
         count, refused = _fitting(request), 0
         while True:
             try:
-                found = await self._submit_part(request, count, asked, report)
+                found = await self._submit_part(request, count, asked, report, stands_back=False)
             except SubmitLimitReached as error:
                 if count > SMALL_WAVE or (count > 1 and refused >= _REFUSALS):
                     count //= 2
@@ -93,21 +97,28 @@ class Placement:
                 return found
 
     async def _submit_part(
-        self, request: JobRequest, count: int, asked: str, report: Callable[[str], None]
+        self,
+        request: JobRequest,
+        count: int,
+        asked: str,
+        report: Callable[[str], None],
+        *,
+        stands_back: bool = True,
     ) -> tuple[JobRequest, Submission]:
         part = request if request.array is None else replace(request, array=request.array.first(count))
-        found = await self.submit(part, asked, report)
+        found = await self.submit(part, asked, report, stands_back=stands_back)
         return await self._as_submitted(request, part, found, report), found
 
     async def _as_submitted(
         self, request: JobRequest, part: JobRequest, found: Submission, report: Callable[[str], None]
     ) -> JobRequest:
         """A sweep with the elements that its array has, which may have been submitted by somebody else before."""
-        if found.is_new or request.array is None:
+        if found.is_new or found.job_id is None or request.array is None:
             return part
         digest = request.key.digest
         members = await self._persist(lambda: self.client.members([digest]), report)
-        return replace(request, array=request.array.only(members[digest]))
+        found_with = members[digest]
+        return replace(request, array=request.array.only(found_with.elements, found_with.base))
 
     async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
         """Cancel what older epochs left, and choose the generation to find or submit."""
@@ -150,16 +161,21 @@ class Placement:
         report("a later try of this task is at work, after a clear; this one leaves the job to it")
         await asyncio.sleep(LONGEST_PAUSE)
 
-    async def submit(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> Submission:
-        """Find the job or submit it; never twice. An end that is not known is looked up until it is."""
+    async def submit(
+        self, request: JobRequest, asked: str, report: Callable[[str], None], *, stands_back: bool = True
+    ) -> Submission:
+        """Find the job or submit it; never twice. An end that is not known is looked up until it is.
+
+        A try that was left behind by a later one ``stands_back`` here, or is told that it is outdated.
+        """
         again = False
         while True:
             submit = partial(self.client.submit, request, asked, again=again)
             found = await self._persist(submit, report)
-            if found.is_outdated:
+            if found.is_outdated and stands_back:
                 await self._stand_back(report)
                 continue
-            if found.job_id is not None or found.is_cancelled:
+            if found.job_id is not None or found.is_cancelled or found.is_outdated:
                 return found
             job_id = await self._look_up(request.key.job_name, report)
             if job_id is not None and job_id > 0:

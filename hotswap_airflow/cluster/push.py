@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.client import ClusterClient
 
 _UNKNOWN = "unknown"
+PAUSE = 1.0
+"""Seconds between two ends that are heard: those in between are seen by the same look."""
 REST = 15.0
 """Seconds before a login node that gave no answer is listened to again."""
 
@@ -44,6 +46,7 @@ class Listeners:
                 continue
             if last not in {now, _UNKNOWN}:
                 self._hear()
+                await asyncio.sleep(PAUSE)
             last = now
 
     async def close(self) -> None:

@@ -48,7 +48,7 @@ while read -r stem; do
     [ -d "$dir" ] || continue
     id= settled= asked= cancelled= ended= rows=
     [ -s "$dir/id" ] && read -r id < "$dir/id"
-    [ -s "$dir/rows" ] && read -r rows < "$dir/rows"
+    [ -s "$dir/rows" ] && read -r rows base < "$dir/rows"
     [ -s "$dir/settled" ] && read -r settled < "$dir/settled"
     [ -s "$dir/asked" ] && asked=$(last_line "$dir/asked")
     [ -e "$dir/cancelled" ] && cancelled=cancelled
@@ -179,10 +179,12 @@ end
 MEMBERS = (
     PROLOGUE
     + """\
-# The elements that arrays have: for every digest a line, `digest ELEMENT …`.
+# The elements that arrays have: for every digest a line, `digest BASE ELEMENT …`.
 begin
 while read -r digest; do
-  printf '%s ' "$digest"
+  base=0
+  [ -s ".hotswap/jobs/$digest/rows" ] && read -r rows base < ".hotswap/jobs/$digest/rows"
+  printf '%s %s ' "$digest" "${base:-0}"
   awk '$0 != "-" { printf "%d ", NR - 1 }' ".hotswap/jobs/$digest/table" 2> /dev/null
   echo
 done

@@ -102,8 +102,8 @@ async def _execute(
 ) -> Reply:
     process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(command, encoding=None)
     feeding = asyncio.ensure_future(_feed(process.stdin, stdin))
+    reading = asyncio.gather(process.stdout.read(), process.stderr.read())
     try:
-        reading = asyncio.gather(process.stdout.read(), process.stderr.read())
         await asyncio.wait((reading, feeding), return_when=asyncio.FIRST_EXCEPTION)
         if not reading.done():
             reading.cancel()
@@ -112,7 +112,8 @@ async def _execute(
         await process.wait_closed()
     finally:
         feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        reading.cancel()
+        await asyncio.gather(feeding, reading, return_exceptions=True)
         process.close()
     if process.exit_status is None:
         raise ConnectionLost("the command's end was not told")

@@ -31,6 +31,7 @@ _MOST_LOGS = 64
 _LOOKS_AFTER_AN_END = 3
 _SLICE = 1_000
 Item = TypeVar("Item")
+_MOST_ENDS = 300
 _MOST_ASKED = 10_000
 """Ids that one question to accounting may have: a command line is not endless."""
 _SACCT_PAUSE = 600.0
@@ -55,8 +56,8 @@ class JobWatcher:
         self.client = client
         self._polled = polled or (lambda _seconds, _jobs, _answered: None)
         self.clock = clock
-        self._interval = interval or Interval()
-        self._delay = self._interval.shortest
+        self.interval = interval or Interval()
+        self._delay = self.interval.shortest
         self._jobs: dict[str, WatchedJob] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -80,12 +81,15 @@ class JobWatcher:
         """Begin to watch a job; news come by ``observe``. ``client`` is its identity, if it is not the asking one."""
         job = WatchedJob(digest, name, job_id, submitted_at, client or self.client, elements=elements)
         self._jobs[digest] = job
-        self._delay, self._silent, self._is_new = self._interval.shortest, 0, True
+        self._delay, self._silent, self._is_new = self.interval.shortest, 0, True
         self._wake.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="hotswap watcher")
-            self._task.add_done_callback(self._tell_end)
+            self._begin()
         return job
+
+    def _begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="hotswap watcher")
+        self._task.add_done_callback(self._tell_end)
 
     def forget(self, job: WatchedJob) -> None:
         """Watch a job no more, unless somebody else watches it by now; the watcher rests when it was the last."""
@@ -132,7 +136,7 @@ class JobWatcher:
                 self._polled_at = time.monotonic()
                 self._polled(self._polled_at - began, watched, answered)
             self._soon = max(0, self._soon - 1)
-            self._delay = self._interval.after(self._delay, self._silent)
+            self._delay = self.interval.after(self._delay, self._silent)
 
     async def _rest(self) -> None:
         """Wait until a poll is due; a new job, or the end of one that was told, makes that sooner."""
@@ -145,14 +149,16 @@ class JobWatcher:
     @property
     def _due(self) -> float:
         if self._soon:
-            return self._polled_at + self._interval.hinted
-        return self._polled_at + (self._interval.shortest if self._is_new else self._delay)
+            return self._polled_at + self.interval.hinted
+        return self._polled_at + (self.interval.shortest if self._is_new else self._delay)
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         """Nobody may wait for a watcher that has died of a defect; each task fails, and is tried again."""
         error = None if task.cancelled() else task.exception()
         if error is not None and task is self._task:
             self._give_up(error)
+        elif self._jobs and task is self._task and not task.cancelled():
+            self._begin()  # somebody came while it was ending
 
     def _give_up(self, error: BaseException) -> None:
         for job in self._jobs.values():
@@ -172,8 +178,8 @@ class JobWatcher:
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
         await asyncio.sleep(0)
         names = {job.job_id: job.name for job in jobs.values()}
-        troubles = seen.troubles | await self._look_at_elements(jobs, by_id(seen.queue, names))
-        jobs = self._without(troubles, jobs)
+        jobs = self._without(seen.troubles, jobs)
+        jobs = self._without(await self._look_at_elements(jobs, by_id(seen.queue, names)), jobs)
         queued = _statuses(seen.queue, jobs)
         await asyncio.sleep(0)
         rows = await self._accounting(_unsure(jobs, queued), jobs.values())
@@ -198,6 +204,9 @@ class JobWatcher:
     async def _tell_all(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
     ) -> bool:
+        ends = [digest for digest in jobs if found[digest].phase.is_final]
+        later = set(ends[_MOST_ENDS:])  # of thousands at once, the logs would not come within the limit of a command
+        jobs = {digest: job for digest, job in jobs.items() if digest not in later}
         tails, troubles = await self._tails(jobs, found, glimpses)
         # An end is told with the last of its log.
         told = {d: job for d, job in jobs.items() if job.client not in troubles or not found[d].phase.is_final}
@@ -206,7 +215,7 @@ class JobWatcher:
             async for digest, job in _in_slices(told.items())
         ]
         self._without(troubles, {digest: job for digest, job in jobs.items() if digest not in told})
-        return any(changes)
+        return any(changes) or bool(later)
 
     async def _look_at_elements(
         self, jobs: Mapping[str, WatchedJob], queue: Mapping[int, Sequence[QueuedJob]]
@@ -242,7 +251,7 @@ class JobWatcher:
             return None
         if not asked:
             return []
-        everybody = any(job.client is not self.client for job in jobs)
+        everybody = any(job.client.transport is not self.client.transport for job in jobs)
         self._is_unsure = len(asked) > _MOST_ASKED  # whoever was not asked for is not missing
         try:
             return await self.client.accounting(_SINCE_EVER, asked[:_MOST_ASKED], everybody=everybody)

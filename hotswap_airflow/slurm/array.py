@@ -42,7 +42,7 @@ class Array:
     ``held`` are elements that a later array runs, since the cluster takes only so many at a time; ``waiting`` those
     that had their turn in an earlier one without a good end, and may be run again after the last; ``saved`` those that
     saved their state there and go on after the last. ``most_indices`` is how many indices an array may have on the
-    cluster; None where that is not known.
+    cluster; None where that is not known. ``submitted_base`` is the base that an array was submitted with.
     """
 
     variables: tuple[str, ...]
@@ -56,6 +56,7 @@ class Array:
     waiting: frozenset[int] = frozenset()
     saved: frozenset[int] = frozenset()
     most_indices: int | None = None
+    submitted_base: int | None = None
 
     @cached_property
     def wanted(self) -> list[int]:
@@ -70,6 +71,8 @@ class Array:
     @cached_property
     def base(self) -> int:
         """What Slurm's index 0 stands for: the first index, where the indices are too great for one array."""
+        if self.submitted_base is not None:
+            return self.submitted_base
         is_too_long = self.most_indices is not None and bool(self.indices) and self.indices[-1] >= self.most_indices
         return self.indices[0] if is_too_long else 0
 
@@ -103,9 +106,10 @@ class Array:
         held = {element for index in self.indices[count:] for element in self.elements_of(index)}
         return replace(self, held=self.held | held)
 
-    def only(self, members: Collection[int]) -> Array:
-        """The array with these elements only, as one that was submitted before has them."""
-        return replace(self, held=self.held | (frozenset(self.wanted) - frozenset(members)))
+    def only(self, members: Collection[int], base: int) -> Array:
+        """The array with these elements only and this base, as one that was submitted before has them."""
+        held = self.held | (frozenset(self.wanted) - frozenset(members))
+        return replace(self, held=held, submitted_base=base)
 
     @property
     def option(self) -> str:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
 
 RUNS = "runs"
-FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2 CONT"
-_NOT_FORWARDED = {*FORWARDED_SIGNALS.split(), "KILL", "STOP", "CHLD"}
+FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2"
+"""Not CONT, which comes before TERM: of two that are pending bash runs one trap only."""
+_NOT_FORWARDED = {*FORWARDED_SIGNALS.split(), "KILL", "STOP", "CHLD", "CONT"}
 
 _HEAD = """\
 #!/bin/bash
@@ -115,6 +116,8 @@ for ((element = first; element <= last; element++)); do
   : > "$HOTSWAP_OUTPUT"
 {output}  work "$@"
   ended=$?
+  # What fails because its job is ended has not failed by itself.
+  case ${{last_signal-}}:$ended in TERM:0 | TERM:{status}) ;; TERM:*) ended=143 ;; esac
   : > "$key_dir/ends/$element.$ended"
   [ "$ended" -eq 0 ] || worst=$ended
   # Whoever ends the job ends the elements that have not begun, too.
@@ -167,10 +170,16 @@ def _ending(request: JobRequest) -> str:
         return _ONE.format(command=command, output=f'{kept}: > "$HOTSWAP_OUTPUT"')
     signal = _warning(request) if request.saves else ""
     warning = f"    {signal}) worst={SAVED_STATUS}; break ;;\n" if signal.isalnum() else ""
-    output = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before else ""
+    output = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before and request.saves else ""
     index = f"({array.base} + SLURM_ARRAY_TASK_ID)" if array.base else "SLURM_ARRAY_TASK_ID"
     return _ELEMENTS.format(
-        command=command, index=index, chunk=array.chunk, count=len(array.rows), output=output, on_warning=warning
+        command=command,
+        index=index,
+        chunk=array.chunk,
+        count=len(array.rows),
+        output=output,
+        on_warning=warning,
+        status=SAVED_STATUS,
     )
 
 

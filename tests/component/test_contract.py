@@ -232,7 +232,7 @@ async def test_an_end_that_a_job_tells_is_noticed_before_the_next_poll(
     requests = [make_request(text), make_request(text, job="sweep", array=Array(("v",), (("1",), ("2",))))]
     running = [asyncio.create_task(_conduct(bench, request)) for request in requests]
     await bench.until(lambda: "RUNNING" in bench.log and "2 running" in bench.log)
-    monkeypatch.setattr(bench.session.watcher, "_interval", Interval(1000, 1000, 1000, hinted=0.2))
+    monkeypatch.setattr(bench.session.watcher, "interval", Interval(1000, 1000, 1000, hinted=0.2))
     (bench.run_dir(requests[0]) / "go").touch()
     outcomes = await asyncio.gather(*running)
     assert [outcome.error for outcome in outcomes] == [None, None]

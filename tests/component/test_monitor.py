@@ -102,3 +102,25 @@ async def test_an_identity_that_is_away_holds_up_no_other(
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert outcomes[1].tally == Tally(done=2)
     assert "waiting for main" not in here.log
+
+
+async def test_two_work_folders_of_an_account_are_asked_for_by_one_question(
+    fake_slurm: FakeSlurm, watcher: JobWatcher, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    other = watcher.client.below(str(tmp_path / "other"))
+    benches = [Bench(Session(client, watcher, 2.0), Path(client.workdir)) for client in (watcher.client, other)]
+    requests = [make_request("echo said; sleep 1", job=job) for job in ("one", "two")]
+    outcomes = await asyncio.gather(*(b.conduct(r) for b, r in zip(benches, requests, strict=True)))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert all("said" in bench.log for bench in benches)
+    assert all("-u" in call and "-a" not in call for call in fake_slurm.calls if call[0] == "squeue")
+
+
+async def test_a_job_that_comes_while_the_watcher_ends_is_watched(
+    fake_slurm: FakeSlurm, watcher: JobWatcher, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    watcher.client.pushes = True
+    bench = Bench(Session(watcher.client, watcher, 2.0), tmp_path / "monitor")
+    fake_slurm.outcomes = [["COMPLETED"]] * 8
+    for number in range(8):  # each begins in the moment in which the one before it has ended
+        assert (await bench.conduct(make_request("true", job=f"j{number}"))).error is None

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,41 @@ async def test_a_run_folder_that_somebody_removed_is_told(fake_bench: Any, make_
     shutil.rmtree(fake_bench.run_dir(request))
     outcome = await fake_bench.session.conduct(request, "1 0", fake_bench.lines.append)
     assert "the run directory cannot be entered" in str(outcome.error)
+
+
+async def test_an_sbatch_that_is_not_there_is_a_refusal(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    _wrap(fake_slurm, "sbatch", "exit 127")
+    with pytest.raises(errors.SubmissionRefused, match="sbatch ended with status 127"):
+        await fake_bench.conduct(make_request("true"))
+
+
+async def test_a_sweep_that_was_cancelled_before_it_was_submitted_ends(
+    fake_bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("true", array=_array(3))
+    await fake_bench.client.cancel([(request.key.digest, request.key.job_name)])
+    async with asyncio.timeout(30):
+        _, submission = await fake_bench.session._submit_what_fits(request, "1 0", fake_bench.lines.append)
+    assert submission.is_cancelled
+
+
+async def test_a_try_that_was_left_behind_gives_up_its_turn(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.submit_limit = 0
+    old, other = make_request("true", job="old"), make_request("true", job="other")
+    left_behind = asyncio.create_task(fake_bench.conduct(old))
+    await fake_bench.until(lambda: "takes no more jobs for now" in fake_bench.log)
+    waiting = asyncio.create_task(fake_bench.conduct(other))
+    await fake_bench.until(lambda: "waiting to be submitted: number 1 of 1" in fake_bench.log)
+    later = replace(old, key=replace(old.key, epoch=1))
+    with pytest.raises(errors.SubmitLimitReached):
+        await fake_bench.client.submit(later, "2 1")
+    await fake_bench.until(lambda: "a later try of this task is at work" in fake_bench.log)
+    fake_slurm.submit_limit = None
+    assert (await waiting).error is None
+    assert not left_behind.done()
+    left_behind.cancel()
+    await asyncio.gather(left_behind, return_exceptions=True)

@@ -57,3 +57,23 @@ async def test_the_pause_between_probes_grows_until_something_is_taken(monkeypat
     queue.accepted()
     await queue.refused()
     assert slept == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 1.0]
+
+
+async def test_more_go_at_a_time_as_long_as_all_are_taken() -> None:
+    queue, said = Turns(), list[str]()
+    at_once: list[int] = []
+    has_turn = 0
+
+    async def one() -> None:
+        nonlocal has_turn
+        async with queue.turn("a", said.append):
+            has_turn += 1
+            at_once.append(has_turn)
+            await asyncio.sleep(0.001)
+            queue.accepted()
+            has_turn -= 1
+
+    await asyncio.gather(*(one() for _ in range(60)))
+    assert at_once[:2] == [1, 1]
+    assert 10 < max(at_once) <= turns.WIDEST
+    assert (queue.is_limited, len(queue)) == (False, 0)
