@@ -26,14 +26,7 @@ class LocalTransport:
     ) -> Reply:
         """Run a command and wait for its answer."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._environment,
-                start_new_session=True,
-            )
+            process = await self._start(argv)
         except (FileNotFoundError, PermissionError) as error:
             raise CommandFailed(f"{argv[0]} cannot be run here: {error.strerror}") from error
         except OSError as error:  # no process or file is to be had just now
@@ -49,6 +42,24 @@ class LocalTransport:
         finally:
             await _end(process)
         return Reply(status, stdout, stderr)
+
+    async def _start(self, argv: tuple[str, ...]) -> asyncio.subprocess.Process:
+        making = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment,
+                start_new_session=True,
+            )
+        )
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # Cancelled while it makes a process, asyncio may wait for it for ever: it is made, and then ended.
+            await _end(await asyncio.shield(making))
+            raise
 
     async def close(self) -> None:
         """Nothing to give up."""
@@ -74,7 +85,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    try:
-        await process.wait()
-    finally:  # whoever was cancelled reads its pipes no more, and what it has started may hold them open
-        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way
+    # Before the wait, which lasts until its pipes are closed: whoever was cancelled reads them no more.
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way
+    await process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -380,6 +381,26 @@ async def test_local_commands() -> None:
         await transport.run(("no-such-program",))
     with pytest.raises(errors.ConnectionLost):
         await transport.run(("sleep", "60"), limit=0.2)
+
+
+async def test_a_command_that_is_cancelled_at_any_moment_ends() -> None:
+    transport = LocalTransport({"PATH": os.environ["PATH"]})
+    for moment in range(40):
+        running = asyncio.create_task(transport.run(("sleep", "60"), b"x"))
+        await asyncio.sleep(moment / 10_000)
+        running.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_command_that_is_cancelled_leaves_nothing_to_wait_for() -> None:
+    transport = LocalTransport({"PATH": os.environ["PATH"]})
+    for command in ("yes", "yes & exec sleep 60", "sleep 60"):
+        running = asyncio.create_task(transport.run(("sh", "-c", command), b"x" * 200_000))
+        await asyncio.sleep(0.1)  # its output is more than is read at a time
+        running.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
