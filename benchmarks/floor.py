@@ -16,15 +16,11 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.lab import Lab, cpu_seconds, lab, machine, rounded, tree
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.slurm import ClusterOptions
 from hotswap_airflow.triggers.events import RESUME_DELAY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NOOPS = """
 from airflow.sdk import DAG
@@ -95,8 +91,7 @@ def run(made: Lab, name: str, tasks: int) -> float:
 
 def slurm_seconds(made: Lab) -> float:
     """CPU time of the cluster's daemons and all that they started."""
-    each: Callable[[int], list[int]] = tree
-    return sum(cpu_seconds(each(daemon.pid)) for cluster in made.sandbox.clusters for daemon in cluster.daemons)
+    return sum(cpu_seconds(tree(daemon.pid)) for cluster in made.sandbox.clusters for daemon in cluster.daemons)
 
 
 def main() -> None:

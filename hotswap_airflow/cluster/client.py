@@ -25,6 +25,7 @@ from hotswap_airflow.errors import (
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import NAME_PREFIX, JobKey, try_of
 from hotswap_airflow.slurm.probe import parse_probe
+from hotswap_airflow.slurm.states import SIGNALS
 from hotswap_airflow.slurm.tries import End, Try
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ TRANSFER_TIMEOUT = 600.0
 _GLIMPSE_FIELDS = 3
 _UNKNOWN = {0, 124}
 """Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
-_SIGNALS = 128
-"""A greater exit status tells of a signal."""
 _NO_SUCH_JOB = "Invalid job id specified"
 _END = re.compile(r"[0-9]+\.[0-9]+")
 
@@ -167,7 +166,7 @@ class ClusterClient:
         return submission
 
     async def _failed(self, request: JobRequest, status: int, words: str) -> Submission:
-        if status in _UNKNOWN or status > _SIGNALS or parsing.outcome_is_unknown(words):
+        if status in _UNKNOWN or status > SIGNALS or parsing.outcome_is_unknown(words):
             return Submission(age=0)
         await self._words(scripts.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):

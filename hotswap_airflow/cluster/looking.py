@@ -44,12 +44,11 @@ async def look(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:
     others = [digest for digest, job in jobs.items() if job.client is not asker]
     if not others:
         return Look(*await asker.status(jobs))
+    own = [digest for digest, job in jobs.items() if job.client is asker]
     asking = of_each(jobs, zip(others, others, strict=True), lambda client, items: client.glimpses(items))
     if all(job.client.transport is asker.transport for job in jobs.values()):  # one account, several work folders
-        own = [digest for digest, job in jobs.items() if job.client is asker]
         (queue, glimpses), (found, troubles) = await asyncio.gather(asker.status(own), asking)
         return Look(queue, glimpses | found, troubles)
-    own = [digest for digest, job in jobs.items() if job.client is asker]
     queue, glimpses, (found, troubles) = await asyncio.gather(asker.queue_of_all(), asker.glimpses(own), asking)
     return Look(queue, glimpses | found, troubles)
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.judgement import Evidence, judge
-from hotswap_airflow.slurm.states import JobStatus, Phase
+from hotswap_airflow.slurm.states import SIGNALS, JobStatus, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 Row = tuple[str, ...]
 _SHOWN = 5
 _MOST_IDS = 100
-_SIGNALS = 128
-"""A greater exit status tells of a signal."""
 _GOOD = JobStatus("COMPLETED", exit_status=0)
 _INDICES = re.compile(r"[0-9]+_(?:([0-9]+)|\[([0-9,:-]+)(?:%[0-9]+)?\])")
 
@@ -302,7 +300,7 @@ class ArrayState:
         if noted == 0:
             return _GOOD
         # Before Slurm ended it, an element of a chunk may have failed by itself.
-        by_itself = index.state == "FAILED" or (self.array.chunk > 1 and noted <= _SIGNALS)
+        by_itself = index.state == "FAILED" or (self.array.chunk > 1 and noted <= SIGNALS)
         return (
             index
             if index.phase is Phase.FAILED and not by_itself

@@ -22,6 +22,8 @@ _FAILED = frozenset(
     }
 )
 _STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"})
+SIGNALS = 128
+"""A greater exit status tells of a signal."""
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
 _NEVER = {
     "BadConstraints": "no node has what the job asks for",

@@ -22,7 +22,7 @@ LOOK_UP_LIMIT = 60.0
 """Seconds that Airflow may take to give a connection; a call it cannot answer would wait for ever."""
 _HASTE = 0.35
 """The part of the shortest interval after which the cluster is asked where a job told of its end."""
-POLL = (2.0, 15.0, 60.0)
+POLL = (Interval.shortest, Interval.usual, Interval.longest)
 """Seconds between two polls of a cluster: after a change, as a rule, after a long silence."""
 
 

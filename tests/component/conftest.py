@@ -28,7 +28,7 @@ from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import SlurmCluster
 
-QUICK = Interval(0.1, 0.5)
+QUICK = Interval(0.1, 0.5, 0.5)
 
 
 async def no_files() -> AsyncIterator[bytes]:
