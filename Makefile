@@ -22,7 +22,7 @@ venv: .venv/.installed ## Python packages and the `hotswap` command, no system c
 dev: .venv/.installed-dev
 
 .venv/.installed-dev: .venv/.installed
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs,browser]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs,browser,benchmark]'
 	@touch $@
 
 system:
@@ -70,7 +70,7 @@ system-demo:
 
 constraints: ## resolve anew, then write names and versions only
 	rm -rf .venv/.resolve && $(PYTHON) -m venv .venv/.resolve
-	.venv/.resolve/bin/pip install --quiet -e '.[test,lint,docs,browser]'
+	.venv/.resolve/bin/pip install --quiet -e '.[test,lint,docs,browser,benchmark]'
 	( echo '# Names and versions that were tested together; made by a resolver (make constraints).'; \
 	  .venv/.resolve/bin/pip list --format=freeze | grep -E '^[A-Za-z0-9_.-]+==[^ ]+$$' \
 	  | grep -v -i -E '^(pip|setuptools|wheel|hotswap-airflow)==' | sort -f ) > constraints.txt

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.testing.sandbox import Sandbox
     from hotswap_airflow.testing.slurm import ClusterOptions
 
-PROGRAMS = ("sbatch", "squeue", "sacct", "scancel")
+PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -104,6 +104,16 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
 
 def _count_calls(made: Sandbox, folder: Path) -> Path:
     """Let each call of a Slurm program on the login node leave a line."""
+    shims, calls = counting_programs(folder)
+    node = made.login_nodes["main"]
+    node.stop()
+    node.environment["PATH"] = f"{shims}:{processes.PATH}"
+    node.start()
+    return calls
+
+
+def counting_programs(folder: Path) -> tuple[Path, Path]:
+    """Programs of Slurm's names that leave a line for each call; the folder of them, and the file of lines."""
     calls, shims = folder / "calls", folder / "shims"
     shims.mkdir()
     calls.touch()
@@ -111,11 +121,7 @@ def _count_calls(made: Sandbox, folder: Path) -> Path:
         shim = shims / name
         shim.write_text(f'#!/bin/sh\necho {name} >> {calls}\nexec {shutil.which(name, path=processes.PATH)} "$@"\n')
         shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
-    node = made.login_nodes["main"]
-    node.stop()
-    node.environment["PATH"] = f"{shims}:{processes.PATH}"
-    node.start()
-    return calls
+    return shims, calls
 
 
 def tree(pid: int) -> list[int]:
@@ -136,14 +142,21 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def rss_mb(pids: list[int]) -> float:
-    """Resident memory of processes together, in MB; what they share counts for each."""
-    pages = 0
-    for pid in pids:
-        try:
-            pages += int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
-        except FileNotFoundError:
-            continue
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Resident memory of the greatest of some processes, in MB."""
+    return max((_memory(pid, "Rss") for pid in pids), default=0.0)
+
+
+def pss_mb(pids: list[int]) -> float:
+    """Memory of processes together, in MB; what some share is divided among them."""
+    return sum(_memory(pid, "Pss") for pid in pids)
+
+
+def _memory(pid: int, kind: str) -> float:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in text.splitlines() if line.startswith(f"{kind}:")), 0.0)
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -1,10 +1,11 @@
 """Thousands of deferred tasks at once, written as Airflow itself would write them; run inside Airflow's environment.
 
-    python -m benchmarks.plant jobs DAG RUN TASK COUNT FOLDER COMMAND
+    python -m benchmarks.plant jobs DAG RUN TASK COUNT FOLDER COMMAND [IDENTITIES]
     python -m benchmarks.plant noop DAG RUN TASK COUNT
 
 Airflow defers some ten tasks a second on the machine of the benchmarks; what is measured here begins after that. The
-tasks must be mapped and ``scheduled`` (a pool without slots keeps them so).
+tasks must be mapped and ``scheduled`` (a pool without slots keeps them so). Jobs of several identities, the connections
+``slurm_p0`` and so on, are asked for by ``slurm_main``.
 """
 
 from __future__ import annotations
@@ -31,14 +32,22 @@ if TYPE_CHECKING:
 OPTIONS = (("partition", "batch"), ("mem", "1M"), ("time", "01:00:00"))
 
 
-def _job(dag_id: str, run_id: str, task: str, folder: str, command: str) -> Callable[[int], BaseTrigger]:
+def _job(
+    dag_id: str, run_id: str, task: str, folder: str, command: str, identities: str = "0"
+) -> Callable[[int], BaseTrigger]:
     run = RunKey("benchmark", dag_id, "dev", run_id, folder)
 
     def make(index: int) -> BaseTrigger:
         key = JobKey(run, task, index)
         request = JobRequest(key, text=command, options=OPTIONS)
+        mine = f"slurm_p{index % int(identities)}" if int(identities) else "slurm_main"
         return SlurmJobTrigger(
-            slurm_conn_id="slurm_main", workdir=folder, key=key.to_json(), request=request.to_text(), asked="1 0"
+            slurm_conn_id=mine,
+            workdir=folder,
+            key=key.to_json(),
+            request=request.to_text(),
+            asked="1 0",
+            monitor="slurm_main" if int(identities) else "",
         )
 
     return make

@@ -4,7 +4,9 @@
 
 They are watched as elements of one array, and each with a trigger of its own. Each figure is the greater of both;
 ``array`` and ``triggers`` have them apart, with the event loop's lag, and beside them what as many triggers cost that
-do nothing.
+do nothing. ``rss_mb`` is the memory of the process in which triggers run, ``pss_mb`` that of all of a triggerer's, what
+they share counted once. ``identities`` are 40 accounts with two jobs each, asked for by one monitor, with two
+triggerers.
 
 One real Airflow (two triggerers where 10,000 triggers run) on one sandbox cluster, over ssh. As many jobs run as the
 cluster has room for, the others wait. First nothing happens for a while, then the running ones end, one after the
@@ -22,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.lab import Lab, cpu_seconds, lab, machine, percentile, rounded, rss_mb, tree
+from benchmarks.lab import Lab, cpu_seconds, lab, machine, percentile, pss_mb, rounded, rss_mb, tree
 from benchmarks.probe import lags_between
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.testing import processes
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NODES, QUIET, ENDING = 16, 60.0, 90.0
+IDENTITIES = 40
 MANY = 5_000
 """So many triggers and no more does one triggerer take here."""
 NAMES = ("commands_per_interval", "connections", "cpu_share", "rss_mb", "noticed_p50_s", "noticed_p95_s")
@@ -66,6 +69,7 @@ class Seen:
     connections: int = 0
     cpu_share: float = 0.0
     rss_mb: float = 0.0
+    pss_mb: float = 0.0
     noticed_p50_s: float = 0.0
     noticed_p95_s: float = 0.0
     ends: int = 0
@@ -96,6 +100,7 @@ class Watching:
         after = [cpu_seconds(pids) for pids in each]
         seen.cpu_share = max((b - a) / QUIET for a, b in zip(before, after, strict=True))
         seen.rss_mb = max(rss_mb(pids) for pids in each)
+        seen.pss_mb = max(pss_mb(pids) for pids in each)
         seen.connections = self.connections()
         lags = lags_between(self.lags, began, time.time())
         seen.lag_p99_s, seen.lag_max_s = percentile(lags, 0.99), max(lags)
@@ -112,10 +117,30 @@ class Watching:
         go.touch()
         began = time.time()
         time.sleep(ENDING)
-        calls = self.lab.called()[before:]
-        asked = [name for name in calls if name in {"squeue", "sacct"}]
-        seen.commands_per_interval = len(asked) / max(1, asked.count("squeue")) if asked else 0.0
+        seen.commands_per_interval, _ = self.commands(before)
         return began, time.time()
+
+    def commands(self, before: int) -> tuple[float, int]:
+        """The commands to Slurm a question since some calls, and the number of questions: each begins with squeue."""
+        asked = [name for name in self.lab.called()[before:] if name in {"squeue", "sacct"}]
+        questions = asked.count("squeue")
+        return len(asked) / max(1, questions), questions
+
+    def identities(self) -> dict[str, float]:
+        """Two jobs of each of so many accounts, asked for by one: commands while they wait, run and end."""
+        self.second_triggerer()
+        count, name, folder = 2 * IDENTITIES, f"jobs-{2 * IDENTITIES}", str(self.lab.work)
+        run = self.scheduled(name, count)
+        submitted = self.lab.called().count("sbatch")
+        self.lab.plant("jobs", name, run, "j", str(count), folder, COMMAND, str(IDENTITIES))
+        self.lab.api.wait("all submissions", lambda: self.lab.called().count("sbatch") >= submitted + count, 300)
+        seen, before, began = Seen(), len(self.lab.called()), time.monotonic()
+        self.quiet(seen)
+        self.ending(seen, self.lab.work / "runs" / RunKey("benchmark", name, "dev", run, folder).folder / "go")
+        each, questions = self.commands(before)
+        seconds = time.monotonic() - began
+        self.end(name, run)
+        return {"commands_per_interval": each, "questions_of_both": questions, "seconds": seconds}
 
     def array(self, count: int) -> Seen:
         """So many elements of one array."""
@@ -179,7 +204,7 @@ class Watching:
         seen = Seen()
         self.quiet(seen)
         self.end(name, run)
-        names = ("cpu_share", "rss_mb", "lag_p99_s", "lag_max_s")
+        names = ("cpu_share", "rss_mb", "pss_mb", "lag_p99_s", "lag_max_s")
         return {name: getattr(seen, name) for name in names}
 
     def judge(self, seen: Seen, delays: list[float]) -> None:
@@ -199,6 +224,8 @@ class Watching:
     def second_triggerer(self) -> None:
         """One more triggerer, with a port of its own for logs."""
         services = self.lab.services
+        if "triggerer-2" in services.daemons:
+            return
         (port,) = processes.free_ports(1)
         environment = {**services.environment(), "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(port)}
         services.start_component("triggerer", environment, "triggerer-2")
@@ -255,14 +282,17 @@ def measure(counts: list[int], *, push: bool) -> dict[str, Any]:
         if push:
             uri = made.services.settings["AIRFLOW_CONN_SLURM_MAIN"] + "&push=true"
             made.services.settings = {**made.services.settings, "AIRFLOW_CONN_SLURM_MAIN": uri}
-            made.services.stop_component("triggerer")
-            made.services.start_component("triggerer")
+        uri = made.services.settings["AIRFLOW_CONN_SLURM_MAIN"]
+        accounts = {f"AIRFLOW_CONN_SLURM_P{number}": uri for number in range(IDENTITIES)}
+        made.services.settings = {**made.services.settings, **accounts}
+        made.services.stop_component("triggerer")
+        made.services.start_component("triggerer")
         lags = made.services.folder / "lags"
         made.api.send("POST", "/pools", {"name": "closed", "slots": 0, "include_deferred": False})
         for count in counts:
             text = SWEEP.format(count=count, command=COMMAND)
             (made.services.dags_folder / f"sweep-{count}.hotswap.yaml").write_text(text, encoding="utf-8")
-        made.write_python("many", DAGS.format(lags=str(lags), counts=counts))
+        made.write_python("many", DAGS.format(lags=str(lags), counts=sorted({*counts, 2 * IDENTITIES})))
         watching = Watching(made, lags)
         made.api.trigger("probe")
         made.api.wait("the probe", lags.exists)
@@ -273,6 +303,7 @@ def measure(counts: list[int], *, push: bool) -> dict[str, Any]:
                 for name, value in vars(seen).items():
                     figures[kind].setdefault(name, {})[str(count)] = value
                 say(f"{kind} {count}: {json.dumps(rounded(vars(seen)))}")
+        figures["identities"] = watching.identities()
         for name in NAMES:
             each = [figures[kind][name] for kind in ("array", "triggers")]
             figures[name] = {str(count): max(one[str(count)] for one in each) for count in counts}

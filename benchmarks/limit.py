@@ -1,0 +1,104 @@
+"""A sweep that is far greater than the number of jobs which its user may have submitted.
+
+    .venv/bin/python -m benchmarks.limit [--elements 10000] [--limit 500] [--json]
+
+On a real cluster with accounting that enforces the limit, over ssh, from the request to the sweep's end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from benchmarks.lab import counting_programs, machine, rounded
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.store.contents import kept_archive
+from hotswap_airflow.testing import processes, sandbox
+from hotswap_airflow.testing.login_node import HOST, LoginNode
+from hotswap_airflow.testing.slurm import ClusterOptions, user_name
+
+OPTIONS = (("partition", "batch"), ("mem", "1M"), ("time", "00:05:00"))
+
+
+async def _conduct(node: LoginNode, workdir: str, elements: int) -> dict[str, Any]:
+    known = {"client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": []}
+
+    def connect() -> object:
+        return asyncssh.connect(HOST, node.port, username=node.user, **known)
+
+    client = ClusterClient(SshTransport(connect, "benchmark"), workdir)  # type: ignore[arg-type]
+    session = Session(client, JobWatcher(client))
+    array = Array(("n",), tuple((str(number),) for number in range(elements)))
+    run = RunKey("benchmark", "limit", "dev", "run", uuid.uuid4().hex)
+    request = JobRequest(JobKey(run, "sweep"), "true", options=OPTIONS, array=array)
+    files = kept_archive("", None)  # type: ignore[arg-type]
+    began = time.monotonic()
+    await session.lay_out(run.folder, "", lambda: files, _say)
+    outcome = await session.conduct(request, "1 0", _say)
+    took = time.monotonic() - began
+    await session.watcher.close()
+    await client.transport.close()
+    tally = outcome.tally
+    return {
+        "wall_s": took,
+        "error": str(outcome.error or ""),
+        "done": tally.done if tally else 0,
+        "failed": tally.failed if tally else 0,
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def measure(elements: int, limit: int) -> dict[str, Any]:
+    """What became of the elements."""
+    made = sandbox.create("benchmark")
+    try:
+        made.up(ClusterOptions(nodes=16, max_array_size=elements + 1, accounting=True), sshd=True)
+        set_limit = ("sacctmgr", "-i", "modify", "user", "where", f"user={user_name()}", "set")
+        made.clusters[0].run(*set_limit, f"MaxSubmitJobs={limit}")
+        node = made.login_nodes["main"]
+        shims, calls = counting_programs(Path(tempfile.mkdtemp(prefix="hotswap-limit-")))
+        node.stop()
+        node.environment["PATH"] = f"{shims}:{processes.PATH}"
+        node.start()
+        found = asyncio.run(_conduct(node, str(made.folder / "w"), elements))
+        submissions = calls.read_text(encoding="utf-8").split().count("sbatch")
+    finally:
+        made.down()
+    return {"machine": machine(), "elements": elements, "limit": limit, "sbatch": submissions, **found}
+
+
+def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--elements", type=int, default=10_000)
+    parser.add_argument("--limit", type=int, default=500)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    figures = rounded(measure(arguments.elements, arguments.limit))
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+        return
+    for name, value in figures.items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
