@@ -23,7 +23,7 @@ from airflow.dag_processing.importers import (
 from airflow.sdk import get_parsing_context
 
 from hotswap_airflow import discovery
-from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag
+from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag, build_retention_dag
 from hotswap_airflow.errors import HotswapError, SetupError, SpecError, StoreError
 from hotswap_airflow.operators.slurm import airflow_settings
 from hotswap_airflow.settings import DEFAULT_CONNECTION
@@ -113,7 +113,7 @@ class WorkflowFolder(BaseDagBundle):
             before = self._store.manifest(self._store.current())
             manifest = merge(before, self._scan.scan(before), self._is_active)
             stubs = _stubs(manifest) if discovery.mode(airflow_settings().discovery) == "stub" else None
-            extra = (stubs or {}) | self._reconciling_pass(manifest)
+            extra = (stubs or {}) | self._passes(manifest)
             self._current = self._store.publish(manifest, extra)
             files = {name: _stub(path) if stubs else path for name, path in places(manifest).items()}
             self._follow(files, extra)
@@ -135,16 +135,18 @@ class WorkflowFolder(BaseDagBundle):
             return f"{source.document.file}: Airflow does not take this workflow: {type(error).__name__}: {error}"
         return ""
 
-    def _reconciling_pass(self, manifest: Manifest) -> dict[str, bytes]:
-        """The Dag file of the reconciling pass, in the first of our bundles and where any has a workflow."""
+    def _passes(self, manifest: Manifest) -> dict[str, bytes]:
+        """The Dag file of the passes over clusters, in the first of our bundles and where any has a workflow."""
         bundles: Any = conf.getjson("dag_processor", "dag_bundle_config_list") or []
         ours = [entry["name"] for entry in bundles if str(entry["classpath"]).startswith(f"{__name__}.")]
         schedule = airflow_settings().reconcile
-        if schedule is None or ours[:1] != [self.name] or not (manifest or any(map(self._has_workflows, ours))):
+        if ours[:1] != [self.name] or not (manifest or any(map(self._has_workflows, ours))):
             return {}
         site = self._scan.site or next((entry.site for entry in manifest.values() if entry.site), "")
-        text = f"# airflow dag: the reconciling pass\nfrom {__name__} import load_reconciling_dag\n\n"
-        return {"hotswap_reconcile.py": f"{text}dag = load_reconciling_dag({site!r}, {schedule!r})\n".encode()}
+        if not any(load_passes(site, schedule)):
+            return {}
+        text = f"# airflow dag: the passes over clusters\nfrom {__name__} import load_passes\n\n"
+        return {"hotswap_passes.py": f"{text}reconcile, retention = load_passes({site!r}, {schedule!r})\n".encode()}
 
     def _has_workflows(self, bundle: str) -> bool:
         store = VersionStore(self._store.root.parent / bundle, self._store.contents)
@@ -277,10 +279,11 @@ def _read_site(contents: ContentStore, digest: str) -> Site | None:
     return read_site(contents.get(digest), "site.yaml") if digest else None
 
 
-def load_reconciling_dag(site: str, schedule: str) -> DAG:
-    """The Dag of the reconciling pass for a site file by digest. Raises ``StoreError``."""
+def load_passes(digest: str, schedule: str | None) -> tuple[DAG | None, DAG | None]:
+    """The Dags of the reconciling and of the retention pass for a site file by digest. Raises ``StoreError``."""
     contents = ContentStore(airflow_settings().store_path)
-    return build_reconciling_dag(_read_site(contents, site) or implied_site(DEFAULT_CONNECTION), schedule)
+    site = _read_site(contents, digest) or implied_site(DEFAULT_CONNECTION)
+    return build_reconciling_dag(site, schedule) if schedule else None, build_retention_dag(site)
 
 
 def _stub(path: str) -> str:

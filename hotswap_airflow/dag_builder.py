@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TriggerRule
 
-from hotswap_airflow.operators.reconcile import ReconcileOperator
+from hotswap_airflow.operators.reconcile import ReconcileOperator, RetentionOperator
 from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOperator
+from hotswap_airflow.settings import RECONCILE_DAG, RETENTION_DAG
 
 if TYPE_CHECKING:
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
     from hotswap_airflow.workflow.site import Cluster, Site
     from hotswap_airflow.workflow.spec import ParamSpec
 
-RECONCILE_DAG = "hotswap-reconcile"
+_DAILY = "17 3 * * *"
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 MAX_ACTIVE_RUNS = 16
 RETRIES = 5
@@ -54,16 +55,7 @@ def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False) -> DAG:
 
 def build_reconciling_dag(site: Site, schedule: str) -> DAG:
     """The reconciling pass over every cluster of a site."""
-    dag = DAG(
-        dag_id=RECONCILE_DAG,
-        description="Cancels jobs whose tasks are over, should all else have failed",
-        schedule=CronTriggerTimetable(schedule, timezone="UTC"),
-        start_date=START,
-        catchup=False,
-        max_active_runs=1,
-        tags=["hotswap"],
-        rerun_with_latest_version=False,
-    )
+    dag = _pass_dag(RECONCILE_DAG, "Cancels jobs whose tasks are over, should all else have failed", schedule)
     for name, cluster in site.clusters.items():
         ReconcileOperator(
             task_id=name,
@@ -73,6 +65,37 @@ def build_reconciling_dag(site: Site, schedule: str) -> DAG:
             **_placed(cluster),
         )
     return dag
+
+
+def build_retention_dag(site: Site) -> DAG | None:
+    """The daily pass over those clusters of a site where the folders of runs do not stay for ever."""
+    limited = {name: (cluster, cluster.retention) for name, cluster in site.clusters.items() if cluster.retention}
+    if not limited:
+        return None
+    dag = _pass_dag(RETENTION_DAG, "Removes the folders of finished runs when their time is over", _DAILY)
+    for name, (cluster, retention) in limited.items():
+        RetentionOperator(
+            task_id=name,
+            dag=dag,
+            slurm_conn_id=cluster.connection,
+            workdir=cluster.workdir,
+            retention=retention,
+            **_placed(cluster),
+        )
+    return dag
+
+
+def _pass_dag(dag_id: str, description: str, schedule: str) -> DAG:
+    return DAG(
+        dag_id=dag_id,
+        description=description,
+        schedule=CronTriggerTimetable(schedule, timezone="UTC"),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        tags=["hotswap"],
+        rerun_with_latest_version=False,
+    )
 
 
 def _placed(cluster: Cluster) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cli import loading
+from hotswap_airflow.cli.clusters import find_login
 from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.login import make_transport
@@ -65,7 +66,7 @@ def _site(site_file: Path | None) -> Site:
 def _cluster(cluster: Cluster) -> Iterator[Finding]:
     part = f"cluster {cluster.name}"
     try:
-        login = _login(cluster)
+        login = find_login(cluster)
         facts, skew, took = asyncio.run(_probe(login, cluster))
     except LoginRequired as error:
         yield Finding(part, "problem", str(error), "then run `hotswap doctor` again")
@@ -91,27 +92,6 @@ def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Findin
     yield _clock(part, skew)
     yield _accounting(part, facts)
     yield from _partitions(part, cluster, facts)
-
-
-def _login(cluster: Cluster) -> Login:
-    """The connection, from the environment or else as Airflow keeps it."""
-    try:
-        return loading.find_login(cluster.name, f"@{cluster.connection}")
-    except SetupError:
-        from airflow.models.connection import Connection
-        from airflow.sdk.exceptions import AirflowNotFoundException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from hotswap_airflow.hooks.slurm import login_of
-
-        try:
-            connection = Connection.get_connection_from_secrets(cluster.connection)
-        except AirflowNotFoundException:
-            raise SetupError(f"there is no connection {cluster.connection}") from None
-        except SQLAlchemyError:
-            words = f"connection {cluster.connection} is not in the environment, and Airflow's database gave no answer"
-            raise SetupError(words) from None
-        return login_of(cluster.connection, connection)
 
 
 async def _probe(login: Login, cluster: Cluster) -> tuple[ClusterFacts, float, float]:

@@ -14,7 +14,7 @@ from hotswap_airflow.cluster import scripts
 from hotswap_airflow.cluster.answers import answered, parts, sized
 from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
-from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT
+from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, TRANSFER_TIMEOUT
 from hotswap_airflow.errors import (
     CommandFailed,
     ConnectionLost,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SUBMISSIONS_AT_ONCE = 20
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
-TRANSFER_TIMEOUT = 600.0
 _GLIMPSE_FIELDS = 3
 _UNKNOWN = {0, 124}
 """Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
@@ -130,7 +129,8 @@ class ClusterClient:
             raise CommandFailed(f"{self.name}: {body[6:].decode('utf-8', 'replace').strip()}")
         return body
 
-    async def _words(self, program: str, *arguments: str, stdin: bytes = b"", limit: float = COMMAND_TIMEOUT) -> str:
+    async def words(self, program: str, *arguments: str, stdin: bytes = b"", limit: float = COMMAND_TIMEOUT) -> str:
+        """Run one of our programs on the login node; give its answer. Raises ``ClusterError``."""
         return (await self._ask(program, *arguments, stdin=stdin, limit=limit)).decode("utf-8", "replace")
 
     async def find(self, stem: str) -> list[Folder]:
@@ -139,9 +139,18 @@ class ClusterClient:
 
     async def _find_all(self, stems: list[str]) -> list[list[Folder] | Exception]:
         found: dict[str, list[Folder]] = defaultdict(list)
-        for line in (await self._words(scripts.FIND, stdin=_lines(stems))).splitlines():
-            digest, job_id, cancelled, ended, asked, rows, settled = line.split("|", 6)
-            tried = Try(*try_of(digest), bool(cancelled), bool(ended), asked, rows, End.read(settled))
+        for line in (await self.words(scripts.FIND, stdin=_lines(stems))).splitlines():
+            digest, job_id, cancelled, ended, asked, rows, adopt, void, settled = line.split("|", 8)
+            tried = Try(
+                *try_of(digest),
+                is_cancelled=bool(cancelled),
+                has_ended=bool(ended),
+                asked=asked,
+                rows=rows,
+                end=End.read(settled),
+                adopt=adopt,
+                is_void=bool(void),
+            )
             found[digest.rsplit("-", 2)[0]].append(Folder(digest, _number(job_id), tried))
         return [found[stem] for stem in stems]
 
@@ -168,7 +177,7 @@ class ClusterClient:
     async def _failed(self, request: JobRequest, status: int, words: str) -> Submission:
         if status in _UNKNOWN or status > SIGNALS or parsing.outcome_is_unknown(words):
             return Submission(age=0)
-        await self._words(scripts.RELEASE, request.key.digest)
+        await self.words(scripts.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
             raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
         shown = " ".join(line.removeprefix("sbatch: error: ") for line in words.strip().splitlines())
@@ -183,11 +192,11 @@ class ClusterClient:
 
     async def adopt(self, digest: str, job_id: int) -> int:
         """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""
-        return int((await self._words(scripts.ADOPT, digest, str(job_id))).split()[-1])
+        return int((await self.words(scripts.ADOPT, digest, str(job_id))).split()[-1])
 
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
-        said = await self._words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(digests))
+        said = await self.words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(digests))
         queue, rest = answered(said, "squeue", self.name)
         rows = parsing.parse_squeue(queue)
         await asyncio.sleep(0)  # of each there may be ten thousand
@@ -195,12 +204,12 @@ class ClusterClient:
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
-        said = await self._words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
+        said = await self.words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
         return parsing.parse_squeue(answered(said, "squeue", self.name)[0])
 
     async def glimpses(self, digests: Iterable[str]) -> dict[str, Glimpse]:
         """What each folder shows; no question to Slurm."""
-        return self._glimpses(await self._words(scripts.STATUS, "", stdin=_lines(digests)))
+        return self._glimpses(await self.words(scripts.STATUS, "", stdin=_lines(digests)))
 
     def _glimpses(self, lines: str) -> dict[str, Glimpse]:
         sizes, found = {}, []
@@ -224,12 +233,12 @@ class ClusterClient:
         """
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
         all_users = "-a" if everybody else ""
-        said = await self._words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which, all_users)
+        said = await self.words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which, all_users)
         return parsing.parse_sacct(answered(said, "sacct", self.name)[0])
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
-        said = await self._words(scripts.KEYS, stdin=_lines(digests))
+        said = await self.words(scripts.KEYS, stdin=_lines(digests))
         found = []
         for line in said.splitlines():
             with contextlib.suppress(ValueError):
@@ -241,7 +250,7 @@ class ClusterClient:
 
         ``which`` is ``--jobs=ID`` or ``--name=NAME``. Raises ``CommandFailed`` where squeue fails.
         """
-        said = await self._words(scripts.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
+        said = await self.words(scripts.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
         try:
             queue, rest = answered(said, "squeue", self.name)
         except CommandFailed as error:
@@ -268,11 +277,11 @@ class ClusterClient:
 
     async def wait_for_end(self, since: str) -> str:
         """Wait until some job of this account has ended since a moment, at most for 40 s; give the newest moment."""
-        return (await self._words(scripts.WAIT_FOR_END, since)).strip()
+        return (await self.words(scripts.WAIT_FOR_END, since)).strip()
 
     async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
         """The ends that the elements of arrays noted: exit statuses by element, for each digest."""
-        said = await self._words(scripts.ENDS, stdin=_lines(digests))
+        said = await self.words(scripts.ENDS, stdin=_lines(digests))
         found = {}
         for line in said.splitlines():
             digest, *names = line.split()
@@ -282,7 +291,7 @@ class ClusterClient:
 
     async def members(self, digests: Iterable[str]) -> dict[str, Members]:
         """What arrays were submitted with, for each digest; an array without any element cannot have been."""
-        said = await self._words(scripts.MEMBERS, stdin=_lines(digests))
+        said = await self.words(scripts.MEMBERS, stdin=_lines(digests))
         found = {}
         for line in filter(str.strip, said.splitlines()):
             digest, base, *elements = line.split()
@@ -293,7 +302,7 @@ class ClusterClient:
 
     async def element_values(self, digest: str) -> dict[int, str]:
         """The lines of values that each element of an array wrote. Raises ``CommandFailed`` where they are too many."""
-        said = await self._words(scripts.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
+        said = await self.words(scripts.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
         if len(said.encode()) >= VALUES_LIMIT:
             raise CommandFailed(f"the elements wrote more than {VALUES_LIMIT >> 20} MiB of values; write files instead")
         found: dict[int, str] = {}
@@ -320,7 +329,7 @@ class ClusterClient:
         await self._ends((digest, words))
 
     async def _settle_all(self, ends: list[tuple[str, str]]) -> list[Exception | None]:
-        said = await self._words(scripts.SETTLE, stdin=_lines(f"{digest} {words}" for digest, words in ends))
+        said = await self.words(scripts.SETTLE, stdin=_lines(f"{digest} {words}" for digest, words in ends))
         if said.strip() != "settled":
             raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
         return [None] * len(ends)
@@ -330,7 +339,7 @@ class ClusterClient:
 
         Raises ``ConnectionLost`` where the controller is away: asked again, it cancels all the same.
         """
-        said = await self._words(scripts.CANCEL, stdin=_lines(f"{digest} {name}" for digest, name in jobs))
+        said = await self.words(scripts.CANCEL, stdin=_lines(f"{digest} {name}" for digest, name in jobs))
         if said.startswith("failed"):
             raise ConnectionLost(f"{self.name}: scancel {said.strip()}")
 
@@ -344,7 +353,7 @@ class ClusterClient:
 
     async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
         each = list(dict.fromkeys(items))  # the jobs of a run ask for the same one
-        said = await self._words(
+        said = await self.words(
             scripts.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
         answers = dict(zip(each, said.splitlines(), strict=False))
@@ -358,7 +367,7 @@ class ClusterClient:
 
     async def probe(self) -> ClusterFacts:
         """Give what the cluster says about itself."""
-        return parse_probe(await self._words(scripts.PROBE))
+        return parse_probe(await self.words(scripts.PROBE))
 
     def key_dir(self, digest: str) -> str:
         """Where a job's own files are, as a person would find them."""

@@ -12,6 +12,7 @@ from hotswap_airflow.slurm.array import Array, ArrayState, Tally, told, value_li
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
+from hotswap_airflow.slurm.table import tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.client import Folder, Members
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
+    from hotswap_airflow.slurm.table import ElementResult
 
 
 def earlier_tries(folders: Sequence[Folder], key: JobKey, rows: str) -> list[Folder]:
     """The tries before a key's, oldest first, since the last one that was told to be good: after it all run anew.
 
     Those with other ``rows``, where they are known, do not count: their elements only have the same numbers as ours.
+    Nor do those after which a person wanted all to be run anew.
     """
+    counting = (folder for folder in folders if not folder.tried.is_void)
     before = sorted(
-        (f for f in folders if (f.tried.epoch, f.tried.generation) < (key.epoch, key.generation)),
+        (f for f in counting if (f.tried.epoch, f.tried.generation) < (key.epoch, key.generation)),
         key=lambda folder: (folder.tried.epoch, folder.tried.generation),
     )
     good = [at for at, folder in enumerate(before) if folder.tried.end is not None and folder.tried.end.was_good]
@@ -88,7 +92,8 @@ class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
     ``goes_on`` is how this part of it is settled where it is not the last one. ``kind`` is the error of its own
-    elements, by name, also where so many are tolerated; ``lost`` and ``again`` are as in the note of its end.
+    elements, by name, also where so many are tolerated; ``lost``, ``again`` and ``nodes`` are as in the note of its
+    end. ``table`` has all elements.
     """
 
     values: dict[str, Any]
@@ -98,13 +103,15 @@ class Ending:
     kind: str = ""
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
+    nodes: tuple[str, ...] = ()
+    table: tuple[ElementResult, ...] = ()
 
 
 def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
     """Put together how a sweep ended. ``wrote`` are the lines of values of each element."""
     array, statuses = state.array, state.elements
     good = [*array.done, *(e for e, status in statuses.items() if status.phase is Phase.SUCCEEDED)]
-    found, missing = _values(request, run_dir, good, wrote)
+    found, missing = _values(request, good, wrote)
     failed = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
     saved = _saved(request, state.noted, failed)
     failed = {e: status for e, status in failed.items() if e not in saved}
@@ -126,23 +133,39 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     kinds = {e: error for e, error in wrong.items() if e not in lost}
     before = () if array.held else request.past.parts
     kind = _most_common(kinds or wrong, before).__name__ if wrong or before else ""
-    return Ending({} if error else found, error, tally, goes_on, kind, array.lost | lost, frozenset(missing))
+    nodes = tuple(dict.fromkeys(filter(None, (status.broken_node for status in failed.values()))))
+    return Ending(
+        {} if error else _lists(request, run_dir, found),
+        error,
+        tally,
+        goes_on,
+        kind,
+        array.lost | lost,
+        frozenset(missing),
+        nodes,
+        tabulate(array, statuses, found, {element: type(error).__name__ for element, error in wrong.items()}),
+    )
 
 
 def _values(
-    request: JobRequest, run_dir: str, good: Collection[int], wrote: Mapping[int, str]
-) -> tuple[dict[str, Any], dict[int, str]]:
-    """The values by output name, as a list of all elements' where they are written, and what is missing."""
+    request: JobRequest, good: Collection[int], wrote: Mapping[int, str]
+) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    """The values of each element by output name, and what is missing."""
     named = tuple(output for output in request.outputs if output.type not in PATH_TYPES)
-    paths = tuple(output for output in request.outputs if output.type in PATH_TYPES)
-    found: dict[int, dict[str, object]] = {}
+    found: dict[int, dict[str, Any]] = {}
     missing: dict[int, str] = {}
     for element in sorted(good) if named else ():
-        found[element], complaints = read_outputs(named, run_dir, wrote.get(element, ""))
+        found[element], complaints = read_outputs(named, "", wrote.get(element, ""))
         if complaints:
             missing[element] = "; ".join(complaints)
-    lists = value_lists(request.array or Array((), ()), found, [output.name for output in named])
-    return read_outputs(paths, run_dir, "")[0] | lists, missing
+    return found, missing
+
+
+def _lists(request: JobRequest, run_dir: str, found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """The values by output name, as a list of all elements' where they are written."""
+    paths = tuple(output for output in request.outputs if output.type in PATH_TYPES)
+    named = [output.name for output in request.outputs if output not in paths]
+    return read_outputs(paths, run_dir, "")[0] | value_lists(request.array or Array((), ()), found, named)
 
 
 def _was_stopped(array: Array, failed: Mapping[int, JobStatus]) -> bool:

@@ -15,10 +15,11 @@ from hotswap_airflow.errors import (
     CommandFailed,
     ConnectionLost,
     LoginRequired,
+    SubmissionRefused,
     SubmitLimitReached,
     UnreadableAnswer,
 )
-from hotswap_airflow.slurm.tries import choose_generation, past_of, try_number
+from hotswap_airflow.slurm.tries import adopting_epoch, choose_generation, past_of, try_number
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -121,7 +122,10 @@ class Placement:
         return replace(request, array=request.array.only(found_with.elements, found_with.base))
 
     async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
-        """Cancel what older epochs left, and choose the generation to find or submit."""
+        """Cancel what older epochs left, and choose the generation to find or submit.
+
+        A job that a person gave back to its task is taken up under its own epoch.
+        """
         key = request.key
         while True:
             folders = await self._persist(lambda: self.client.find(key.stem), report)
@@ -129,9 +133,11 @@ class Placement:
             if not any(try_number(folder.tried.asked) > try_number(asked) for folder in others):
                 break
             await self._stand_back(report)
-        await self._cancel_older(key, others, report)
         tries = {folder.digest: folder.tried for folder in folders}
-        key = replace(key, generation=choose_generation(list(tries.values()), key.epoch, asked))
+        rows = request.array.digest if request.array is not None else ""
+        epoch = adopting_epoch(list(tries.values()), key.epoch, asked, rows)
+        await self._cancel_older(key, [folder for folder in others if folder.tried.epoch != epoch], report)
+        key = replace(key, epoch=epoch, generation=choose_generation(list(tries.values()), epoch, asked))
         past = past_of(tries, key.epoch, key.generation)
         options = request.retry.escalated(request.options, past.failures)
         request = replace(request, key=key, past=past, options=options)
@@ -166,12 +172,20 @@ class Placement:
     ) -> Submission:
         """Find the job or submit it; never twice. An end that is not known is looked up until it is.
 
-        A try that was left behind by a later one ``stands_back`` here, or is told that it is outdated.
+        A try that was left behind by a later one ``stands_back`` here, or is told that it is outdated. Nodes that broke
+        down under earlier tries are left out, unless the cluster has no others.
         """
         again = False
         while True:
             submit = partial(self.client.submit, request, asked, again=again)
-            found = await self._persist(submit, report)
+            try:
+                found = await self._persist(submit, report)
+            except SubmissionRefused as error:
+                if not request.past.nodes:
+                    raise
+                report(f"{error}; trying again with the nodes that broke down: {', '.join(request.past.nodes)}")
+                request = replace(request, past=replace(request.past, nodes=()))
+                continue
             if found.is_outdated and stands_back:
                 await self._stand_back(report)
                 continue

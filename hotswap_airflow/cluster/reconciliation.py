@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnedJob:
-    """A job in the queue, and whose it is."""
+    """A job in the queue, and whose it is; an array is one."""
 
     name: str
     key: JobKey
+    job_id: int
 
 
 async def owned_jobs(client: ClusterClient, installation: str) -> list[OwnedJob]:
@@ -24,8 +25,7 @@ async def owned_jobs(client: ClusterClient, installation: str) -> list[OwnedJob]
     queue, _ = await client.status([])
     prefix = name_prefix(installation)
     active = (row for row in queue if row.name.startswith(prefix) and row.status.is_active)
-    names = {digest_of(row.name): row.name for row in active}
-    keys = await client.keys(names) if names else []
-    return [
-        OwnedJob(names[key.digest], key) for key in keys if key.run.installation == installation and key.digest in names
-    ]
+    rows = {digest_of(row.name): row for row in active}
+    keys = await client.keys(rows) if rows else []
+    own = (key for key in keys if key.run.installation == installation and key.digest in rows)
+    return [OwnedJob(rows[key.digest].name, key, rows[key.digest].base_id) for key in own]

@@ -41,20 +41,23 @@ FIND = (
     PROLOGUE
     + """\
 # For each try of some jobs that has a folder: digest, id, cancelled, ended, who asked last, the digest of a sweep's
-# rows, what settled it.
+# rows, what a person marked it with, what settled it.
 begin
 while read -r stem; do
   for dir in .hotswap/jobs/"$stem"-e*-g*; do
     [ -d "$dir" ] || continue
-    id= settled= asked= cancelled= ended= rows=
+    id= settled= asked= cancelled= ended= rows= adopt= anew=
     [ -s "$dir/id" ] && read -r id < "$dir/id"
     [ -s "$dir/rows" ] && read -r rows base < "$dir/rows"
     [ -s "$dir/settled" ] && read -r settled < "$dir/settled"
     [ -s "$dir/asked" ] && asked=$(last_line "$dir/asked")
     [ -e "$dir/cancelled" ] && cancelled=cancelled
+    [ -s "$dir/adopt" ] && read -r adopt < "$dir/adopt"
+    [ -e "$dir/anew" ] && anew=anew
     [ -e "$dir/exit" ] && ended=ended
     [ -e "$dir/wanted" ] && [ "$(ls "$dir/ends" | wc -l)" -ge "$(cat "$dir/wanted")" ] && ended=ended
-    printf '%s|%s|%s|%s|%s|%s|%s\\n' "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$rows" "$settled"
+    printf '%s|%s|%s|%s|%s|%s|%s|%s|%s\\n' \
+      "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$rows" "$adopt" "$anew" "$settled"
   done
 done
 end
@@ -290,7 +293,8 @@ say() { printf '%s\\n' "$*"; exit 0; }
 lay_out() {
   folder=$1 pack=$2
   run=runs/$folder
-  [ ! -e "$run/.hotswap-run" ] || say "ready $here/$run"
+  # Its time tells when the folder was last needed.
+  [ ! -e "$run/.hotswap-run" ] || { : > "$run/.hotswap-run"; say "ready $here/$run"; } 2> /dev/null
   [ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || say missing
   mkdir -p -- "${run%/*}"
   new=$(mktemp -d ".hotswap/run.XXXXXX") || say "error the run's folder cannot be made: disk or quota full?"

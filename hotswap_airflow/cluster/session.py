@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.array import Tally
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.request import JobRequest
+    from hotswap_airflow.slurm.table import ElementResult
 
 _GOES_ON = {
     SAVED: "the script saved its state; it goes on in another job",
@@ -40,6 +41,7 @@ class Outcome:
 
     ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
     ``failed_before`` counts earlier tries of the same epoch that failed; ``goes_on`` says why another job follows.
+    ``table`` are a sweep's elements.
     """
 
     key: JobKey
@@ -51,6 +53,7 @@ class Outcome:
     submitted: int = 0
     failed_before: int = 0
     goes_on: str = ""
+    table: tuple[ElementResult, ...] = ()
 
 
 class Listener(Protocol):
@@ -176,7 +179,8 @@ class Session(Placement):
         is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
         goes_on = SAVED if is_saved else ""
         name = type(error).__name__ if error is not None and not goes_on else ""
-        await self._settle(key, End(asked, goes_on or state, name), report)
+        nodes = (status.broken_node,) if status.broken_node else ()
+        await self._settle(key, End(asked, goes_on or state, name, nodes=nodes), report)
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
@@ -199,7 +203,7 @@ class Session(Placement):
         status = JobStatus("FAILED" if ending.error else "COMPLETED")
         if job_id is not None:
             kind = ending.kind if ending.error or ending.goes_on else ""
-            end = End(asked, ending.goes_on or status.state, kind, ending.lost, ending.again)
+            end = End(asked, ending.goes_on or status.state, kind, ending.lost, ending.again, ending.nodes)
             await self._settle(key, end, report)
         report(str(ending.tally))
         failed = len(request.past.failures)
@@ -214,6 +218,7 @@ class Session(Placement):
             submitted=submitted,
             failed_before=failed,
             goes_on=ending.goes_on,
+            table=ending.table,
         )
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
@@ -263,10 +268,11 @@ class Session(Placement):
             await self._persist(lambda: self.client.lay_out(folder, pack), report)
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
-        """Cancel every job of a key's epoch, and wait until none is in the queue any more."""
+        """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""
         folders = await self._persist(lambda: self.client.find(key.stem), report)
-        mine = [folder.digest for folder in folders if folder.tried.epoch == key.epoch]
-        names = {digest: key.name_of(digest) for digest in mine or [key.digest]}
+        mine = [folder.digest for folder in folders if folder.tried.epoch == key.epoch] or [key.digest]
+        older = [f.digest for f in folders if f.tried.epoch < key.epoch and f.tried.end is None]
+        names = {digest: key.name_of(digest) for digest in (*mine, *older)}
         await self._persist(lambda: self.client.cancel(names.items()), report)
         pause = 0.2
         while await self._persist(lambda: self._is_queued(set(names.values())), report):

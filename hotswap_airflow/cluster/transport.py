@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-COMMAND_TIMEOUT = 60.0
-"""Seconds after which a command without an answer counts as a lost connection."""
+COMMAND_TIMEOUT, TRANSFER_TIMEOUT = 60.0, 600.0
+"""Seconds after which a command without an answer counts as a lost connection; the second where files are moved."""
 
 
 @dataclass(frozen=True)

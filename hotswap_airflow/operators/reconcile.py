@@ -1,4 +1,4 @@
-"""The reconciling pass: what no trigger could cancel any more is cancelled now and then."""
+"""Passes over a cluster: what no trigger could cancel any more is cancelled, and old folders are removed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from airflow.sdk.exceptions import AirflowFailException
 from hotswap_airflow.operators.slurm import airflow_settings
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.reconcile import ReconcileTrigger
+from hotswap_airflow.triggers.retention import RetentionTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from airflow.sdk import Context
+
+    from hotswap_airflow.triggers.passes import ClusterPass
 
 
 class ReconcileOperator(BaseOperator):
@@ -30,14 +34,35 @@ class ReconcileOperator(BaseOperator):
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002
         """Hand the pass to the triggerer, which alone reaches clusters."""
-        trigger = ReconcileTrigger(
-            slurm_conn_id=self.slurm_conn_id,
-            workdir=self.workdir,
-            installation=installation(airflow_settings().store_path),
-        )
-        self.defer(trigger=trigger, method_name="resume")
+        self.defer(trigger=self.make_trigger(airflow_settings().store_path), method_name="resume")
+
+    def make_trigger(self, store: Path) -> ClusterPass:
+        """The pass over what the installation of a store has on the cluster."""
+        own = installation(store)
+        return ReconcileTrigger(slurm_conn_id=self.slurm_conn_id, workdir=self.workdir, installation=own)
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> NoReturn:  # noqa: ARG002
         """Only a failure comes back: say what must be mended."""
         self.log.error("%s", event["error"])
         raise AirflowFailException(event["error"])
+
+
+class RetentionOperator(ReconcileOperator):
+    """Remove what finished runs of this installation left on one cluster more than ``retention`` seconds ago.
+
+    A notice stands in a run's folder for three days before; ``hotswap runs keep`` exempts a run.
+    """
+
+    def __init__(self, *, retention: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.retention = retention
+
+    def make_trigger(self, store: Path) -> ClusterPass:
+        """The pass that removes old folders."""
+        return RetentionTrigger(
+            slurm_conn_id=self.slurm_conn_id,
+            workdir=self.workdir,
+            installation=installation(store),
+            retention=self.retention,
+            store=str(store),
+        )

@@ -8,8 +8,9 @@ from airflow.sdk import BaseOperator, TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.xcom import XCom
 
-from hotswap_airflow.errors import JobError
-from hotswap_airflow.operators.slurm import SlurmJobOperator
+from hotswap_airflow.errors import JobError, StoreError
+from hotswap_airflow.operators.slurm import SlurmJobOperator, airflow_settings
+from hotswap_airflow.store.results import ResultStore
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
 
@@ -65,22 +66,23 @@ class WorkflowJobOperator(SlurmJobOperator):
     def make_request(self, context: Context, key: JobKey) -> JobRequest:
         """Fill in what is only known now."""
         try:
-            return bind(self.plan, self.job, key, self._values(context))
-        except JobError as error:
+            return bind(self.plan, self.job, key, self._values(context, key.run.folder))
+        except (JobError, StoreError) as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from None
 
-    def _values(self, context: Context) -> RunValues:
+    def _values(self, context: Context, folder: str) -> RunValues:
         run = context["dag_run"]
         wanted = {r.job for r in self.job.references() if r.kind == "output" and r.job}
         if not self.job.needs_success:  # a job that a person failed after its end has values that nobody may use
             wanted = {job for job, state in _states(context, wanted).items() if state == "success"}
         asked = [r.job for r in self.job.references() if r.kind == "state" and r.job]
         ids = {"dag_id": run.dag_id, "run_id": run.run_id}
+        results = ResultStore(airflow_settings().store_path)
         found: dict[str, Any] = {job: XCom.get_one(key="return_value", task_id=job, **ids) for job in wanted}
         return RunValues(
             run_id=run.run_id,
             params=dict(context["params"]),
-            outputs={job: values for job, values in found.items() if isinstance(values, dict)},
+            outputs={job: results.whole(values, folder) for job, values in found.items() if isinstance(values, dict)},
             states=dict(_states(context, asked)),
             date=_utc(run.logical_date or run.run_after),
             interval_start=_utc(run.data_interval_start),

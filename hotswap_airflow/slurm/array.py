@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.parsing import QueuedJob
 
 Row = tuple[str, ...]
+PROGRESS_KEY = "hotswap_progress"
+"""The XCom of a sweep's task: how many elements are where, and at the end the name of their table."""
 _SHOWN = 5
 _MOST_IDS = 100
 _GOOD = JobStatus("COMPLETED", exit_status=0)

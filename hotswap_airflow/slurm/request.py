@@ -70,8 +70,17 @@ class JobRequest:
             f"--job-name={self.key.job_name}",
             *(() if self.array is None else (f"--array={self.array.option}",)),
         )
-        theirs = tuple(options.argument(name, text) for name, text in self.options)
+        theirs = tuple(options.argument(name, text) for name, text in self._options_now)
         return ("sbatch", *ours, *theirs, "script")
+
+    @property
+    def _options_now(self) -> tuple[tuple[str, str], ...]:
+        """The options, with the nodes left out that broke down under earlier tries."""
+        if not self.past.nodes:
+            return self.options
+        asked = dict(self.options)
+        left_out = ",".join(filter(None, (asked.get("exclude"), *self.past.nodes)))
+        return tuple((asked | {"exclude": left_out}).items())
 
     def to_json(self) -> str:
         """Write the request so that another process can submit it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -21,6 +22,8 @@ _FAILED = frozenset(
         "REVOKED",
     }
 )
+_NODE_BROKE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"})
 SIGNALS = 128
 """A greater exit status tells of a signal."""
@@ -101,6 +104,15 @@ class JobStatus:
     def never_starts(self) -> bool:
         """Whether the reason for waiting can never clear."""
         return self.phase is Phase.WAITING and self.reason in _NEVER
+
+    @property
+    def broken_node(self) -> str:
+        """The node that broke down under the job; empty where it is not known which of several did.
+
+        >>> JobStatus("NODE_FAIL", nodes="n3").broken_node, JobStatus("NODE_FAIL", nodes="n[3-4]").broken_node
+        ('n3', '')
+        """
+        return self.nodes if self.state in _NODE_BROKE and _NODE.fullmatch(self.nodes) else ""
 
     @property
     def sentence(self) -> str:

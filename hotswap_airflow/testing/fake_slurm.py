@@ -64,6 +64,7 @@ class FakeJob:
     ended_at: float | None = None
     process: subprocess.Popen[bytes] | None = None
     is_forgotten: bool = False
+    node: str = "fake-1"
 
     @property
     def state(self) -> str:
@@ -88,7 +89,8 @@ class FakeSlurm:
     prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
     ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this;
     ``refused_partition``: only jobs of this partition. ``submit_limit``: as many active jobs a user may have.
-    ``outcomes``: state sequences of the next jobs, instead of running their scripts.
+    ``outcomes``: state sequences of the next jobs, instead of running their scripts. ``nodes``: a job runs on the
+    first one that it does not exclude.
     """
 
     def __init__(self, folder: Path, min_job_age: float = 300.0) -> None:
@@ -106,6 +108,7 @@ class FakeSlurm:
         self.lost_replies = 0
         self.dropped = 0
         self.outcomes: list[list[str]] = []
+        self.nodes = ["fake-1", "fake-2"]
         self._turned = 0.0
         self._lock = threading.RLock()
         self._server: socketserver.ThreadingTCPServer | None = None
@@ -177,10 +180,10 @@ class FakeSlurm:
             job.ended_at = self.clock()
 
     def _sbatch(self, options: dict[str, str], cwd: str) -> Answer:
-        if self.refused_partition and options.get("partition") == self.refused_partition:
-            return 1, "", "sbatch: error: invalid partition specified\n"
-        if self.refusal:
-            return 1, "", f"sbatch: error: Batch job submission failed: {self.refusal}\n"
+        excluded = options.get("exclude", "").split(",")
+        free = [node for node in self.nodes if node not in excluded]
+        if refused := self._refused(options, free):
+            return 1, "", refused
         if self.dropped > 0:
             self.dropped -= 1
             return 1, "", TIMED_OUT
@@ -192,7 +195,7 @@ class FakeSlurm:
         indices = indices_in(f"{first}_[{options['array']}]") if "array" in options else [None]
         for number, index in enumerate(indices, first):
             array_id = None if index is None else first
-            job = self.jobs[number] = FakeJob(number, options["job-name"], cwd, array_id, index)
+            job = self.jobs[number] = FakeJob(number, options["job-name"], cwd, array_id, index, node=free[0])
             if self.outcomes:
                 job.states = self.outcomes.pop(0)
             else:
@@ -203,10 +206,16 @@ class FakeSlurm:
             return 1, "", TIMED_OUT
         return 0, f"{self.banner}{first}\n", ""
 
+    def _refused(self, options: dict[str, str], free: Sequence[str]) -> str:
+        if self.refused_partition and options.get("partition") == self.refused_partition:
+            return "sbatch: error: invalid partition specified\n"
+        reason = self.refusal if free else "Requested node configuration is not available"
+        return f"sbatch: error: Batch job submission failed: {reason}\n" if reason else ""
+
     def _squeue(self, options: dict[str, str], _cwd: str) -> Answer:
         known = [job for job in self.jobs.values() if self._is_in_queue(job)]
         lines = [
-            f"{job.shown_id}|{job.state}|{job.reason}|fake-1|{job.name}\n"
+            f"{job.shown_id}|{job.state}|{job.reason}|{job.node}|{job.name}\n"
             for job in known
             if job.is_named(options.get("jobs", job.shown_id)) and options.get("name", job.name) == job.name
         ]
@@ -231,7 +240,7 @@ class FakeSlurm:
         for job in self.jobs.values():
             if not job.is_forgotten and (any(map(job.is_named, asked)) or job.name == options.get("name")):
                 state = f"{job.state} by {job.by}" if job.by else job.state
-                lines.append(f"{job.shown_id}|{state}|{job.ending}|fake-1|{job.name}\n")
+                lines.append(f"{job.shown_id}|{state}|{job.ending}|{job.node}|{job.name}\n")
         return 0, "".join(lines), ""
 
     def _scancel(self, options: dict[str, str], _cwd: str) -> Answer:

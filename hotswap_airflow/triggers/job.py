@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from hotswap_airflow.errors import HotswapError, JobTimedOut
+from hotswap_airflow.errors import HotswapError, JobTimedOut, StoreError
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import ContentStore, kept_archive
+from hotswap_airflow.store.results import ResultStore
 from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.progress import progress_of
 from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, POLL, Reach, shared_session
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from hotswap_airflow.cluster.session import Outcome, Session
+    from hotswap_airflow.triggers.progress import Progress
 
 REQUEST_KEY = "hotswap_request"
 _CANCEL_LIMIT = 20.0
@@ -123,13 +126,29 @@ class SlurmJobTrigger(BaseTrigger):
                         return await session.conduct(request, self.asked, self._report, telemetry)
                     async with progress_of(self._push) as progress:
                         telemetry = JobTelemetry(self.reach.connection, progress.note)
-                        return await session.conduct(request, self.asked, self._report, telemetry)
+                        outcome = await session.conduct(request, self.asked, self._report, telemetry)
+                        return await self._kept(outcome, progress)
             except TimeoutError:
                 self._report("the task's time is over; cancelling the job")
                 with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
                     async with asyncio.timeout(_CANCEL_LIMIT):
                         await session.cancel(request.key, self._report)
                 raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
+
+    async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
+        """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""
+        if not outcome.table:
+            return outcome
+        results = ResultStore(Path(self.store))
+        try:
+            progress.table = await asyncio.to_thread(results.write, outcome.key, outcome.table)
+        except StoreError as error:
+            self._report(f"there is no table of the elements: {error}")
+            return outcome
+        if outcome.tally is not None:
+            progress.note(outcome.tally)
+        values = await asyncio.to_thread(results.shortened, progress.table, outcome.values)
+        return replace(outcome, values=values)
 
     async def _lay_out(self, session: Session, request: JobRequest) -> None:
         stream = partial(kept_archive, self.pack, ContentStore(Path(self.store)))

@@ -8,23 +8,25 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hotswap_airflow.slurm.array import PROGRESS_KEY
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from hotswap_airflow.slurm.array import Tally
 
-PROGRESS_KEY = "hotswap_progress"
 INTERVAL = 10.0
 """Seconds between two renewals, however quickly elements end."""
 
 
 class Progress:
-    """Tells ``push`` the newest numbers, not more often than once an interval."""
+    """Tells ``push`` the newest numbers, not more often than once an interval; at the end also where the table is."""
 
     def __init__(self, push: Callable[[str, Any], Awaitable[None]]) -> None:
         self._push = push
+        self.table = ""
         self._newest: Tally | None = None
-        self._told: Tally | None = None
+        self._told: tuple[Tally, str] | None = None
         self._news = asyncio.Event()
 
     def note(self, tally: Tally) -> None:
@@ -42,12 +44,13 @@ class Progress:
 
     async def tell(self) -> None:
         """Tell the newest numbers where they are new; where Airflow gives no answer the next ones do."""
-        tally = self._newest
-        if tally is None or tally == self._told:
+        tally, table = self._newest, self.table
+        if tally is None or (tally, table) == self._told:
             return
+        pointer = {"table": table} if table else {}
         with contextlib.suppress(TimeoutError):
-            await self._push(PROGRESS_KEY, {"text": str(tally), **asdict(tally)})
-            self._told = tally
+            await self._push(PROGRESS_KEY, {"text": str(tally), **asdict(tally), **pointer})
+            self._told = (tally, table)
 
 
 @asynccontextmanager

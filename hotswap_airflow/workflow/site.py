@@ -26,7 +26,8 @@ class Cluster:
     """One slurmctld: how it is reached, where runs live on it, and what it has.
 
     ``monitor`` is a connection that may see the jobs of all accounts; ``poll`` are seconds between two questions:
-    after a change, as a rule, after a long silence.
+    after a change, as a rule, after a long silence. ``retention`` is how many seconds the folders of finished runs
+    stay; None: for ever.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Cluster:
     is_local: bool = False
     monitor: str = ""
     poll: tuple[float, float, float] = (2.0, 15.0, 60.0)
+    retention: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def read_site(raw: bytes, file: str) -> Site:
     if not problems:
         problems += found
     if spec is not None:
-        problems += _environments(document, spec)
+        problems += [*_environments(document, spec), *_retentions(document, spec)]
     if problems or spec is None:
         raise SpecError(problems)
     clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
@@ -106,6 +108,19 @@ def _environments(document: Document, spec: SiteSpec) -> list[Problem]:
     return problems
 
 
+def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:
+    """Clusters may share a file system, and then a work folder: what one keeps, another must not remove."""
+    problems = []
+    for name, cluster in spec.clusters.items():
+        others = (key for key, other in spec.clusters.items() if other.workdir == cluster.workdir)
+        other = next((key for key in others if spec.clusters[key].retention != cluster.retention), None)
+        if cluster.retention is not None and other is not None:
+            words = f"clusters {name} and {other} have the same `workdir`, but not the same `retention`"
+            place = document.value_place(("clusters", name, "retention"))
+            problems.append(document.problem(place, "conflict", words, "give each a `workdir` of its own, or both one"))
+    return problems
+
+
 def _cluster(name: str, spec: ClusterSpec) -> Cluster:
     partitions = {key: _partition(key, shapes) for key, shapes in spec.partitions.items()}
     limits = ClusterLimits(name, partitions, spec.licenses)
@@ -120,6 +135,7 @@ def _cluster(name: str, spec: ClusterSpec) -> Cluster:
         is_local=spec.kind == "local",
         monitor=spec.monitor or "",
         poll=(spec.poll.min, spec.poll.usual, spec.poll.max),
+        retention=spec.retention,
     )
 
 

@@ -383,6 +383,7 @@ class ClusterSpec(_OpenModel):
     queue: str | None = None
     monitor: str | None = None
     poll: PollSpec = PollSpec()
+    retention: Annotated[int, BeforeValidator(_seconds), Field(ge=86_400)] | None = None
 
 
 class EnvironmentSpec(_OpenModel):

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from hotswap_airflow.errors import SetupError
@@ -121,7 +120,7 @@ class Chaos:
         while True:
             try:
                 return question(AirflowApi(self.services.url, USER, self.services.password))
-            except (httpx.HTTPError, SetupError):
+            except SetupError:
                 assert time.monotonic() < deadline, "Airflow does not come back"
                 self.revive()
                 time.sleep(0.5)

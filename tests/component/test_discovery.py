@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import runpy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 from airflow.dag_processing.importers import DagImportResult
 from airflow.dag_processing.manager import DagFileInfo, DagFileProcessorManager, DagFileStat
 from airflow.dag_processing.processor import DagFileParsingResult
-from airflow.sdk import get_parsing_context
+from airflow.sdk import DAG, get_parsing_context
 from airflow.utils.file import list_py_file_paths
 
 from hotswap_airflow import discovery
@@ -48,7 +49,7 @@ def _files(bundle: WorkflowFolder) -> dict[str, float]:
 def test_workflows_and_the_reconciling_pass_are_found(make_bundle: Make) -> None:
     bundle = make_bundle()
     bundle.initialize()
-    assert set(_files(bundle)) == {"w.hotswap.yaml", "hotswap_reconcile.py"}
+    assert set(_files(bundle)) == {"w.hotswap.yaml", "hotswap_passes.py"}
 
 
 def test_the_reconciling_pass_can_be_turned_off(make_bundle: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +57,24 @@ def test_the_reconciling_pass_can_be_turned_off(make_bundle: Make, monkeypatch: 
     bundle = make_bundle()
     bundle.initialize()
     assert set(_files(bundle)) == {"w.hotswap.yaml"}
+
+
+def test_the_retention_pass_is_there_where_a_cluster_keeps_folders_for_a_time(
+    make_bundle: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clusters = "{a: {retention: 90d, workdir: /w, connection: here}, b: {workdir: /v}}"
+    (tmp_path / "site.yaml").write_text(
+        f"hotswap: site/v1\nenvironments: {{dev: {{cluster: a}}}}\nclusters: {clusters}\n"
+    )
+    monkeypatch.setenv("AIRFLOW__HOTSWAP__SITE", str(tmp_path / "site.yaml"))
+    monkeypatch.setenv("AIRFLOW__HOTSWAP__RECONCILE", "off")
+    bundle = make_bundle()
+    bundle.initialize()
+    path = bundle.path / "hotswap_passes.py"
+    dags = [found for found in runpy.run_path(str(path)).values() if isinstance(found, DAG)]
+    assert [dag.dag_id for dag in dags] == ["hotswap-retention"]
+    (task,) = dags[0].tasks
+    assert (task.task_id, task.slurm_conn_id, task.workdir, task.retention) == ("a", "here", "/w", 90 * 86_400)
 
 
 def test_python_beside_workflows_is_no_dag_and_other_python_is(make_bundle: Make, tmp_path: Path) -> None:
@@ -74,7 +93,7 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     bundle = make_bundle()
     bundle.initialize()
     first = _files(bundle)
-    assert set(first) == {"w_hotswap_yaml.py", "hotswap_reconcile.py"}
+    assert set(first) == {"w_hotswap_yaml.py", "hotswap_passes.py"}
     source = (bundle.path / "w_hotswap_yaml.py").read_text()
     assert _run(bundle.path / "w_hotswap_yaml.py", source).dag_id == "w"
     # An edit of code alone makes another stub, and the undo of it a newer one.
@@ -82,7 +101,7 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     bundle.refresh()
     second = _files(bundle)
     assert (bundle.path / "w_hotswap_yaml.py").read_text() != source
-    assert second["hotswap_reconcile.py"] == first["hotswap_reconcile.py"]
+    assert second["hotswap_passes.py"] == first["hotswap_passes.py"]
     os.utime(bundle.path / "w_hotswap_yaml.py", (1, 1))
     (tmp_path / "dags" / "say.sh").write_text("echo ONE\n")
     before = first["w_hotswap_yaml.py"]
@@ -91,7 +110,7 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     # A broken text keeps the last valid one, and says what is wrong in a stub of its own.
     (tmp_path / "dags" / "w.hotswap.yaml").write_text("hotswap: workflow/v1\njobs: {a: {rum: x}}\n")
     bundle.refresh()
-    assert set(_files(bundle)) == {"w_hotswap_yaml.py", "w_hotswap_yaml_rejected.py", "hotswap_reconcile.py"}
+    assert set(_files(bundle)) == {"w_hotswap_yaml.py", "w_hotswap_yaml_rejected.py", "hotswap_passes.py"}
     with pytest.raises(ImportError, match=r"w\.hotswap\.yaml:2:12: unknown-key"):
         _run(bundle.path / "w_hotswap_yaml_rejected.py", (bundle.path / "w_hotswap_yaml_rejected.py").read_text())
 
@@ -212,7 +231,7 @@ def test_what_airflow_would_not_take_is_shown_and_hides_nothing(
     (tmp_path / "dags" / "new.hotswap.yaml").write_text(FILE.replace("files:", f"{text}\nfiles:"))
     bundle.refresh()
     assert set(_files(bundle)) == {
-        "w.hotswap.yaml", "w.hotswap.yaml.rejected", "new.hotswap.yaml", "hotswap_reconcile.py"
+        "w.hotswap.yaml", "w.hotswap.yaml.rejected", "new.hotswap.yaml", "hotswap_passes.py"
     }  # fmt: skip
     assert [dag.dag_id for dag in _import(bundle.path, "w.hotswap.yaml").dags] == ["w"]
     (error,) = _import(bundle.path, "w.hotswap.yaml.rejected").errors
@@ -267,7 +286,7 @@ def test_a_task_of_an_older_version_finds_its_workflow_wherever_it_is_now(
     (dags / "v.hotswap.yaml").write_text(FILE.replace("a:", "v:"))
     bundle.refresh()
     assert (bundle.path == first) == (mode == "auto")
-    found = [tasks(Path(path), None) for path in list_py_file_paths(bundle.path) if "reconcile" not in path]
+    found = [tasks(Path(path), None) for path in list_py_file_paths(bundle.path) if "passes" not in path]
     assert sorted(found) == [["a"], ["v"]]
 
 

@@ -100,3 +100,40 @@ async def test_only_what_was_wanting_grows_and_never_beyond_its_most(
     assert {
         name: value for name in grown for word in last for key, _, value in [word.partition("=")] if key == f"--{name}"
     } == grown
+
+
+async def test_a_node_that_broke_down_is_left_out_by_the_tries_after_it(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.nodes = ["fake-1", "fake-2", "fake-3", "fake-4"]
+    fake_slurm.outcomes = [["NODE_FAIL"], ["BOOT_FAIL"]]
+    request = make_request("true", options=(("exclude", "fake-1"),))
+    for number in (1, 2, 3):
+        outcome = await fake_bench.conduct(request, f"{number} 0")
+    assert outcome.error is None
+    assert [job.node for job in fake_slurm.jobs.values()] == ["fake-2", "fake-3", "fake-4"]
+    submissions = [call for call in fake_slurm.calls if call[0] == "sbatch"]
+    assert "--exclude=fake-1,fake-2,fake-3" in submissions[-1]
+
+
+async def test_where_no_other_node_is_left_the_broken_one_is_used_again(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.nodes = ["fake-1"]
+    fake_slurm.outcomes = [["NODE_FAIL"]]
+    request = make_request("true")
+    await fake_bench.conduct(request)
+    outcome = await fake_bench.conduct(request, "2 0")
+    assert (outcome.error, len(fake_slurm.jobs)) == (None, 2)
+    assert any("nodes that broke down: fake-1" in line for line in fake_bench.lines)
+
+
+async def test_elements_that_lost_their_node_are_tried_again_elsewhere(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING", "NODE_FAIL"]]  # the other one runs its script
+    request = make_request("true", array=Array(("v",), (("0",), ("1",))))
+    await fake_bench.conduct(request)
+    outcome = await fake_bench.conduct(request, "2 0")
+    assert (outcome.error, outcome.submitted) == (None, 1)
+    assert fake_slurm.jobs[max(fake_slurm.jobs)].node == "fake-2"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.settings import BUNDLE
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.processes import PATH
@@ -42,6 +52,14 @@ class Lab:
     def store(self) -> Path:
         return self.services.folder / "store"
 
+    def hotswap(self, *words: str) -> str:
+        """What the command line says to a person with a login, on Airflow's own machine."""
+        login = {"URL": self.services.url, "USER": USER, "PASSWORD": self.services.password}
+        environment = self.services.environment() | {f"HOTSWAP_AIRFLOW_{name}": text for name, text in login.items()}
+        argv = [sys.executable, "-m", "hotswap_airflow.cli", *words]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        return done.stdout + done.stderr
+
     def write_python(self, name: str, text: str) -> None:
         (self.services.folder / "python" / f"{name}.py").write_text(text)
 
@@ -68,6 +86,21 @@ class Lab:
         """Names of a Dag's jobs that wait or run."""
         names = self.sandbox.clusters[0].run("squeue", "-h", "-t", "PENDING,RUNNING", "-o", "%j").split()
         return [name for name in names if f".{dag_id}." in name]
+
+    def submit_orphan(self, owner: str) -> str:
+        """A job of a run that no Airflow knows; its name."""
+        key = JobKey(RunKey(owner, "orphaned", "dev", "gone", uuid.uuid4().hex), "a")
+        options = (("partition", "debug"), ("time", "00:05:00"), ("mem", "50M"))
+        request = JobRequest(key, text="while [ ! -e go ]; do sleep 0.1; done", options=options)
+        client = ClusterClient(LocalTransport(self.sandbox.clusters[0].environment), str(self.work()))
+        session = Session(client, JobWatcher(client))
+
+        async def submit() -> None:
+            await client.lay_out(key.run.folder, "")
+            await session.submit(request, "1 0", print)
+
+        asyncio.run(submit())
+        return key.job_name
 
     def wait_for_task(self, dag_id: str, run_id: str, task: str, state: str) -> None:
         self.api.wait(f"{task} {state}", lambda: self.api.tasks(dag_id, run_id).get(task) == state)
@@ -110,10 +143,13 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
         {"name": "workflows", "classpath": BUNDLE, "kwargs": {"refresh_interval": 2}},
         {"name": "python", "classpath": local, "kwargs": {"path": str(folder / "python"), "refresh_interval": 2}},
     ]
+    site = json.loads(made.site_file.read_text())
+    site["clusters"]["main"]["retention"] = "30d"
+    (folder / "site.yaml").write_text(json.dumps(site))
     return {
         # The key opens the door; the password is there to be found where it must not be.
         "AIRFLOW_CONN_SLURM_MAIN": made.connection_uri("main").replace("@", f":{PASSWORD}@", 1),
-        "AIRFLOW__HOTSWAP__SITE": str(made.site_file),
+        "AIRFLOW__HOTSWAP__SITE": str(folder / "site.yaml"),
         "AIRFLOW__HOTSWAP__RECONCILE": "0 0 1 1 *",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         # One worker slot for everything: whoever holds it while a job waits or runs stops all tests.

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import uuid
 from typing import Any
 
 import psycopg2
 import pytest
 from psycopg2 import sql
 
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watcher import JobWatcher
-from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.testing.processes import descendants, free_ports
 
@@ -25,26 +17,11 @@ pytestmark = pytest.mark.timeout(400)
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 
 
-def _submit_orphan(lab: Any, owner: str) -> str:
-    """A job of a run that no Airflow knows."""
-    key = JobKey(RunKey(owner, "orphaned", "dev", "gone", uuid.uuid4().hex), "a")
-    options = (("partition", "debug"), ("time", "00:05:00"), ("mem", "50M"))
-    client = ClusterClient(LocalTransport(lab.sandbox.clusters[0].environment), str(lab.work()))
-    session = Session(client, JobWatcher(client))
-
-    async def submit() -> None:
-        await session.client.lay_out(key.run.folder, "")
-        await session.submit(JobRequest(key, text=GATE, options=options), "1 0", print)
-
-    asyncio.run(submit())
-    return key.job_name
-
-
 def test_the_reconciling_pass_cancels_what_no_task_waits_for(lab: Any) -> None:
     lab.write("kept", f"jobs: {{a: {{run: '{GATE}'}}}}\n")
     run = lab.api.trigger("kept")
     lab.wait_for_job("kept", "a")
-    ours, theirs = _submit_orphan(lab, installation(lab.store)), _submit_orphan(lab, "somebody")
+    ours, theirs = lab.submit_orphan(installation(lab.store)), lab.submit_orphan("somebody")
     passing = lab.api.trigger("hotswap-reconcile")
     assert lab.api.wait_for_run("hotswap-reconcile", passing) == "success"
     log = lab.api.log("hotswap-reconcile", passing, "main")

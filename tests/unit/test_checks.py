@@ -293,6 +293,8 @@ def test_what_is_no_map_is_no_workflow(raw: bytes) -> None:
         ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {kind: pbs}}\n", "wrong-choice"),
         ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {poll: {min: 0s}}}\n", "out-of-range"),
         ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {poll: {max: 5s}}}\n", "out-of-range"),
+        ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {retention: 1h}}\n", "out-of-range"),
+        ("hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {retention: 9d}, b: {}}\n", "conflict"),
         (
             "hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {poll: {usual: soon}}}\n",
             "duration-invalid",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.slurm.retry import SAVED, WAVE
-from hotswap_airflow.slurm.tries import End, Try, choose_generation, past_of
+from hotswap_airflow.slurm.tries import End, Try, adopting_epoch, choose_generation, past_of
 
 ELEMENTS = st.frozensets(st.integers(0, 99_999))
 
@@ -17,9 +17,12 @@ ELEMENTS = st.frozensets(st.integers(0, 99_999))
     st.sampled_from(["", "JobFailed", "JobTimedOut"]),
     ELEMENTS,
     ELEMENTS,
+    st.sampled_from([(), ("n1",), ("n1", "gpu-2")]),
 )
-def test_an_end_is_read_as_it_was_written(state: str, error: str, lost: frozenset[int], again: frozenset[int]) -> None:
-    end = End("3 1", state, error, lost, again)
+def test_an_end_is_read_as_it_was_written(
+    state: str, error: str, lost: frozenset[int], again: frozenset[int], nodes: tuple[str, ...]
+) -> None:
+    end = End("3 1", state, error, lost, again, nodes)
     assert End.read(end.words) == end
     assert "\n" not in end.words
 
@@ -67,3 +70,25 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     assert past.starts == 3
     assert past_of(tries, 0, 3).parts == ("JobOutOfMemory",)
     assert past_of(tries, 1, 0).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "epoch", "asked", "expected"),
+    [
+        (Try(0, 0, asked="1 0", adopt="1 0"), 1, "2 1", 0),  # the first clear after the mark
+        (Try(0, 0, asked="2 1", adopt="1 0"), 1, "3 1", 0),  # another try of the same clear
+        (Try(0, 0, asked="2 1", adopt="1 0"), 2, "3 2", 2),  # a later clear begins anew
+        (Try(1, 0, asked="2 1", adopt="2 1"), 0, "1 0", 0),  # a try that was left behind
+        (Try(0, 0, asked="1 0", adopt="1 0", rows="a"), 1, "2 1", 1),  # a sweep of other points
+        (Try(0, 0, asked="1 0", adopt="1 0", rows="b"), 1, "2 1", 0),
+        (Try(0, 0, asked="1 0", adopt="1 0", is_cancelled=True), 1, "2 1", 1),
+        (Try(0, 0, asked="1 0"), 1, "2 1", 1),
+    ],
+)
+def test_what_a_person_gave_back_counts_for_one_clear(one: Try, epoch: int, asked: str, expected: int) -> None:
+    assert adopting_epoch([one], epoch, asked, "b") == expected
+
+
+def test_a_job_that_ended_before_its_task_took_it_up_again_is_not_run_again() -> None:
+    given = Try(0, 0, has_ended=True, asked="1 0", adopt="1 0")
+    assert choose_generation([given], 0, "2 1") == 0

@@ -1,0 +1,66 @@
+"""The clusters of a site, reached from the command line with the logins that this person has."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.cli import loading
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.login import make_transport
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
+from hotswap_airflow.store.contents import installation
+from hotswap_airflow.workflow.site import implied_site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hotswap_airflow.cluster.login import Login
+    from hotswap_airflow.workflow.site import Cluster
+
+
+def clusters_of(site_file: str | None) -> list[Cluster]:
+    """The clusters of the site. Raises ``SetupError``, ``SpecError``."""
+    site = loading.find_site(site_file) or implied_site(DEFAULT_CONNECTION)
+    return list(site.clusters.values())
+
+
+def own_installation() -> str:
+    """The id of the Airflow installation whose store this machine sees. Raises ``SetupError``."""
+    store = read_without_airflow().store_path
+    if not (store / "installation").exists():
+        raise SetupError(f"no Airflow has used the store {store} yet; set [hotswap] store_path as it is there")
+    return installation(store)
+
+
+@asynccontextmanager
+async def reached(cluster: Cluster) -> AsyncIterator[ClusterClient]:
+    """Use an account on a cluster. Raises ``SetupError``."""
+    client = ClusterClient(make_transport(find_login(cluster), os.environ), cluster.workdir, cluster.name)
+    try:
+        yield client
+    finally:
+        await client.transport.close()
+
+
+def find_login(cluster: Cluster) -> Login:
+    """The connection, from the environment or else as Airflow keeps it. Raises ``SetupError``."""
+    try:
+        return loading.find_login(cluster.name, f"@{cluster.connection}")
+    except SetupError:
+        from airflow.models.connection import Connection
+        from airflow.sdk.exceptions import AirflowNotFoundException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from hotswap_airflow.hooks.slurm import login_of
+
+        try:
+            connection = Connection.get_connection_from_secrets(cluster.connection)
+        except AirflowNotFoundException:
+            raise SetupError(f"there is no connection {cluster.connection}") from None
+        except SQLAlchemyError:
+            words = f"connection {cluster.connection} is not in the environment, and Airflow's database gave no answer"
+            raise SetupError(words) from None
+        return login_of(cluster.connection, connection)

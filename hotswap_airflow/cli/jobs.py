@@ -1,0 +1,116 @@
+"""``hotswap jobs`` and ``hotswap runs``: what a person does with a run that there is already."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
+from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
+from hotswap_airflow.cluster.belongings import keep_runs, keys_of, mark_tries
+from hotswap_airflow.errors import SetupError
+from hotswap_airflow.settings import read_without_airflow
+from hotswap_airflow.slurm.array import PROGRESS_KEY
+from hotswap_airflow.slurm.tries import ANEW
+from hotswap_airflow.store.results import ResultStore
+
+if TYPE_CHECKING:
+    import argparse
+
+    from hotswap_airflow.airflow_api import RestClient
+
+_SITE = "site file (default: [hotswap] site, or a running sandbox's)"
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``jobs retry``, ``jobs elements`` and ``runs keep``."""
+    jobs = commands.add_parser("jobs", help="jobs of a run in Airflow").add_subparsers(metavar="COMMAND", required=True)
+    retry = jobs.add_parser("retry", help="clear a job and those after it; of a sweep, run what did not succeed")
+    retry.add_argument("--all", action="store_true", help="of a sweep, run all elements, also those that succeeded")
+    retry.add_argument("--site", metavar="FILE", help=_SITE)
+    retry.set_defaults(action=_retry)
+    elements = jobs.add_parser("elements", help="the elements of a sweep that has ended, page by page")
+    elements.add_argument("--first", type=int, default=0, metavar="N", help="element to begin with (default 0)")
+    elements.add_argument("--count", type=int, default=50, metavar="N", help="how many (default 50)")
+    elements.add_argument("--json", action="store_true", help="a JSON object a line")
+    elements.set_defaults(action=_elements)
+    for parser in (retry, elements):
+        for name in ("workflow", "run", "job"):
+            parser.add_argument(name)
+        parser.add_argument("--index", type=int, default=-1, metavar="N", help="map index, of a mapped task")
+        add_airflow_arguments(parser)
+    runs = commands.add_parser("runs", help="runs on the clusters").add_subparsers(metavar="COMMAND", required=True)
+    keep = runs.add_parser("keep", help="exempt the folder of a run from being removed")
+    for name in ("workflow", "run"):
+        keep.add_argument(name)
+    keep.add_argument("--off", action="store_true", help="exempt it no longer")
+    keep.add_argument("--site", metavar="FILE", help=_SITE)
+    keep.set_defaults(action=_keep)
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    airflow, ids = _task(arguments)
+    if arguments.all:
+        print(f"{asyncio.run(_begin_anew(arguments))} earlier tries count for nothing")
+    try:
+        count = airflow.clear_task(*ids)
+    except SetupError:
+        if arguments.all:
+            asyncio.run(_begin_anew(arguments, is_on=False))
+        raise
+    print(f"cleared {count} task(s)")
+    return 0
+
+
+def _task(arguments: argparse.Namespace) -> tuple[RestClient, tuple[str, str, str, int]]:
+    """Airflow, and the names of a task that it has. Raises ``SetupError``."""
+    airflow = log_in(arguments.airflow)
+    ids = (arguments.workflow, arguments.run, arguments.job, arguments.index)
+    if airflow.task_state(*ids) == "":
+        raise SetupError(f"Airflow has no task {arguments.job} in run {arguments.run} of {arguments.workflow}")
+    return airflow, ids
+
+
+def _elements(arguments: argparse.Namespace) -> int:
+    if arguments.first < 0 or arguments.count < 1:
+        raise SetupError("--first is at least 0, --count at least 1")
+    airflow, (workflow, run, job, index) = _task(arguments)
+    told = airflow.xcom(workflow, run, job, PROGRESS_KEY, index) or {}
+    if "table" not in told:
+        raise SetupError(f"job {job} of {run} has no table of elements: it is no sweep, or has not ended")
+    rows = ResultStore(read_without_airflow().store_path).page(told["table"], arguments.first, arguments.count)
+    for row in rows:
+        print(row.to_json() if arguments.json else row)
+    if not arguments.json:
+        print(told["text"])
+    return 0
+
+
+async def _begin_anew(arguments: argparse.Namespace, *, is_on: bool = True) -> int:
+    count, own = 0, own_installation()
+    for cluster in clusters_of(arguments.site):
+        async with reached(cluster) as client:
+            keys = await keys_of(client, own, arguments.workflow, arguments.run, arguments.job)
+            digests = [key.digest for key in keys if key.index == arguments.index]
+            await mark_tries(client, digests, ANEW, is_on=is_on)
+            count += len(digests)
+    return count
+
+
+def _keep(arguments: argparse.Namespace) -> int:
+    folders = asyncio.run(_keep_folders(arguments))
+    if not folders:
+        raise SetupError(f"no cluster of the site has a folder of run {arguments.run} of {arguments.workflow}")
+    for folder in folders:
+        print(f"{folder} {'is removed when its time is over' if arguments.off else 'stays'}")
+    return 0
+
+
+async def _keep_folders(arguments: argparse.Namespace) -> list[str]:
+    told, own = [], own_installation()
+    for cluster in clusters_of(arguments.site):
+        async with reached(cluster) as client:
+            found = sorted({key.run.folder for key in await keys_of(client, own, arguments.workflow, arguments.run)})
+            await keep_runs(client, found, is_kept=not arguments.off)
+            told += [f"{cluster.name}:{cluster.workdir}/runs/{folder}" for folder in found]
+    return told

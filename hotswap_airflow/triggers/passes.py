@@ -1,0 +1,56 @@
+"""A pass over what an installation has on one cluster, made now and then by a task of its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent
+
+from hotswap_airflow.errors import ConnectionLost, HotswapError
+from hotswap_airflow.triggers.events import resuming
+from hotswap_airflow.triggers.sessions import Reach, shared_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airflow.triggers.base import TriggerEvent
+
+    from hotswap_airflow.cluster.session import Session
+
+
+class ClusterPass(BaseTrigger):
+    """Make the pass; where the cluster gives no answer it is skipped this time."""
+
+    def __init__(self, *, slurm_conn_id: str, workdir: str, installation: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.slurm_conn_id = slurm_conn_id
+        self.workdir = workdir
+        self.installation = installation
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Ids only."""
+        kwargs = {"slurm_conn_id": self.slurm_conn_id, "workdir": self.workdir, "installation": self.installation}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Go over the cluster once."""
+        started = time.monotonic()
+        try:
+            async with shared_session(Reach(self.slurm_conn_id, self.workdir)) as session:
+                await self.go_over(session)
+        except (ConnectionLost, TimeoutError) as error:
+            self._report(f"not looked at this time: {str(error) or 'Airflow gave no answer'}")
+            yield TaskSkippedEvent()
+        except HotswapError as error:
+            yield await resuming(started, {"error": f"{type(error).__name__}: {error}"})
+        else:
+            yield TaskSuccessEvent()
+
+    async def go_over(self, session: Session) -> None:
+        """What the pass does. Raises ``HotswapError``, ``TimeoutError``."""
+        raise NotImplementedError
+
+    def _report(self, line: str) -> None:
+        self.log.log(logging.INFO, "%s", line)
