@@ -44,6 +44,7 @@ _REASONS = {
     "Licenses": "all licences are in use",
     "JobHeldAdmin": "an administrator holds it",
     "JobHeldUser": "its owner holds it",
+    "launch failed requeued held": "it could not be started and is held; `scontrol release JOBID` lets it go on",
     "Dependency": "a job that it depends on has not ended",
     "PartitionNodeLimit": "it asks for more nodes than the partition allows, or has up, just now",
     "ReqNodeNotAvail": "a node that it needs is down or reserved",
