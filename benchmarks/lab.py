@@ -16,13 +16,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncssh
+
+from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.session import Session
+from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.settings import BUNDLE
+from hotswap_airflow.store.contents import kept_archive
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
+from hotswap_airflow.testing.login_node import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from hotswap_airflow.testing.login_node import LoginNode
     from hotswap_airflow.testing.sandbox import Sandbox
     from hotswap_airflow.testing.slurm import ClusterOptions
 
@@ -122,6 +131,32 @@ def counting_programs(folder: Path) -> tuple[Path, Path]:
         shim.write_text(f'#!/bin/sh\necho {name} >> {calls}\nexec {shutil.which(name, path=processes.PATH)} "$@"\n')
         shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
     return shims, calls
+
+
+def ssh_session(node: LoginNode, workdir: str) -> Session:
+    """A session over one ssh connection, as triggers have it."""
+    known = {"client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": []}
+
+    def connect() -> object:
+        return asyncssh.connect(HOST, node.port, username=node.user, **known)
+
+    client = ClusterClient(SshTransport(connect, "benchmark"), workdir)  # type: ignore[arg-type]
+    return Session(client, JobWatcher(client))
+
+
+def no_files() -> AsyncIterator[bytes]:
+    """The archive of a workflow without files."""
+    return kept_archive("", None)  # type: ignore[arg-type]
+
+
+def tell(figures: dict[str, Any], *, as_json: bool) -> None:
+    """Print what was measured: as one object, or a line each."""
+    shown = rounded(figures)
+    if as_json:
+        print(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        print(f"{name}: {value}")
 
 
 def tree(pid: int) -> list[int]:

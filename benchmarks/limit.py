@@ -9,50 +9,37 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import asyncssh
-
-from benchmarks.lab import counting_programs, machine, rounded
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.ssh import SshTransport
-from hotswap_airflow.cluster.watcher import JobWatcher
+from benchmarks.lab import counting_programs, machine, no_files, ssh_session, tell
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.store.contents import kept_archive
 from hotswap_airflow.testing import processes, sandbox
-from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions, user_name
+
+if TYPE_CHECKING:
+    from hotswap_airflow.testing.login_node import LoginNode
 
 OPTIONS = (("partition", "batch"), ("mem", "1M"), ("time", "00:05:00"))
 
 
 async def _conduct(node: LoginNode, workdir: str, elements: int) -> dict[str, Any]:
-    known = {"client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": []}
-
-    def connect() -> object:
-        return asyncssh.connect(HOST, node.port, username=node.user, **known)
-
-    client = ClusterClient(SshTransport(connect, "benchmark"), workdir)  # type: ignore[arg-type]
-    session = Session(client, JobWatcher(client))
+    session = ssh_session(node, workdir)
     array = Array(("n",), tuple((str(number),) for number in range(elements)))
     run = RunKey("benchmark", "limit", "dev", "run", uuid.uuid4().hex)
     request = JobRequest(JobKey(run, "sweep"), "true", options=OPTIONS, array=array)
-    files = kept_archive("", None)  # type: ignore[arg-type]
     began = time.monotonic()
-    await session.lay_out(run.folder, "", lambda: files, _say)
+    await session.lay_out(run.folder, "", no_files, _say)
     outcome = await session.conduct(request, "1 0", _say)
     took = time.monotonic() - began
     await session.watcher.close()
-    await client.transport.close()
+    await session.client.transport.close()
     tally = outcome.tally
     return {
         "wall_s": took,
@@ -92,12 +79,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=500)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    figures = rounded(measure(arguments.elements, arguments.limit))
-    if arguments.json:
-        print(json.dumps(figures, indent=2))
-        return
-    for name, value in figures.items():
-        print(f"{name}: {value}")
+    tell(measure(arguments.elements, arguments.limit), as_json=arguments.json)
 
 
 if __name__ == "__main__":

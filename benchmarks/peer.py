@@ -22,7 +22,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.lab import counting_programs, machine, rounded
+from benchmarks.lab import counting_programs, machine, no_files, rounded
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.session import Session
@@ -30,7 +30,6 @@ from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.store.contents import kept_archive
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions
 
@@ -76,8 +75,7 @@ async def _conduct(requests: Sequence[JobRequest], folder: str) -> None:
     session = Session(client, JobWatcher(client))
 
     async def one(request: JobRequest) -> None:
-        files = kept_archive("", None)  # type: ignore[arg-type]
-        await session.lay_out(request.key.run.folder, "", lambda: files, lambda _: None)
+        await session.lay_out(request.key.run.folder, "", no_files, lambda _: None)
         outcome = await session.conduct(request, "1 0", lambda _: None)
         if outcome.error is not None:
             raise SystemExit(str(outcome.error))

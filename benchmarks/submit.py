@@ -16,35 +16,19 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-import asyncssh
-
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.ssh import SshTransport
-from hotswap_airflow.cluster.watcher import JobWatcher
+from benchmarks.lab import no_files, ssh_session
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.store.contents import kept_archive
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from hotswap_airflow.cluster.session import Session
 
 OPTIONS = (("partition", "batch"), ("mem", "50M"), ("time", "00:05:00"), ("begin", "now+1hour"))
 RUN = RunKey("benchmark", "submit", "dev", "run", uuid.uuid4().hex)
-
-
-def _session(node: LoginNode, workdir: str) -> Session:
-    known = {"client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": []}
-
-    def connect() -> object:
-        return asyncssh.connect(HOST, node.port, username=node.user, **known)
-
-    client = ClusterClient(SshTransport(connect, "benchmark"), workdir)  # type: ignore[arg-type]
-    return Session(client, JobWatcher(client))
 
 
 async def _submit(session: Session, requests: list[JobRequest]) -> float:
@@ -52,17 +36,13 @@ async def _submit(session: Session, requests: list[JobRequest]) -> float:
     began = time.monotonic()
 
     async def one(request: JobRequest) -> None:
-        await session.lay_out(RUN.folder, "", _nothing, _quiet)
+        await session.lay_out(RUN.folder, "", no_files, _quiet)
         await session.place(request, "1 0", _quiet)
 
     await asyncio.gather(*(one(request) for request in requests))
     took = time.monotonic() - began
     await session.client.transport.close()
     return took
-
-
-def _nothing() -> AsyncIterator[bytes]:
-    return kept_archive("", None)  # type: ignore[arg-type]
 
 
 def _quiet(_: str) -> None:
@@ -88,14 +68,14 @@ def measure(points: int, jobs: int) -> dict[str, float]:
         node, conf = made.login_nodes["main"], str(made.clusters[0].conf)
         serial = _serial(node, conf, jobs)
         made.clusters[0].run("scancel", "--user=root")
-        session = _session(node, str(made.folder / "w"))
+        session = ssh_session(node, str(made.folder / "w"))
         array = Array(("seed",), tuple((str(number),) for number in range(points)))
         requests = [JobRequest(JobKey(RUN, "sweep"), "true", options=OPTIONS, array=array)]
         sweep = asyncio.run(_submit(session, requests))
         made.clusters[0].run("scancel", "--user=root")
         keys = [JobKey(RUN, f"job-{number}") for number in range(jobs)]
         requests = [JobRequest(key, f"echo {key.job}", options=OPTIONS) for key in keys]
-        many = asyncio.run(_submit(_session(node, str(made.folder / "w")), requests))
+        many = asyncio.run(_submit(ssh_session(node, str(made.folder / "w")), requests))
     finally:
         made.down()
     return {

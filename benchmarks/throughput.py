@@ -11,13 +11,12 @@ told as they were early and at the end.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.lab import Lab, cpu_seconds, lab, machine, rounded, rss_mb, tree
+from benchmarks.lab import Lab, cpu_seconds, lab, machine, rss_mb, tell, tree
 from hotswap_airflow.testing.slurm import ClusterOptions
 
 if TYPE_CHECKING:
@@ -126,12 +125,7 @@ def main() -> None:
     parser.add_argument("--elements", type=int, default=500)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    figures = rounded(measure(arguments.minutes, arguments.runs, arguments.elements))
-    if arguments.json:
-        print(json.dumps(figures, indent=2))
-        return
-    for name, value in figures.items():
-        print(f"{name}: {value}")
+    tell(measure(arguments.minutes, arguments.runs, arguments.elements), as_json=arguments.json)
 
 
 if __name__ == "__main__":

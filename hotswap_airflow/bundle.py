@@ -143,7 +143,7 @@ class WorkflowFolder(BaseDagBundle):
         if ours[:1] != [self.name] or not (manifest or any(map(self._has_workflows, ours))):
             return {}
         site = self._scan.site or next((entry.site for entry in manifest.values() if entry.site), "")
-        if not any(load_passes(site, schedule)):
+        if schedule is None and not any(load_passes(site, schedule)):
             return {}
         text = f"# airflow dag: the passes over clusters\nfrom {__name__} import load_passes\n\n"
         return {"hotswap_passes.py": f"{text}reconcile, retention = load_passes({site!r}, {schedule!r})\n".encode()}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add ``doctor``."""
     doctor = commands.add_parser("doctor", help="look at the installation: exit 0 well, 1 something must be mended")
-    doctor.add_argument("--site", metavar="FILE", help="site file (default: [hotswap] site, or a running sandbox's)")
+    loading.add_site_argument(doctor)
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(action=_doctor)
 

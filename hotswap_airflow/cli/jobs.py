@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
 from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
+from hotswap_airflow.cli.loading import add_site_argument
 from hotswap_airflow.cluster.belongings import keep_runs, keys_of, mark_tries
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import read_without_airflow
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.airflow_api import RestClient
 
-_SITE = "site file (default: [hotswap] site, or a running sandbox's)"
-
 
 def add_commands(commands: Any) -> None:
     """Add ``jobs retry``, ``jobs elements`` and ``runs keep``."""
     jobs = commands.add_parser("jobs", help="jobs of a run in Airflow").add_subparsers(metavar="COMMAND", required=True)
     retry = jobs.add_parser("retry", help="clear a job and those after it; of a sweep, run what did not succeed")
     retry.add_argument("--all", action="store_true", help="of a sweep, run all elements, also those that succeeded")
-    retry.add_argument("--site", metavar="FILE", help=_SITE)
+    add_site_argument(retry)
     retry.set_defaults(action=_retry)
     elements = jobs.add_parser("elements", help="the elements of a sweep that has ended, page by page")
     elements.add_argument("--first", type=int, default=0, metavar="N", help="element to begin with (default 0)")
@@ -44,7 +43,7 @@ def add_commands(commands: Any) -> None:
     for name in ("workflow", "run"):
         keep.add_argument(name)
     keep.add_argument("--off", action="store_true", help="exempt it no longer")
-    keep.add_argument("--site", metavar="FILE", help=_SITE)
+    add_site_argument(keep)
     keep.set_defaults(action=_keep)
 
 

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.login import Login
 
 
+def add_site_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that says which clusters there are."""
+    parser.add_argument("--site", metavar="FILE", help="site file (default: [hotswap] site, or a running sandbox's)")
+
+
 def add_site_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say what a workflow is checked against."""
-    parser.add_argument("--site", metavar="FILE", help="site file (default: [hotswap] site, or a running sandbox's)")
+    add_site_argument(parser)
     parser.add_argument("--environment", metavar="E", help="environment (default: the site's first)")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
 from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
+from hotswap_airflow.cli.loading import add_site_argument
 from hotswap_airflow.cluster.belongings import mark_tries
 from hotswap_airflow.cluster.reconciliation import owned_jobs
 from hotswap_airflow.errors import SetupError
@@ -51,9 +52,7 @@ def add_commands(commands: Any) -> None:
     adopt.add_argument("--cluster", metavar="C", help="where more than one cluster has a job of this id")
     adopt.set_defaults(action=_adopt)
     for parser in (orphans, adopt):
-        parser.add_argument(
-            "--site", metavar="FILE", help="site file (default: [hotswap] site, or a running sandbox's)"
-        )
+        add_site_argument(parser)
         add_airflow_arguments(parser)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.scripts import PROLOGUE
 from hotswap_airflow.cluster.transport import TRANSFER_TIMEOUT
-from hotswap_airflow.slurm.identity import JobKey
+from hotswap_airflow.slurm.identity import read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.slurm.identity import JobKey
 
 KEPT = ".hotswap-keep"
 KEYS_OF = (
@@ -52,12 +52,7 @@ async def keys_of(client: ClusterClient, installation: str, workflow: str, run: 
 
 async def keys_with(client: ClusterClient, text: str) -> list[JobKey]:
     """The keys of all tries of jobs in which a text stands; a note that cannot be read is left out."""
-    said = await client.words(KEYS_OF, json.dumps(text), limit=TRANSFER_TIMEOUT)
-    found = []
-    for line in said.splitlines():
-        with contextlib.suppress(ValueError):
-            found.append(JobKey.from_json(line))
-    return found
+    return read_keys(await client.words(KEYS_OF, json.dumps(text), limit=TRANSFER_TIMEOUT))
 
 
 async def mark_tries(client: ClusterClient, digests: Iterable[str], mark: str, *, is_on: bool = True) -> None:

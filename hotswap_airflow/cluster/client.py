@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import posixpath
 import re
 from collections import defaultdict
@@ -23,7 +22,7 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm import parsing
-from hotswap_airflow.slurm.identity import NAME_PREFIX, JobKey, try_of
+from hotswap_airflow.slurm.identity import NAME_PREFIX, read_keys, try_of
 from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.states import SIGNALS
 from hotswap_airflow.slurm.tries import End, Try
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.slurm.request import JobRequest
@@ -238,12 +238,7 @@ class ClusterClient:
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
-        said = await self.words(scripts.KEYS, stdin=_lines(digests))
-        found = []
-        for line in said.splitlines():
-            with contextlib.suppress(ValueError):
-                found.append(JobKey.from_json(line))
-        return found
+        return read_keys(await self.words(scripts.KEYS, stdin=_lines(digests)))
 
     async def look_up(self, which: str, since: str) -> tuple[list[QueuedJob], list[QueuedJob] | None]:
         """What squeue and sacct say of anybody's job; None where there is no accounting.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -86,6 +87,15 @@ class JobKey:
     def next_generation(self) -> JobKey:
         """The key of the try after this one has failed."""
         return replace(self, generation=self.generation + 1)
+
+
+def read_keys(lines: str) -> list[JobKey]:
+    """The keys of notes, one a line; a note that cannot be read is left out."""
+    found = []
+    for line in lines.splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(JobKey.from_json(line))
+    return found
 
 
 def name_prefix(installation: str) -> str:
