@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Coalescer(Generic[Item, Answer]):
         self._pace = pace
         self._set_out_at = -math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._trips: set[asyncio.Future[list[Answer | Exception]]] = set()
 
     async def __call__(self, item: Item) -> Answer:
@@ -47,8 +48,6 @@ class Coalescer(Generic[Item, Answer]):
         return await future
 
     def _set_out(self) -> None:
-        # Whoever was cancelled meanwhile needs no answer.
-        self._waiting = [(item, future) for item, future in self._waiting if not future.done()]
         if not self._waiting or len(self._trips) >= self._at_once:
             return
         loop = asyncio.get_running_loop()
@@ -57,11 +56,22 @@ class Coalescer(Generic[Item, Answer]):
             if self._timer is None or self._timer.when() <= loop.time():
                 self._timer = loop.call_later(rest, self._set_out)
             return
+        batch = self._boarding()
+        if not batch:
+            return
         self._set_out_at = loop.time()
-        batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         trip: asyncio.Future[list[Answer | Exception]]
         self._trips.add(trip := asyncio.ensure_future(self._ask([item for item, _ in batch])))
         trip.add_done_callback(lambda done: self._come_back(done, [future for _, future in batch]))
+
+    def _boarding(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        """The first who wait; whoever was cancelled meanwhile needs no answer."""
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+        while self._waiting and len(batch) < self._most:
+            item, future = self._waiting.popleft()
+            if not future.done():
+                batch.append((item, future))
+        return batch
 
     def _come_back(self, trip: asyncio.Future[list[Answer | Exception]], futures: list[asyncio.Future[Answer]]) -> None:
         self._trips.discard(trip)

@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class LoginNode:
-    """The sshd of a cluster. ``environment`` is what every session gets."""
+    """The sshd of a cluster. ``environment`` is what every session gets; its home is not that of this machine."""
 
     folder: Path
     port: int
@@ -37,6 +37,11 @@ class LoginNode:
         return self.folder / "known_hosts"
 
     @property
+    def home(self) -> Path:
+        """Where a session begins; what the person has in their own start-up files is not run."""
+        return self.folder / "home"
+
+    @property
     def user(self) -> str:
         """Who is let in."""
         return user_name()
@@ -44,7 +49,7 @@ class LoginNode:
     def start(self) -> None:
         """Make what is missing and start sshd, also again on the same port."""
         need("sshd", "ssh-keygen")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         for key in (self.key, self.folder / "host_key"):
             if not key.exists():
                 argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "hotswap-sandbox", "-f", str(key)]
@@ -75,7 +80,7 @@ class LoginNode:
         processes.kill_all(processes.descendants(self.daemon.pid))
 
     def _config(self) -> str:
-        settings = " ".join(f"{name}={value}" for name, value in self.environment.items())
+        settings = " ".join(f"{name}={value}" for name, value in {"HOME": self.home, **self.environment}.items())
         return (
             f"Port {self.port}\nListenAddress {HOST}\nHostKey {self.folder}/host_key\nPidFile none\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPasswordAuthentication no\n"
