@@ -51,9 +51,18 @@ refuse() {{
 # Whoever listens to this file looks at once; whoever does not, a little later.
 tell() {{ echo > "$key_dir/../../ended"; }} 2> /dev/null
 
+# A controller that died before it wrote down that a job had begun begins it again, beside the first, which holds the
+# lock for as long as it lives; one that did not hear of an end takes the job for lost and requeues it. So what ended
+# by itself is not run again. Requeued jobs do not wait: what they were before is over, and its lock may be stale.
+requeued=${{SLURM_RESTART_COUNT:-0}}
+alone() {{
+  exec 9>> "$1" || return
+  if [ "$requeued" -gt 0 ]; then flock -n 9; else flock 9; fi
+}} 2> /dev/null
+
 export SLURM_EXPORT_ENV=ALL
 export HOTSWAP_RUN_DIR="${{key_dir%/.hotswap/jobs/*}}"/{folder}
-export HOTSWAP_ATTEMPT=$(({attempt} + ${{SLURM_RESTART_COUNT:-0}}))
+export HOTSWAP_ATTEMPT=$(({attempt} + requeued))
 """
 _WORK = """
 # As a child, so that a signal reaches it at once: bash runs a trap only after a foreground child.
@@ -89,18 +98,25 @@ finish() {{
   tell
   exit "$1"
 }}
+alone "$key_dir/job.log"
+if [ -s "$key_dir/exit" ]; then
+  [ "$requeued" -gt 0 ] && [ -e "$key_dir/signalled" ] || exit "$(cat "$key_dir/exit")"
+fi
 reason=$key_dir/reason
 export HOTSWAP_OUTPUT="$key_dir/output"
-rm -f "$key_dir/exit" "$reason"
+rm -f "$key_dir/exit" "$key_dir/signalled" "$reason"
 {output}
 row=
 enter || finish 1
 {command}
 work "$@"
-finish $?
+ended=$?
+[ -z "${{last_signal-}}" ] || : > "$key_dir/signalled"
+finish "$ended"
 """
 _ELEMENTS = """
 # The elements of this array index, one after the other; each notes its end by the name of a file.
+alone "$key_dir/logs/$SLURM_ARRAY_TASK_ID"
 reason=/dev/null
 first=$(({index} * {chunk}))
 last=$((first + {chunk} - 1))
@@ -111,6 +127,13 @@ worst=0
 for ((element = first; element <= last; element++)); do
   row=$(sed -n "$((element + 1)){{p;q}}" "$key_dir/table")
   [ "$row" != - ] && [ ! -e "$key_dir/ends/$element.0" ] || continue
+  for noted in "$key_dir/ends/$element".*; do
+    [ -e "$noted" ] || continue
+    # What ended with its job goes on in the requeued one.
+    case ${{noted##*.}} in 143 | {status}) [ "$requeued" -eq 0 ] || continue ;; esac
+    worst=${{noted##*.}}
+    continue 2
+  done
   rm -f "$key_dir/ends/$element".*
   export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
   : > "$HOTSWAP_OUTPUT"

@@ -46,7 +46,7 @@ def _workflow(elements: int, seconds: int) -> str:
     ]
     inputs = ", ".join(f"i{number}: {{from: jobs.j{number}.v}}" for number in range(SINGLE))
     return (
-        "hotswap: workflow/v1\ndefaults: {slurm: {partition: batch, mem: 10M, time: 10m}}\njobs:\n"
+        "hotswap: workflow/v1\ndefaults: {slurm: {partition: batch, mem: 10M, time: 3m}}\njobs:\n"
         f"  many:\n    outputs: {{v: {{type: integer}}}}\n    sweep: {{over: {{i: {{range: [0, {elements}]}}}}, "
         f"tolerate: {elements // 10 + 1}}}\n"
         f"    run: 'mkdir -p ran; NAME=s$SWEEP_I; V=$SWEEP_I; {work}; [ $((SWEEP_I % 10)) -ne 3 ]'\n"
@@ -68,6 +68,7 @@ class Chaos:
         self.cluster = made.clusters[0]
         self.random = random.Random(seed)
         self.killed: Counter[str] = Counter()
+        self.unwell: dict[str, float] = {}
 
     def kill(self, kind: str) -> None:
         """Kill a part with SIGKILL; who does not come back by itself is started again after a moment."""
@@ -96,13 +97,29 @@ class Chaos:
         for component in COMPONENTS:
             self.services.start_component(component)
 
+    def attend(self) -> None:
+        """End what Airflow's own health check has called unhealthy for half a minute, as a service manager does.
+
+        A scheduler that lost its database may wait for its workers for ever.
+        """
+        health = self.ask(lambda api: api.get("/monitor/health"))
+        for component in ("scheduler", "triggerer", "dag-processor"):
+            if health[component.replace("-", "_")]["status"] == "healthy":
+                self.unwell.pop(component, None)
+            elif time.monotonic() > self.unwell.setdefault(component, time.monotonic()) + 30:
+                self._kill_tree(component)
+                self.killed[f"{component} that hung"] += 1
+                del self.unwell[component]
+
     def release(self) -> None:
-        """Let go on what Slurm could not start, and holds since until somebody says so, as an administrator does."""
+        """Let go on what Slurm holds since it could not start it, and use the nodes it gave up: an administrator's work."""
         with contextlib.suppress(SetupError):  # the controller may be away
             rows = self.cluster.run("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i %r").splitlines()
             held = [row.split()[0] for row in rows if row.endswith("held")]
             if held:
                 self.cluster.run("scontrol", "release", ",".join(held))
+            for node in self.cluster.run("sinfo", "-h", "-N", "-t", "drain", "-o", "%N").split():
+                self.cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
 
     def _kill_tree(self, component: str) -> None:
         daemon = self.services.daemons[component]
@@ -199,5 +216,6 @@ def _end(chaos: Chaos, run: str) -> str:
             return state
         assert time.monotonic() < deadline, chaos.ask(lambda api: api.tasks("chaos", run))
         chaos.revive()
+        chaos.attend()
         chaos.release()
         time.sleep(1)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.script import render_script, render_table
 from hotswap_airflow.slurm.tries import Past
+from hotswap_airflow.testing.processes import descendants, kill_all, wait_until
 
 KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
 
@@ -65,8 +67,68 @@ def test_a_requeued_job_begins_again_with_a_higher_attempt(tmp_path: Path) -> No
     request = JobRequest(
         KEY, text="echo $HOTSWAP_ATTEMPT; cat $HOTSWAP_OUTPUT; echo a=1 >> $HOTSWAP_OUTPUT", past=Past(starts=1)
     )
-    assert _run(tmp_path, request) == (0, "2\n")
+    first = _start(tmp_path, replace(request, text=f"echo a=1 >> $HOTSWAP_OUTPUT\n{WAITING}"))
+    wait_until("its start", (tmp_path / "runs" / KEY.run.folder / "ran").exists)
+    first.terminate()
+    assert first.communicate(timeout=20)[0] == ""
     assert _run(tmp_path, request, SLURM_RESTART_COUNT="1") == (0, "3\n")
+
+
+def test_a_job_that_has_ended_by_itself_is_not_run_again_by_a_requeue(tmp_path: Path) -> None:
+    for status in (0, 4):
+        key = replace(KEY, job=f"j{status}")
+        request = JobRequest(key, text=f"echo once >> ran.{status}; exit {status}")
+        assert _run(tmp_path, request)[0] == status
+        assert _run(tmp_path, request, SLURM_RESTART_COUNT="1")[0] == status
+        assert (tmp_path / "runs" / KEY.run.folder / f"ran.{status}").read_text() == "once\n"
+
+
+def _twice(work: Path, request: JobRequest, **environment: str) -> list[subprocess.Popen[str]]:
+    """Two starts of one job, the second while the first runs."""
+    first = _start(work, request, **environment)
+    ran = work / "runs" / KEY.run.folder / "ran"
+    wait_until("the first start", ran.exists)
+    return [first, _start(work, request, **environment)]
+
+
+WAITING = "echo begin >> ran; until [ -e go ]; do sleep 0.05; done; echo end >> ran; exit 3"
+
+
+def test_a_job_that_slurm_begins_twice_since_it_forgot_the_first_runs_once(tmp_path: Path) -> None:
+    started = _twice(tmp_path, JobRequest(KEY, text=WAITING))
+    run = tmp_path / "runs" / KEY.run.folder
+    (run / "go").touch()
+    assert [process.wait(20) for process in started] == [3, 3]
+    assert (run / "ran").read_text() == "begin\nend\n"
+
+
+def test_an_element_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text=WAITING, array=Array(("i",), (("a",), ("b",))))
+    for name in ("logs", "ends", "out"):
+        (_key_dir(tmp_path) / name).mkdir(parents=True)
+    (_key_dir(tmp_path) / "table").write_text(render_table(request.array or Array((), ())))
+    started = _twice(tmp_path, request, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")
+    run = tmp_path / "runs" / KEY.run.folder
+    (run / "go").touch()
+    assert [process.wait(20) for process in started] == [3, 3]
+    assert (run / "ran").read_text() == "begin\nend\n"
+    assert [path.name for path in (_key_dir(tmp_path) / "ends").iterdir()] == ["1.3"]
+    again = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_RESTART_COUNT": "1"}
+    assert _run(tmp_path, request, **again)[0] == 3
+    assert (run / "ran").read_text() == "begin\nend\n"
+    (_key_dir(tmp_path) / "ends" / "1.3").rename(_key_dir(tmp_path) / "ends" / "1.143")
+    assert _run(tmp_path, request, **again)[0] == 3
+    assert (run / "ran").read_text() == 2 * "begin\nend\n"
+
+
+def test_what_was_killed_before_its_end_is_done_by_the_second_start(tmp_path: Path) -> None:
+    first, second = _twice(tmp_path, JobRequest(KEY, text=WAITING))
+    kill_all([first.pid, *descendants(first.pid)])
+    first.wait(20)
+    run = tmp_path / "runs" / KEY.run.folder
+    (run / "go").touch()
+    assert second.wait(20) == 3
+    assert (run / "ran").read_text() == "begin\nbegin\nend\n"
 
 
 def test_no_variable_of_the_job_changes_what_is_done_around_it(tmp_path: Path) -> None:
@@ -125,7 +187,7 @@ _any_text = st.text(st.characters(exclude_characters="\x00", exclude_categories=
 def test_a_value_arrives_exactly_as_it_was(tmp_path: Path, value: str) -> None:
     work = tmp_path / "w"
     request = JobRequest(KEY, text='printf %s "$PARAM_X" > value', variables=(("PARAM_X", value),))
-    for name in ("id", "value"):
+    for name in ("id", "exit", "value"):
         (_key_dir(work) / name).unlink(missing_ok=True)
     assert _run(work, request)[0] == 0
     run_dir = work / "runs" / KEY.run.folder
