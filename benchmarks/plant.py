@@ -1,7 +1,7 @@
 """Thousands of deferred tasks at once, written as Airflow itself would write them; run inside Airflow's environment.
 
-    python -m benchmarks.plant jobs DAG RUN TASK COUNT FOLDER COMMAND [IDENTITIES]
-    python -m benchmarks.plant noop DAG RUN TASK COUNT
+    python -m benchmarks.plant jobs DAG RUN TASK FIRST LAST FOLDER COMMAND [IDENTITIES]
+    python -m benchmarks.plant noop DAG RUN TASK FIRST LAST
 
 Airflow defers some ten tasks a second on the machine of the benchmarks; what is measured here begins after that. The
 tasks must be mapped and ``scheduled`` (a pool without slots keeps them so). Jobs of several identities, the connections
@@ -53,13 +53,13 @@ def _job(
     return make
 
 
-def plant(dag_id: str, run_id: str, task: str, count: int, make: Callable[[int], BaseTrigger]) -> None:
-    """Defer so many tasks of a run."""
+def plant(dag_id: str, run_id: str, task: str, chosen: range, make: Callable[[int], BaseTrigger]) -> None:
+    """Defer tasks of a run, chosen by their map indices."""
     with create_session() as session:
         which = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id == task)
         found = session.execute(select(TaskInstance.id, TaskInstance.map_index).where(*which)).all()
-        chosen = [row for row in found if 0 <= row.map_index < count]
-        rows = [Trigger.from_object(make(row.map_index)) for row in chosen]
+        tasks = [row for row in found if row.map_index in chosen]
+        rows = [Trigger.from_object(make(row.map_index)) for row in tasks]
         session.add_all(rows)
         session.flush()
         now = datetime.now(UTC)
@@ -75,16 +75,16 @@ def plant(dag_id: str, run_id: str, task: str, count: int, make: Callable[[int],
                     "try_number": 1,
                     "start_date": now,
                 }
-                for row, trigger in zip(chosen, rows, strict=True)
+                for row, trigger in zip(tasks, rows, strict=True)
             ],
         )
 
 
 def main() -> None:
     """Plant what the command line says."""
-    kind, dag_id, run_id, task, count, *rest = sys.argv[1:]
+    kind, dag_id, run_id, task, first, last, *rest = sys.argv[1:]
     make = _job(dag_id, run_id, task, *rest) if kind == "jobs" else lambda _: SleepTrigger()
-    plant(dag_id, run_id, task, int(count), make)
+    plant(dag_id, run_id, task, range(int(first), int(last)), make)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,10 @@ class SleepTrigger(BaseTrigger):
 
 
 class LagTrigger(BaseTrigger):
-    """Write down, once a second, by how many seconds its wake-ups of that second came too late."""
+    """Write down, once a second, by how many seconds its wake-ups of that second came too late.
+
+    And the longest callback of the loop, with the garbage collections that fell into it, and without.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -49,6 +54,7 @@ class LagTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Measure for ever."""
+        watched = _Callbacks()
         with Path(self.path).open("a", encoding="utf-8") as out:  # noqa: ASYNC230 - a line a second
             while True:
                 lags = []
@@ -56,9 +62,42 @@ class LagTrigger(BaseTrigger):
                 while (now := time.monotonic()) < until:
                     await asyncio.sleep(BEAT)
                     lags.append(round(time.monotonic() - now - BEAT, 4))
-                out.write(f"{json.dumps([time.time(), lags])}\n")
+                out.write(f"{json.dumps([time.time(), lags, *watched.taken()])}\n")
                 out.flush()
         yield TaskSuccessEvent()
+
+
+class _Callbacks:
+    """Times each callback of an event loop, and each garbage collection."""
+
+    def __init__(self) -> None:
+        self.collected, self.pause, self.longest, self.name = 0.0, 0.0, 0.0, ""
+        self._began = 0.0
+        gc.callbacks.append(self._collect)
+        plain = asyncio.Handle._run  # noqa: SLF001 - there is no other place where every callback passes
+
+        def timed(handle: Any) -> None:
+            collected, began = self.collected, time.perf_counter()
+            plain(handle)
+            took = time.perf_counter() - began - (self.collected - collected)
+            if took > self.longest:
+                self.longest, self.name = took, repr(getattr(handle._callback, "__self__", handle))  # noqa: SLF001
+
+        asyncio.Handle._run = timed  # type: ignore[attr-defined,method-assign]  # noqa: SLF001
+
+    def _collect(self, phase: str, _: Any) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+            return
+        took = time.perf_counter() - self._began
+        self.collected += took
+        self.pause = max(self.pause, took)
+
+    def taken(self) -> tuple[float, float, str]:
+        """The longest callback without collections, the longest collection, and which callback it was."""
+        seen = (round(self.longest, 4), round(self.pause, 4), self.name)
+        self.pause, self.longest, self.name = 0.0, 0.0, ""
+        return seen
 
 
 class DeferOperator(BaseOperator):
@@ -79,10 +118,25 @@ class DeferOperator(BaseOperator):
         """End in a worker."""
 
 
-def lags_between(path: Path, begin: float, end: float) -> list[float]:
-    """The lags of a time, in seconds."""
-    found: list[float] = []
+@dataclass
+class Late:
+    """How late a loop was in some time, in seconds, and the longest that held it."""
+
+    lags: list[float] = field(default_factory=list)
+    callback: float = 0.0
+    name: str = ""
+    collection: float = 0.0
+
+
+def late_between(path: Path, begin: float, end: float) -> Late:
+    """What a ``LagTrigger`` wrote in a time."""
+    late = Late()
     for line in path.read_text(encoding="utf-8").splitlines():
-        at, lags = json.loads(line)
-        found += lags if begin <= at <= end else []
-    return found
+        at, lags, callback, collection, name = json.loads(line)
+        if not begin <= at <= end:
+            continue
+        late.lags += lags
+        late.collection = max(late.collection, collection)
+        if callback > late.callback:
+            late.callback, late.name = callback, name
+    return late

@@ -4,8 +4,9 @@
 
 Each run is a workflow with one sweep whose elements sleep a second. So many runs are kept going that 10,000 elements
 are tracked at a time; whichever ends is followed by another until the time is over. Afterwards the note of every
-element is counted. With ``--minutes 30`` this is the soak: memory, descriptors and connections of the triggerer are
-told as they were early and at the end.
+element is counted, and the tables of all runs are read through Airflow's API. With ``--minutes 30`` this is the soak:
+memory, descriptors and connections of the triggerer, and folders of keys for a run, are told as they were after a fifth
+of the time and at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import Lab, cpu_seconds, lab, machine, rss_mb, tell, tree
+from hotswap_airflow.slurm.array import PROGRESS_KEY
+from hotswap_airflow.store.results import ResultStore
 from hotswap_airflow.testing.slurm import ClusterOptions
 
 if TYPE_CHECKING:
@@ -68,7 +71,20 @@ class Load:
         descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
         node = self.lab.sandbox.login_nodes["main"].daemon
         sessions = len(tree(node.pid)) - 1 if node else 0
-        return {"rss_mb": rss_mb(pids), "descriptors": descriptors, "sshd_processes": sessions}
+        runs = sum(1 for _ in (self.lab.work / "runs" / "load").iterdir())
+        keys = sum(1 for _ in (self.lab.work / ".hotswap" / "jobs").iterdir())
+        return {
+            "rss_mb": rss_mb(pids),
+            "descriptors": descriptors,
+            "sshd_processes": sessions,
+            "key_folders_a_run": keys / runs,
+        }
+
+    def completed(self) -> int:
+        """Elements that the tables of the ended runs tell as completed."""
+        results = ResultStore(self.lab.services.folder / "store")
+        tables = [self.lab.api.xcom("load", run, "s", PROGRESS_KEY)["table"] for run in self.ended]
+        return sum(row.state == "COMPLETED" for table in tables for row in results.page(table))
 
 
 def measure(minutes: float, runs: int, elements: int) -> dict[str, Any]:
@@ -110,6 +126,7 @@ def measure(minutes: float, runs: int, elements: int) -> dict[str, Any]:
             "concurrent_runs": runs,
             "runs_ended": len(load.ended),
             "elements_noted": counted,
+            "elements_completed_in_tables": load.completed(),
             "elements_expected": len(load.ended) * elements,
             "triggerer_cpu_share": cpu / (minutes * 60),
             "early": early,

@@ -1,6 +1,7 @@
 """Watching: what 100, 1,000 and 10,000 jobs cost a triggerer and the cluster, and how soon an end is noticed.
 
-    .venv/bin/python -m benchmarks.watch [--counts 100 1000 10000] [--push] [--json]
+    .venv/bin/python -m benchmarks.watch [--counts 100 1000 10000] [--kinds array triggers identities]
+        [--push] [--json]
 
 They are watched as elements of one array, and each with a trigger of its own. Each figure is the greater of both;
 ``array`` and ``triggers`` have them apart, with the event loop's lag, and beside them what as many triggers cost that
@@ -11,7 +12,8 @@ triggerers.
 One real Airflow (two triggerers where 10,000 triggers run) on one sandbox cluster, over ssh. As many jobs run as the
 cluster has room for, the others wait. First nothing happens for a while, then the running ones end, one after the
 other. Triggers are written into the database as the scheduler would, since Airflow takes a quarter of an hour to defer
-10,000 tasks.
+10,000 tasks; some hundred at a time, since a triggerer that is given thousands at once falls behind with its own log
+lines, also of triggers that do nothing, and is taken for dead.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import Lab, cpu_seconds, lab, machine, percentile, pss_mb, rounded, rss_mb, tree
-from benchmarks.probe import lags_between
+from benchmarks.probe import late_between
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.slurm import ClusterOptions
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 NODES, QUIET, ENDING = 16, 60.0, 90.0
 IDENTITIES = 40
+KINDS = ("array", "triggers", "identities")
+AT_ONCE = 250
 MANY = 5_000
 """So many triggers and no more does one triggerer take here."""
 NAMES = ("commands_per_interval", "connections", "cpu_share", "rss_mb", "noticed_p50_s", "noticed_p95_s")
@@ -75,6 +79,8 @@ class Seen:
     ends: int = 0
     lag_p99_s: float = 0.0
     lag_max_s: float = 0.0
+    callback_max_s: float = 0.0
+    collection_max_s: float = 0.0
     noop: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,7 +90,6 @@ class Watching:
     def __init__(self, made: Lab, lags: Path) -> None:
         self.lab = made
         self.lags = lags
-        self.probed = 0
 
     def triggerers(self) -> list[list[int]]:
         """The processes of each triggerer."""
@@ -102,8 +107,14 @@ class Watching:
         seen.rss_mb = max(rss_mb(pids) for pids in each)
         seen.pss_mb = max(pss_mb(pids) for pids in each)
         seen.connections = self.connections()
-        lags = lags_between(self.lags, began, time.time())
-        seen.lag_p99_s, seen.lag_max_s = percentile(lags, 0.99), max(lags)
+        self.lateness(seen, began)
+
+    def lateness(self, seen: Seen, began: float) -> None:
+        """How late the event loop was since then, and what held it longest."""
+        late = late_between(self.lags, began, time.time())
+        seen.lag_p99_s, seen.lag_max_s = percentile(late.lags, 0.99), max(late.lags)
+        seen.callback_max_s, seen.collection_max_s = late.callback, late.collection
+        say(f"longest callback {late.callback:.3f} s: {late.name[:300]}; longest collection {late.collection:.3f} s")
 
     def connections(self) -> int:
         """Sessions of sshd, each a connection."""
@@ -132,7 +143,7 @@ class Watching:
         count, name, folder = 2 * IDENTITIES, f"jobs-{2 * IDENTITIES}", str(self.lab.work)
         run = self.scheduled(name, count)
         submitted = self.lab.called().count("sbatch")
-        self.lab.plant("jobs", name, run, "j", str(count), folder, COMMAND, str(IDENTITIES))
+        self.lab.plant("jobs", name, run, "j", "0", str(count), folder, COMMAND, str(IDENTITIES))
         self.lab.api.wait("all submissions", lambda: self.lab.called().count("sbatch") >= submitted + count, 300)
         seen, before, began = Seen(), len(self.lab.called()), time.monotonic()
         self.quiet(seen)
@@ -176,9 +187,10 @@ class Watching:
         run = self.scheduled(name, count)
         folder = str(self.lab.work)
         before = self.lab.called().count("sbatch")
-        self.lab.plant("jobs", name, run, "j", str(count), folder, COMMAND)
         began = time.monotonic()
-        self.lab.api.wait("all submissions", lambda: self.lab.called().count("sbatch") >= before + count, 1800)
+        for last in self.planted("jobs", name, run, count, folder, COMMAND):
+            goal = before + last
+            self.lab.api.wait(f"{last} submissions", lambda goal=goal: self.lab.called().count("sbatch") >= goal, 300)
         say(f"{count} submitted in {time.monotonic() - began:.0f} s")
         self.quiet(seen)
         key = RunKey("benchmark", name, "dev", run, folder)
@@ -199,13 +211,25 @@ class Watching:
         """What as many triggers cost that only wait."""
         name = f"noop-{count}"
         run = self.scheduled(name, count)
-        self.lab.plant("noop", name, run, "j", str(count))
-        time.sleep(30)
+        for last in self.planted("noop", name, run, count):
+            self.lab.api.wait(f"{last} triggers", lambda last=last: self.logs(name, run) >= last, 300)
         seen = Seen()
         self.quiet(seen)
         self.end(name, run)
-        names = ("cpu_share", "rss_mb", "pss_mb", "lag_p99_s", "lag_max_s")
+        names = ("cpu_share", "rss_mb", "pss_mb", "lag_p99_s", "lag_max_s", "callback_max_s", "collection_max_s")
         return {name: getattr(seen, name) for name in names}
+
+    def planted(self, kind: str, name: str, run: str, count: int, *words: str) -> Iterator[int]:
+        """Defer some tasks after the other; give how many there are, when these are to be waited for."""
+        for first in range(0, count, AT_ONCE):
+            last = min(first + AT_ONCE, count)
+            self.lab.plant(kind, name, run, "j", str(first), str(last), *words)
+            yield last
+
+    def logs(self, name: str, run: str) -> int:
+        """Logs of triggers of a run, each of one that has begun."""
+        folder = self.lab.services.folder / "airflow" / "logs" / f"dag_id={name}" / f"run_id={run}"
+        return sum(1 for _ in folder.glob("*/*/*trigger*"))
 
     def judge(self, seen: Seen, delays: list[float]) -> None:
         """The delays in two numbers."""
@@ -271,7 +295,7 @@ def _command(pid: int) -> str:
         return ""
 
 
-def measure(counts: list[int], *, push: bool) -> dict[str, Any]:
+def measure(counts: list[int], kinds: list[str], *, push: bool) -> dict[str, Any]:
     """All figures, by kind and count."""
     options = ClusterOptions(nodes=NODES, max_array_size=20_001)
     settings = {
@@ -296,16 +320,20 @@ def measure(counts: list[int], *, push: bool) -> dict[str, Any]:
         watching = Watching(made, lags)
         made.api.trigger("probe")
         made.api.wait("the probe", lags.exists)
-        figures: dict[str, Any] = {"machine": machine(), "array": {}, "triggers": {}}
-        for kind in ("array", "triggers"):
+        figures: dict[str, Any] = {"machine": machine()}
+        watched = [kind for kind in ("array", "triggers") if kind in kinds]
+        for kind in watched:
+            figures[kind] = {}
             for count in counts:
                 seen = getattr(watching, kind)(count)
                 for name, value in vars(seen).items():
                     figures[kind].setdefault(name, {})[str(count)] = value
                 say(f"{kind} {count}: {json.dumps(rounded(vars(seen)))}")
-        figures["identities"] = watching.identities()
-        for name in NAMES:
-            each = [figures[kind][name] for kind in ("array", "triggers")]
+        if "identities" in kinds:
+            figures["identities"] = watching.identities()
+            say(f"identities: {json.dumps(rounded(figures['identities']))}")
+        for name in NAMES if watched else ():
+            each = [figures[kind][name] for kind in watched]
             figures[name] = {str(count): max(one[str(count)] for one in each) for count in counts}
         return figures
 
@@ -314,14 +342,15 @@ def main() -> None:
     """Print what was measured."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
     parser.add_argument("--push", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    figures = rounded(measure(arguments.counts, push=arguments.push))
+    figures = rounded(measure(arguments.counts, arguments.kinds, push=arguments.push))
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return
-    for name in NAMES:
+    for name in (name for name in NAMES if name in figures):
         print(f"{name}: {', '.join(f'{count}: {value}' for count, value in figures[name].items())}")
 
 
