@@ -84,7 +84,7 @@ def lab(options: ClusterOptions, settings: Mapping[str, str]) -> Iterator[Lab]:
     services = AirflowServices(folder, {})
     try:
         made.up(options, sshd=True)
-        calls = _count_calls(made, folder)
+        calls = count_calls(made, folder)
         services.settings = {**_settings(made, folder), **settings}
         services.dags_folder.mkdir()
         (folder / "python").mkdir()
@@ -111,8 +111,8 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
     }
 
 
-def _count_calls(made: Sandbox, folder: Path) -> Path:
-    """Let each call of a Slurm program on the login node leave a line."""
+def count_calls(made: Sandbox, folder: Path) -> Path:
+    """Let each call of a Slurm program on the login node leave a line; give the file of lines."""
     shims, calls = counting_programs(folder)
     node = made.login_nodes["main"]
     node.stop()

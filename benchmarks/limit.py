@@ -16,11 +16,11 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.lab import counting_programs, machine, no_files, ssh_session, tell
+from benchmarks.lab import count_calls, machine, no_files, ssh_session, tell
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.testing import processes, sandbox
+from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions, user_name
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ def measure(elements: int, limit: int) -> dict[str, Any]:
         set_limit = ("sacctmgr", "-i", "modify", "user", "where", f"user={user_name()}", "set")
         made.clusters[0].run(*set_limit, f"MaxSubmitJobs={limit}")
         node = made.login_nodes["main"]
-        shims, calls = counting_programs(Path(tempfile.mkdtemp(prefix="hotswap-limit-")))
-        node.stop()
-        node.environment["PATH"] = f"{shims}:{processes.PATH}"
-        node.start()
+        calls = count_calls(made, Path(tempfile.mkdtemp(prefix="hotswap-limit-")))
         found = asyncio.run(_conduct(node, str(made.folder / "w"), elements))
         submissions = calls.read_text(encoding="utf-8").split().count("sbatch")
     finally:
