@@ -50,6 +50,14 @@ def test_a_job_gets_the_devices_it_asks_for(small: Sandbox) -> None:
     assert out.read_text() == "0,1\n"
 
 
+def test_a_job_begins_with_the_sandboxs_own_environment(small: Sandbox) -> None:
+    out = small.folder / "environment"
+    asked = ("--export=NONE", "--mem=50M", f"--output={out}", "--wrap=env")
+    small.clusters[0].run("sbatch", "--wait", *asked)
+    found = dict(line.split("=", 1) for line in out.read_text().splitlines() if "=" in line)
+    assert (found["PATH"], found["LANG"], found["HOME"]) == (processes.PATH, "C.UTF-8", str(Path.home()))
+
+
 def test_a_cluster_that_cannot_start_says_why() -> None:
     made = sandbox.create("broken")
     with pytest.raises(SetupError, match=r"(?s)^slurm(ctld|d-1) .*ended.*NoSuchKey"):
