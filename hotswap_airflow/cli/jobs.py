@@ -9,7 +9,7 @@ from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
 from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
 from hotswap_airflow.cli.loading import add_site_argument
 from hotswap_airflow.cluster.belongings import keep_runs, keys_of, mark_tries
-from hotswap_airflow.errors import SetupError
+from hotswap_airflow.errors import HotswapError, SetupError
 from hotswap_airflow.settings import read_without_airflow
 from hotswap_airflow.slurm.array import PROGRESS_KEY
 from hotswap_airflow.slurm.tries import ANEW
@@ -49,11 +49,11 @@ def add_commands(commands: Any) -> None:
 
 def _retry(arguments: argparse.Namespace) -> int:
     airflow, ids = _task(arguments)
-    if arguments.all:
-        print(f"{asyncio.run(_begin_anew(arguments))} earlier tries count for nothing")
     try:
+        if arguments.all:
+            print(f"{asyncio.run(_begin_anew(arguments))} earlier tries count for nothing")
         count = airflow.clear_task(*ids)
-    except SetupError:
+    except HotswapError:
         if arguments.all:
             asyncio.run(_begin_anew(arguments, is_on=False))
         raise

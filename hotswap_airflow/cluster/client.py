@@ -336,7 +336,7 @@ class ClusterClient:
         """
         said = await self.words(scripts.CANCEL, stdin=_lines(f"{digest} {name}" for digest, name in jobs))
         if said.startswith("failed"):
-            raise ConnectionLost(f"{self.name}: scancel {said.strip()}")
+            raise ConnectionLost(f"{self.name}: cancelling {said.strip()}")
 
     async def lay_out(self, folder: str, pack: str) -> str | None:
         """Find or make a run's folder; give its absolute path, or None where the pack must be sent first."""

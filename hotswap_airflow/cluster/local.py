@@ -58,7 +58,8 @@ class LocalTransport:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
             # Cancelled while it makes a process, asyncio may wait for it for ever: it is made, and then ended.
-            await _end(await asyncio.shield(making))
+            with contextlib.suppress(OSError):
+                await _end(await asyncio.shield(making))
             raise
 
     async def close(self) -> None:

@@ -273,7 +273,8 @@ CANCEL = (
 user=$(id -un)
 failed=
 while read -r digest name; do
-  mkdir -p -- ".hotswap/jobs/$digest" && : > ".hotswap/jobs/$digest/cancelled"
+  { mkdir -p -- ".hotswap/jobs/$digest" && touch -- ".hotswap/jobs/$digest/cancelled"; } 2> /dev/null ||
+    failed="$failed the job's folder cannot be written: disk or quota full?"
   # By name, so that an id that Slurm gave to another job meanwhile is left alone.
   said=$(scancel --quiet --user="$user" --name="$name" 2>&1) || failed="$failed $said"
 done
@@ -294,7 +295,7 @@ lay_out() {
   folder=$1 pack=$2
   run=runs/$folder
   # Its time tells when the folder was last needed.
-  [ ! -e "$run/.hotswap-run" ] || { : > "$run/.hotswap-run"; say "ready $here/$run"; } 2> /dev/null
+  [ ! -e "$run/.hotswap-run" ] || { touch -c -- "$run/.hotswap-run" 2> /dev/null; say "ready $here/$run"; }
   [ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || say missing
   mkdir -p -- "${run%/*}"
   new=$(mktemp -d ".hotswap/run.XXXXXX") || say "error the run's folder cannot be made: disk or quota full?"
@@ -309,7 +310,7 @@ lay_out() {
 }
 begin
 while read -r folder pack; do
-  (lay_out "$folder" "$pack" < /dev/null)
+  (lay_out "$folder" "$pack" < /dev/null) || printf "error the run's folder cannot be made: %s\\n" "$here/runs/$folder"
 done
 end
 """

@@ -107,7 +107,9 @@ class Session(Placement):
             return await self._finish_elements(request, None, ArrayState(request.array or _NO_ELEMENTS), asked, report)
         if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
             folders = await self._persist(lambda: self.client.find(request.key.stem), report)
-            late = [f for f in folders if f.tried.epoch != request.key.epoch and not f.tried.is_cancelled]
+            others = [f for f in folders if f.tried.epoch != request.key.epoch and not f.tried.is_cancelled]
+            # Unless it is us who were left behind.
+            late = [f for f in others if try_number(f.tried.asked) < try_number(asked)]
             await self._cancel_older(request.key, late, report)
         if submission.job_id is None:
             error = JobCancelled(f"job {request.key.job} was cancelled before it was submitted")
@@ -119,6 +121,7 @@ class Session(Placement):
             state = ArrayState(request.array)
             logs = f"{self.client.name}:{self.client.key_dir(request.key.digest)}/logs/INDEX"
             report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run; logs: {logs}")
+            listener.seen(state.status, state.tally)
             await self._watch(request, submission.job_id, report, listener, state)
             outcome = await self._finish_elements(request, submission.job_id, state, asked, report)
             listener.seen(outcome.status, outcome.tally)

@@ -10,6 +10,7 @@ import contextlib
 import math
 import re
 import time
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from hotswap_airflow.cluster.looking import look, of_each
@@ -32,8 +33,8 @@ _LOOKS_AFTER_AN_END = 3
 _SLICE = 1_000
 Item = TypeVar("Item")
 _MOST_ENDS = 300
-_MOST_ASKED = 10_000
-"""Ids that one question to accounting may have: a command line is not endless."""
+_LONGEST_QUESTION = 100_000
+"""Characters of ids that one question to accounting may have; Linux takes no argument above 128 KiB."""
 _SACCT_PAUSE = 600.0
 _SINCE_EVER = "1970-01-01"
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
@@ -252,9 +253,11 @@ class JobWatcher:
         if not asked:
             return []
         everybody = any(job.client.transport is not self.client.transport for job in jobs)
-        self._is_unsure = len(asked) > _MOST_ASKED  # whoever was not asked for is not missing
+        lengths = accumulate(len(f"{one},") for one in asked)
+        askable = [one for one, length in zip(asked, lengths, strict=True) if length <= _LONGEST_QUESTION]
+        self._is_unsure = len(askable) < len(asked)  # whoever was not asked for is not missing
         try:
-            return await self.client.accounting(_SINCE_EVER, asked[:_MOST_ASKED], everybody=everybody)
+            return await self.client.accounting(_SINCE_EVER, askable, everybody=everybody)
         except CommandFailed as error:
             if _NO_ACCOUNTING.search(str(error)):
                 self._no_accounting_until = self.clock() + _SACCT_PAUSE

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.request import PATH_TYPES, variable
 from hotswap_airflow.slurm.retry import SAVED_STATUS
+from hotswap_airflow.slurm.states import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 RUNS = "runs"
 FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2"
 """Not CONT, which comes before TERM: of two that are pending bash runs one trap only."""
+_PATIENCE = 120
+"""Seconds that a start waits for the lock of an earlier one; servers of files give up a dead client's sooner."""
 _NOT_FORWARDED = {*FORWARDED_SIGNALS.split(), "KILL", "STOP", "CHLD", "CONT"}
 
 _HEAD = """\
@@ -51,14 +54,25 @@ refuse() {{
 # Whoever listens to this file looks at once; whoever does not, a little later.
 tell() {{ echo > "$key_dir/../../ended"; }} 2> /dev/null
 
-# A controller that died before it wrote down that a job had begun begins it again, beside the first, which holds the
-# lock for as long as it lives; one that did not hear of an end takes the job for lost and requeues it. So what ended
-# by itself is not run again. Requeued jobs do not wait: what they were before is over, and its lock may be stale.
+# A controller that died before it wrote down that a job had begun begins it again, beside the first, which holds a
+# lock for as long as it lives. What ran before a requeue is over, or soon will be; its lock may be stale.
 requeued=${{SLURM_RESTART_COUNT:-0}}
+held() {{ exec 9>> "$1" && flock -w "$2" -E 75 9; [ $? -eq 75 ]; }} 2> /dev/null
 alone() {{
-  exec 9>> "$1" || return
-  if [ "$requeued" -gt 0 ]; then flock -n 9; else flock 9; fi
-}} 2> /dev/null
+  mine=$1 before=$1
+  if [ "$requeued" -gt 0 ]; then
+    mine=$1.$requeued
+    [ "$requeued" -eq 1 ] || before=$1.$((requeued - 1))
+    ! held "$before" {patience} || echo "hotswap: what ran before the requeue still holds $before; going on" >&2
+  fi
+  ! held "$mine" {patience} || {{ echo "hotswap: Slurm has begun this twice; waiting for the other one" >&2; flock 9; }}
+}}
+# One that did not hear of an end takes the job for lost and requeues it. So what has ended by itself stands; but for
+# failures where another node, a signal, or the site's RequeueExit may be the reason.
+stands() {{
+  [ "$requeued" -gt 0 ] && [ "$1" -ne 0 ] || return 0
+  [ "$requeued" -eq 1 ] && [ "${{SLURM_JOB_NUM_NODES:-1}}" -eq 1 ] && [ "$1" -le {signals} ] && [ "$1" -ne {saved} ]
+}}
 
 export SLURM_EXPORT_ENV=ALL
 export HOTSWAP_RUN_DIR="${{key_dir%/.hotswap/jobs/*}}"/{folder}
@@ -84,10 +98,10 @@ enter() {{ cd -- "$HOTSWAP_RUN_DIR" || refuse "the run directory cannot be enter
 """
 _SCRIPT = """
 # The interpreter of its first line, or bash.
-IFS= read -r first < {script} || true
+IFS= read -r shebang < {script} || true
 set -- /bin/bash
-case $first in '#!'*)
-  read -r program argument <<< "${{first#??}}"
+case $shebang in '#!'*)
+  read -r program argument <<< "${{shebang#??}}"
   set -- "$program" ${{argument:+"$argument"}} ;;
 esac
 set -- "$@" {script}
@@ -100,7 +114,8 @@ finish() {{
 }}
 alone "$key_dir/job.log"
 if [ -s "$key_dir/exit" ]; then
-  [ "$requeued" -gt 0 ] && [ -e "$key_dir/signalled" ] || exit "$(cat "$key_dir/exit")"
+  noted=$(cat "$key_dir/exit")
+  [ "$requeued" -gt 0 ] && [ -e "$key_dir/signalled" ] || ! stands "$noted" || exit "$noted"
 fi
 reason=$key_dir/reason
 export HOTSWAP_OUTPUT="$key_dir/output"
@@ -126,22 +141,23 @@ enter || exit 1
 worst=0
 for ((element = first; element <= last; element++)); do
   row=$(sed -n "$((element + 1)){{p;q}}" "$key_dir/table")
-  [ "$row" != - ] && [ ! -e "$key_dir/ends/$element.0" ] || continue
-  for noted in "$key_dir/ends/$element".*; do
-    [ -e "$noted" ] || continue
-    # What ended with its job goes on in the requeued one.
-    case ${{noted##*.}} in 143 | {status}) [ "$requeued" -eq 0 ] || continue ;; esac
-    worst=${{noted##*.}}
-    continue 2
-  done
-  rm -f "$key_dir/ends/$element".*
+  [ "$row" != - ] || continue
   export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
+  # Only what has begun before can have ended: to look through ten thousand ends for each element is a load.
+  if [ -e "$HOTSWAP_OUTPUT" ]; then
+    for noted in "$key_dir/ends/$element".*; do
+      [ -e "$noted" ] && stands "${{noted##*.}}" || continue
+      [ "${{noted##*.}}" -eq 0 ] || worst=${{noted##*.}}
+      continue 2
+    done
+    rm -f "$key_dir/ends/$element".*
+  fi
   : > "$HOTSWAP_OUTPUT"
 {output}  work "$@"
   ended=$?
   # What fails because its job is ended has not failed by itself.
   case ${{last_signal-}}:$ended in TERM:0 | TERM:{status}) ;; TERM:*) ended=143 ;; esac
-  : > "$key_dir/ends/$element.$ended"
+  : > "$key_dir/ends/$element.$ended" || ended=1
   [ "$ended" -eq 0 ] || worst=$ended
   # Whoever ends the job ends the elements that have not begun, too.
   case ${{last_signal-}} in
@@ -171,8 +187,8 @@ def render_script(request: JobRequest) -> str:
         check="".join(f"  {line}\n" for line in _check(request)),
         signals=_signals(request),
     )
-    parts = [_HEAD.format(**names, folder=folder, attempt=request.past.starts + 1), *_places(request), work]
-    return "".join([*parts, _ending(request)])
+    numbers = {"patience": _PATIENCE, "signals": SIGNALS, "saved": SAVED_STATUS, "attempt": request.past.starts + 1}
+    return "".join([_HEAD.format(**names, **numbers, folder=folder), *_places(request), work, _ending(request)])
 
 
 def _signals(request: JobRequest) -> str:

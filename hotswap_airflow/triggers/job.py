@@ -28,7 +28,7 @@ from hotswap_airflow.triggers.telemetry import JobTelemetry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from hotswap_airflow.cluster.session import Outcome, Session
+    from hotswap_airflow.cluster.session import Listener, Outcome, Session
     from hotswap_airflow.triggers.progress import Progress
 
 REQUEST_KEY = "hotswap_request"
@@ -99,7 +99,7 @@ class SlurmJobTrigger(BaseTrigger):
             yield await resuming(started, told(error))
             return
         if outcome.values:
-            await self._push("return_value", outcome.values)
+            await self._tell_values(outcome.values)
         if outcome.error is not None:
             yield await resuming(started, {**told(outcome.error), "failed_before": outcome.failed_before})
         elif self.resumes:
@@ -118,22 +118,24 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _conduct(self, request: JobRequest) -> Outcome:
         async with shared_session(self.reach) as session:
-            try:
-                async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                    await self._lay_out(session, request)
-                    if request.array is None:
-                        telemetry = JobTelemetry(self.reach.connection)
-                        return await session.conduct(request, self.asked, self._report, telemetry)
-                    async with progress_of(self._push) as progress:
-                        telemetry = JobTelemetry(self.reach.connection, progress.note)
-                        outcome = await session.conduct(request, self.asked, self._report, telemetry)
-                        return await self._kept(outcome, progress)
-            except TimeoutError:
-                self._report("the task's time is over; cancelling the job")
-                with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
-                    async with asyncio.timeout(_CANCEL_LIMIT):
-                        await session.cancel(request.key, self._report)
-                raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
+            if request.array is None:
+                return await self._in_time(session, request, JobTelemetry(self.reach.connection))
+            async with progress_of(self._push) as progress:
+                telemetry = JobTelemetry(self.reach.connection, progress.note)
+                outcome = await self._in_time(session, request, telemetry)
+                return await self._kept(outcome, progress)
+
+    async def _in_time(self, session: Session, request: JobRequest, listener: Listener) -> Outcome:
+        try:
+            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
+                await self._lay_out(session, request)
+                return await session.conduct(request, self.asked, self._report, listener)
+        except TimeoutError:
+            self._report("the task's time is over; cancelling the job")
+            with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
+                async with asyncio.timeout(_CANCEL_LIMIT):
+                    await session.cancel(request.key, self._report)
+            raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
 
     async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
         """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""
@@ -162,6 +164,12 @@ class SlurmJobTrigger(BaseTrigger):
         """The task's names in Airflow."""
         key = self.key
         return {"dag_id": key.run.workflow, "run_id": key.run.run, "task_id": key.job, "map_index": key.index}
+
+    async def _tell_values(self, values: dict[str, Any]) -> None:
+        """Give what the job gave, as often as it takes: so many jobs may end at once that Airflow is slow."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return await self._push("return_value", values)
 
     async def _push(self, key: str, value: Any) -> None:
         async with asyncio.timeout(LOOK_UP_LIMIT):

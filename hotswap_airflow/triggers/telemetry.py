@@ -41,6 +41,7 @@ class JobTelemetry:
         self._began = time.time()
         self._job: dict[str, str | int] = {}
         self._phase: Phase | None = None
+        self._before: Tally | None = None
 
     def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
         """Hear that a job was submitted, or found where it was already."""
@@ -48,12 +49,13 @@ class JobTelemetry:
         if is_new:
             stats.incr(SUBMITTED, tags=self.tags)
         self._span("hotswap.submit")
-        self._phase = None
+        self._phase = self._before = None
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:
-        """Hear how the job is."""
+        """Hear how the job is; the first tally of an array is what earlier ones have done."""
         if tally is not None and self._note is not None:
             self._note(tally)
+        self._before = self._before or tally
         phase = status.phase
         if phase is Phase.UNREACHABLE or phase is self._phase:
             return
@@ -67,7 +69,8 @@ class JobTelemetry:
         self._lasted(RUN, "hotswap.run", state=status.state)
         stats.incr(ENDED, tags={**self.tags, "state": status.state})
         for name in ("done", "failed") if tally is not None else ():
-            stats.incr(ELEMENTS, getattr(tally, name), tags={**self.tags, "state": name})
+            count = getattr(tally, name) - getattr(self._before, name)
+            stats.incr(ELEMENTS, max(count, 0), tags={**self.tags, "state": name})
 
     def _lasted(self, metric: str, span: str, **attributes: str) -> None:
         stats.timing(metric, dt.timedelta(seconds=time.time() - self._began), tags=self.tags)

@@ -17,7 +17,7 @@ import asyncssh
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import breaker, placement, submission
+from hotswap_airflow.cluster import breaker, placement, submission, watcher
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.array import Array
@@ -186,7 +186,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
             await fake_bench.session.cancel(request.key, fake_bench.lines.append)
     cleared = replace(request, key=replace(request.key, epoch=1))
     second = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
-    await _until(lambda: "waiting for main: main: scancel" in fake_bench.log)
+    await _until(lambda: "waiting for main: main: cancelling failed" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(second, 60)).error is None
     assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED", "COMPLETED"]
@@ -207,6 +207,39 @@ async def test_a_try_that_was_left_behind_touches_nothing(
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING"]
     for task in (stale, waiting):
         task.cancel()
+
+
+async def test_a_try_that_wakes_up_late_leaves_the_job_of_a_later_one_alone(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
+    old = make_request()
+    new = replace(old, key=replace(old.key, epoch=1))
+    place = fake_bench.session.place
+
+    async def slept(*words: Any) -> Any:
+        placed = await place(*words)
+        await fake_bench.client.submit(new, "3 1")
+        return placed
+
+    monkeypatch.setattr(fake_bench.session, "place", slept)
+    stale = asyncio.create_task(fake_bench.conduct(old, "2 0"))
+    await _until(lambda: "RUNNING" in fake_bench.log)
+    assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING", "RUNNING"]
+    stale.cancel()
+
+
+async def test_accounting_is_asked_for_as_many_jobs_as_fit_into_a_command(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "_LONGEST_QUESTION", 15)
+    fake_slurm.min_job_age = -1.0
+    requests = [make_request(f"exit {number % 2}", job=f"j{number}") for number in range(8)]
+    outcomes = await asyncio.gather(*(fake_bench.conduct(request) for request in requests))
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), errors.JobFailed] * 4
+    asked = [word for call in fake_slurm.calls if call[0] == "sacct" for word in call if word.startswith("--jobs=")]
+    assert asked
+    assert all(len(word) <= len("--jobs=") + 15 for word in asked)
 
 
 async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
@@ -391,6 +424,22 @@ async def test_a_command_that_is_cancelled_at_any_moment_ends() -> None:
         running.cancel()
         async with asyncio.timeout(10):
             await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_cancellation_is_not_lost_where_no_process_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def make(*_: Any, **__: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(0.1)
+        raise OSError("too many files")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", make)
+    running = asyncio.create_task(LocalTransport().run(("true",)))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 async def test_a_command_that_is_cancelled_leaves_nothing_to_wait_for() -> None:

@@ -152,6 +152,80 @@ async def test_a_work_folder_that_cannot_be_written_is_told_at_once(
         await Bench.conduct(bench, make_request("true"))
 
 
+class Quota:
+    """A login node on which files can be made, but nothing be written to them, once the quota is used up."""
+
+    def __init__(self, fake: FakeSlurm) -> None:
+        self.inner = fake.transport
+        self.is_used_up = False
+
+    async def run(self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = 60.0) -> Reply:
+        none_left = ("bash", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "quota") if self.is_used_up else ()
+        return await self.inner.run((*none_left, *argv), stdin, limit)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+@pytest.mark.parametrize("array", [None, _array(3)])
+async def test_a_quota_that_is_used_up_is_told_before_anything_is_submitted(
+    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest, array: Array | None
+) -> None:
+    quota = Quota(fake_slurm)
+    bench = bench_of(quota, tmp_path / "work")
+    request = make_request("echo said", array=array)
+    await bench.lay_out(request)
+    quota.is_used_up = True
+    with pytest.raises(errors.CommandFailed, match="disk or quota full"):
+        await bench.session.conduct(request, "1 0", bench.lines.append)
+    assert not fake_slurm.jobs
+    quota.is_used_up = False
+    assert (await bench.conduct(request, "2 0")).error is None
+    assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
+    await bench.session.watcher.close()
+
+
+async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
+    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest
+) -> None:
+    quota = Quota(fake_slurm)
+    bench = bench_of(quota, tmp_path / "work")
+    running = asyncio.create_task(bench.conduct(make_request(GATE)))
+    await bench.until(lambda: "RUNNING" in bench.log)
+    quota.is_used_up = True
+    (bench.run_dir(make_request()) / "go").touch()
+    await bench.until(lambda: "disk or quota full?" in bench.log)
+    assert not running.done()
+    quota.is_used_up = False
+    assert (await running).error is None
+    await bench.session.watcher.close()
+
+
+async def test_a_run_folder_that_is_closed_for_writing_is_found_all_the_same(
+    fake_bench: Any, make_request: MakeRequest
+) -> None:
+    assert (await fake_bench.conduct(make_request("true"))).error is None
+    mark = fake_bench.run_dir(make_request()) / ".hotswap-run"
+    mark.unlink()
+    mark.mkdir()  # what nobody can write to, root neither
+    assert (await fake_bench.conduct(make_request("true", job="next"))).error is None
+
+
+async def test_a_job_is_cancelled_also_where_that_cannot_be_noted(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request("true")
+    running = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    mark = fake_bench.key_dir(request) / "cancelled"
+    mark.symlink_to("/nowhere/at/all")
+    with pytest.raises(errors.ConnectionLost, match="disk or quota full"):
+        await fake_bench.client.cancel([(request.key.digest, request.key.job_name)])
+    assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED"]
+    assert type((await running).error) is errors.JobCancelled
+
+
 async def test_a_run_folder_that_somebody_removed_is_told(fake_bench: Any, make_request: MakeRequest) -> None:
     request = make_request("true")
     await fake_bench.lay_out(request)

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -104,9 +105,7 @@ def test_a_job_that_slurm_begins_twice_since_it_forgot_the_first_runs_once(tmp_p
 
 def test_an_element_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
     request = JobRequest(KEY, text=WAITING, array=Array(("i",), (("a",), ("b",))))
-    for name in ("logs", "ends", "out"):
-        (_key_dir(tmp_path) / name).mkdir(parents=True)
-    (_key_dir(tmp_path) / "table").write_text(render_table(request.array or Array((), ())))
+    _elements(tmp_path, request)
     started = _twice(tmp_path, request, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")
     run = tmp_path / "runs" / KEY.run.folder
     (run / "go").touch()
@@ -116,9 +115,53 @@ def test_an_element_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
     again = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_RESTART_COUNT": "1"}
     assert _run(tmp_path, request, **again)[0] == 3
     assert (run / "ran").read_text() == "begin\nend\n"
-    (_key_dir(tmp_path) / "ends" / "1.3").rename(_key_dir(tmp_path) / "ends" / "1.143")
-    assert _run(tmp_path, request, **again)[0] == 3
-    assert (run / "ran").read_text() == 2 * "begin\nend\n"
+    ends = _key_dir(tmp_path) / "ends"
+    for count, status in enumerate(("143", "138", "85"), 2):
+        (ends / "1.3").rename(ends / f"1.{status}")
+        assert _run(tmp_path, request, **again)[0] == 3
+        assert (run / "ran").read_text() == count * "begin\nend\n"
+
+
+def test_a_requeued_job_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
+    started = _twice(tmp_path, JobRequest(KEY, text=WAITING), SLURM_RESTART_COUNT="1")
+    run = tmp_path / "runs" / KEY.run.folder
+    (run / "go").touch()
+    assert [process.wait(20) for process in started] == [3, 3]
+    assert (run / "ran").read_text() == "begin\nend\n"
+
+
+def test_a_failure_does_not_stand_where_a_requeue_may_have_been_meant(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text="echo again >> ran; exit 4")
+    for environment in ({}, {"SLURM_RESTART_COUNT": "2"}, {"SLURM_RESTART_COUNT": "1", "SLURM_JOB_NUM_NODES": "2"}):
+        assert _run(tmp_path, request, **environment)[0] == 4
+    assert (tmp_path / "runs" / KEY.run.folder / "ran").read_text() == 3 * "again\n"
+
+
+def _elements(work: Path, request: JobRequest) -> Path:
+    """The folder of an array's key, as it is submitted."""
+    for name in ("logs", "ends", "out"):
+        (_key_dir(work) / name).mkdir(parents=True)
+    (_key_dir(work) / "table").write_text(render_table(request.array or Array((), ())))
+    return _key_dir(work)
+
+
+@pytest.mark.parametrize("first_line", ["#!/bin/bash\n", "", "set -e\n", "\n"])
+def test_a_script_runs_for_each_element_of_a_sweep(tmp_path: Path, first_line: str) -> None:
+    run = tmp_path / "runs" / KEY.run.folder
+    run.mkdir(parents=True)
+    (run / "say.sh").write_text(f'{first_line}echo "$SWEEP_I" >> "ran.$SWEEP_INDEX"\n')
+    request = JobRequest(KEY, script="say.sh", array=Array(("i",), tuple((letter,) for letter in "abcde"), 2))
+    key_dir = _elements(tmp_path, request)
+    for index in range(3):
+        assert _run(tmp_path, request, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID=str(index)) == (0, "")
+    assert sorted(path.name for path in (key_dir / "ends").iterdir()) == [f"{element}.0" for element in range(5)]
+    assert [(run / f"ran.{element}").read_text() for element in range(5)] == [f"{letter}\n" for letter in "abcde"]
+
+
+def test_an_element_whose_end_cannot_be_noted_has_not_ended_well(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text="true", array=Array(("i",), (("a",),)))
+    (_elements(tmp_path, request) / "ends").rmdir()
+    assert _run(tmp_path, request, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="0")[0] == 1
 
 
 def test_what_was_killed_before_its_end_is_done_by_the_second_start(tmp_path: Path) -> None:

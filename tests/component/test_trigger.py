@@ -22,7 +22,7 @@ from hotswap_airflow.hooks.slurm import SlurmHook
 from hotswap_airflow.operators.slurm import SMALL_ENOUGH, SlurmJobOperator, airflow_settings
 from hotswap_airflow.slurm.array import Tally
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.states import JobStatus
 from hotswap_airflow.testing.login_node import LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
@@ -246,9 +246,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, Any]] = []
+        self.counts: list[int] = []
 
-    def incr(self, stat: str, *_: Any, tags: Any = None, **__: Any) -> None:
+    def incr(self, stat: str, count: int = 1, *_: Any, tags: Any = None, **__: Any) -> None:
         self.told.append(("counter", stat, tags))
+        self.counts.append(count)
 
     def timing(self, stat: str, *_: Any, tags: Any = None) -> None:
         self.told.append(("timer", stat, tags))
@@ -285,19 +287,20 @@ async def test_a_job_is_seen_from_outside_by_metrics_and_spans_of_its_task(
         assert told in recorder.told
 
 
-def test_a_sweep_tells_its_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_tells_its_own_elements_and_not_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
     monkeypatch.setitem(telemetry.stats.incr.__globals__, "_backend", recorder)
     noted: list[Tally] = []
     heard = telemetry.JobTelemetry("slurm_main", noted.append)
     heard.placed(7, is_new=False)
     for status, tally in (
-        (JobStatus("PENDING"), Tally(pending=3)),
+        (JobStatus("PENDING"), Tally(done=5, pending=3)),
         (JobStatus("UNREACHABLE"), None),
-        (JobStatus("FAILED"), Tally(done=2, failed=1)),
+        (JobStatus("FAILED"), Tally(done=7, failed=1)),
     ):
         heard.seen(status, tally)
-    assert noted == [Tally(pending=3), Tally(done=2, failed=1)]
+    assert noted == [Tally(done=5, pending=3), Tally(done=7, failed=1)]
+    assert recorder.counts[-2:] == [2, 1]
     assert [(kind, stat) for kind, stat, _ in recorder.told] == [
         ("timer", telemetry.WAIT),
         ("timer", telemetry.RUN),
@@ -307,6 +310,22 @@ def test_a_sweep_tells_its_elements(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     telemetry.polled("slurm_main", 1.0, 3, answered=False)
     assert recorder.told[-1] == ("counter", telemetry.UNREACHABLE, {"cluster": "slurm_main"})
+
+
+async def test_a_value_is_told_as_often_as_it_takes(
+    make_trigger: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def take(*, key: str, value: Any, **_: Any) -> None:
+        told.append((key, value))
+        if len(told) < 3:
+            raise TimeoutError("Airflow is slow")
+
+    monkeypatch.setattr(job.XCom, "set", take)
+    request = make_request("echo v=7 >> $HOTSWAP_OUTPUT", outputs=(Output("v", "integer"),))
+    assert isinstance(await _event(make_trigger(request)), TaskSuccessEvent)
+    assert told == [("return_value", {"v": 7})] * 3
 
 
 async def test_a_job_without_outputs_calls_airflow_only_with_its_end(
