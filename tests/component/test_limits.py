@@ -1,4 +1,4 @@
-"""A real cluster with accounting, and with limits on what a user may submit."""
+"""Real clusters with accounting, with limits on what a user may submit, and with a short memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement
 from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.testing import sandbox
@@ -70,3 +71,48 @@ async def test_a_sweep_and_jobs_beside_it_wait_for_their_turn_below_a_limit(
     assert outcomes[0].values == {"v": list(range(30))}
     assert "AssocMaxSubmitJobLimit" in bench.log
     assert "waiting to be submitted: number 1 of " in bench.log
+
+
+class Held:
+    """A login node that answers only while ``gate`` is open."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.inner = LocalTransport(environment)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def run(self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = 60.0) -> Reply:
+        await self.gate.wait()
+        return await self.inner.run(argv, stdin, limit)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+async def test_a_cluster_without_accounting_that_forgets_ended_jobs_within_seconds(
+    tmp_path: Path, make_request: MakeRequest
+) -> None:
+    made = sandbox.create("forgetful")
+    made.up(ClusterOptions(nodes=1, extra=("MinJobAge=2",)))
+    try:
+        cluster = made.clusters[0]
+        login = Held(cluster.environment)
+        bench = bench_of(login, tmp_path / "work")
+        requests = [
+            make_request("sleep 1; echo v=7 >> $HOTSWAP_OUTPUT", job="good", outputs=(Output("v", "integer"),)),
+            make_request("sleep 1; exit 4", job="bad"),
+            make_request('sleep 1; [ "$SWEEP_V" != 1 ]', job="sweep", array=Array(("v",), _rows(3))),
+        ]
+        running = asyncio.gather(*(bench.conduct(request) for request in requests))
+        await bench.until(lambda: bench.log.count("submitted Slurm job") == 3)
+        login.gate.clear()
+        await bench.until(lambda: not cluster.run("squeue", "-h", "-t", "all", "-o", "%i").strip())
+        login.gate.set()
+        good, bad, sweep = await running
+        assert (good.error, good.values) == (None, {"v": 7})
+        assert type(bad.error) is errors.JobFailed
+        assert bad.status.exit_status == 4
+        assert sweep.tally == Tally(done=2, failed=1)
+        await bench.session.watcher.close()
+    finally:
+        made.down()
