@@ -91,9 +91,9 @@ def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[i
 class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
-    ``goes_on`` is how this part of it is settled where it is not the last one. ``kind`` is the error of its own
-    elements, by name, also where so many are tolerated; ``lost``, ``again`` and ``nodes`` are as in the note of its
-    end. ``table`` has all elements.
+    ``goes_on`` is how this part of it is settled where it is not the last one. ``kind`` are the errors of its own
+    elements, by name, most of them first, also where so many are tolerated; ``lost``, ``again`` and ``nodes`` are as in
+    the note of its end. ``table`` has all elements.
     """
 
     values: dict[str, Any]
@@ -121,7 +121,7 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     tries = len(request.past.failures)
     lost = {e for e, error in wrong.items() if not request.retry.covers(type(error).__name__, tries)}
     goes_on = WAVE if array.held else SAVED if saved or array.saved else ""
-    error = _error(request, failed, wrong)
+    error = _error(request, failed, wrong, lost)
     if goes_on and _was_stopped(array, failed):
         goes_on, error = "", JobCancelled(f"job {request.key.job} was cancelled on the cluster")
     tally = replace(
@@ -132,7 +132,7 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     )
     kinds = {e: error for e, error in wrong.items() if e not in lost}
     before = () if array.held else request.past.parts
-    kind = _most_common(kinds or wrong, before).__name__ if wrong or before else ""
+    kind = ",".join(_by_number(kinds or wrong, before))
     nodes = tuple(dict.fromkeys(filter(None, (status.broken_node for status in failed.values()))))
     return Ending(
         {} if error else _lists(request, run_dir, found),
@@ -174,13 +174,20 @@ def _was_stopped(array: Array, failed: Mapping[int, JobStatus]) -> bool:
     return len(cancelled) > 1 or (len(cancelled) == 1 and len(array.indices) == 1)
 
 
-def _error(request: JobRequest, failed: Mapping[int, JobStatus], wrong: Mapping[int, JobError]) -> JobError | None:
-    """The error of the elements that went wrong, where they are more than is tolerated.
+def _error(
+    request: JobRequest, failed: Mapping[int, JobStatus], wrong: Mapping[int, JobError], lost: Collection[int]
+) -> JobError | None:
+    """The error of the elements that went wrong, where they are more than is tolerated, or may be tried again.
 
-    Where another try may bring few enough of them to a good end, it is an error that is tried again.
+    Where another try may bring few enough of them to a good end, it is an error that is tried again. ``lost`` are
+    those that no try follows.
     """
     array, job = request.array, request.key.job
-    if array is None or len(wrong) + len(array.lost) + len(array.waiting) <= array.tolerated:
+    if array is None:
+        return None
+    again = {element: error for element, error in wrong.items() if element not in lost}
+    is_tolerable = len(wrong) + len(array.lost) + len(array.waiting) <= array.tolerated
+    if is_tolerable and not again and not array.waiting:
         return None
     count = sum(row is not None for row in array.rows)
     if wrong and not failed:
@@ -188,6 +195,8 @@ def _error(request: JobRequest, failed: Mapping[int, JobStatus], wrong: Mapping[
         return OutputMissing(f"job {job}: {len(wrong)} of {count} elements: {element}: {error}")
     words = f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
     hopeful = {e: error for e, error in wrong.items() if request.retry.covers(type(error).__name__, -1)}
+    if is_tolerable:
+        return _most_common(again, request.past.parts)(words)
     if len(wrong) - len(hopeful) + len(array.lost) <= array.tolerated:
         return _most_common(hopeful, request.past.parts)(words)
     return _most_common({e: error for e, error in wrong.items() if e not in hopeful})(words)
@@ -195,6 +204,12 @@ def _error(request: JobRequest, failed: Mapping[int, JobStatus], wrong: Mapping[
 
 def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> type[JobError]:
     """The class of most errors, ``before`` of earlier parts by name."""
-    names = Counter([*(type(error).__name__ for error in wrong.values()), *before])
-    kind: type[JobError] = getattr(errors, names.most_common(1)[0][0]) if names else JobFailed
+    kind: type[JobError] = getattr(errors, next(iter(_by_number(wrong, before)), "JobFailed"))
     return kind
+
+
+def _by_number(wrong: Mapping[int, JobError], before: Collection[str]) -> list[str]:
+    """The names of errors, most of them first; ``before`` are those of earlier parts, each in a text like ours."""
+    earlier = (name for names in before for name in names.split(","))
+    counted = Counter([*(type(error).__name__ for error in wrong.values()), *earlier])
+    return [name for name, _ in counted.most_common()]

@@ -134,8 +134,7 @@ class Placement:
                 break
             await self._stand_back(report)
         tries = {folder.digest: folder.tried for folder in folders}
-        rows = request.array.digest if request.array is not None else ""
-        epoch = adopting_epoch(list(tries.values()), key.epoch, asked, rows)
+        epoch = adopting_epoch(list(tries.values()), key.epoch, asked, request.rows)
         await self._cancel_older(key, [folder for folder in others if folder.tried.epoch != epoch], report)
         key = replace(key, epoch=epoch, generation=choose_generation(list(tries.values()), epoch, asked))
         past = past_of(tries, key.epoch, key.generation)
@@ -147,7 +146,7 @@ class Placement:
         self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
     ) -> JobRequest:
         """Of a sweep only the elements that no earlier try has brought to an end."""
-        earlier = elements.earlier_tries(folders, request.key, request.array.digest if request.array else "")
+        earlier = elements.earlier_tries(folders, request.key, request.rows)
         if not earlier:
             return request
         digests = [folder.digest for folder in earlier]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap_airflow.cluster import elements
+from hotswap_airflow.cluster.client import OUTPUT_LIMIT
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
 from hotswap_airflow.errors import CommandFailed, ConnectionLost, JobCancelled, JobError, JobFailed, OutputMissing
 from hotswap_airflow.slurm.array import Array, ArrayState
@@ -173,6 +174,8 @@ class Session(Placement):
         result = await self._persist(lambda: self.client.result(key.digest), report)
         run_dir = await self._run_dir(request, report)
         values, complaints = read_outputs(request.outputs, run_dir, result.output)
+        if request.outputs and len(result.output.encode()) >= OUTPUT_LIMIT:
+            complaints = [f"it wrote more than {OUTPUT_LIMIT:,} bytes to $HOTSWAP_OUTPUT; let it write a file instead"]
         error = error_of(status, key.job)
         if isinstance(error, JobFailed) and result.reason:
             error = OutputMissing(f"job {key.job}: {result.reason.removeprefix('hotswap: ')}")
@@ -230,8 +233,7 @@ class Session(Placement):
             return {}
         key = request.key
         folders = await self._persist(lambda: self.client.find(key.stem), report)
-        rows = request.array.digest if request.array is not None else ""
-        earlier = [folder.digest for folder in elements.earlier_tries(folders, key, rows)]
+        earlier = [folder.digest for folder in elements.earlier_tries(folders, key, request.rows)]
         own = [key.digest] if any(folder.digest == key.digest for folder in folders) else []
         wrote: dict[int, str] = {}
         ends = await self._persist(lambda: self.client.ends([*earlier, *own]), report)

@@ -34,7 +34,7 @@ def item(request: JobRequest, asked: str, again: bool) -> bytes:  # noqa: FBT001
     """One item of the submitting program's input: its words in lines of their own, the script, and the table."""
     script = render_script(request).encode()
     table = render_table(request.array).encode() if request.array is not None else b""
-    rows = f"{request.array.digest} {request.array.base}" if request.array is not None else ""
+    rows = f"{request.rows} {request.array.base}" if request.array is not None else ""
     mode, sizes = "again" if again else "find", (str(len(script)), str(len(table)))
     words = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, rows, *request.argv)
     return f"{len(words)}\n".encode() + "".join(f"{word}\n" for word in words).encode() + script + table

@@ -44,6 +44,7 @@ A triggerer hands over 50 rows at a time, and hangs where they fill its socket.
 """
 _DEAF = ("hotswap_airflow", "airflow.example_dags")
 """Plugins to whose ears no end needs to come: our own, and the listener that Airflow shows as an example."""
+_NO_TEXTS = frozenset({"whole", "any-whole", "switch", "exclusive"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     LoginRequired,
@@ -203,6 +204,14 @@ def _variable(name: str) -> str:
     return name
 
 
+def _from_template(name: str, value: Any) -> Any:
+    """A template's text as what the option takes: Jinja writes numbers and booleans as text."""
+    if not isinstance(value, str) or slurm_options.OPTIONS[name] not in _NO_TEXTS:
+        return value
+    words = {"true": True, "false": False}
+    return int(value) if value.strip().lstrip("-").isdecimal() else words.get(value.strip().lower(), value)
+
+
 def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Options as sbatch takes them. Raises ``SetupError``."""
     pairs = []
@@ -214,7 +223,7 @@ def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
         if value is None:
             continue
         try:
-            text = slurm_options.check(name, value)
+            text = slurm_options.check(name, _from_template(name, value))
         except slurm_options.Refusal as refusal:
             raise SetupError(f"slurm.{name}: {refusal.message}; {refusal.remedy}") from None
         if text is not None:

@@ -70,6 +70,7 @@ RESERVED: dict[str, str] = {
 EXCLUSIVE_GROUPS = (frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),)
 """Options of which a job may have one; a later layer's drops the earlier's."""
 
+_HAVE_AN_OPPOSITE = frozenset({"requeue"})
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COUNT = re.compile(r"[1-9][0-9]*(?:-[1-9][0-9]*)?|(?:[A-Za-z][\w.-]*:)?[1-9][0-9]*")
 
@@ -199,9 +200,11 @@ def _ambiguous(name: str, value: str, suggestion: str) -> tuple[str, str]:
     return f"`{name}: {value}` has minutes or seconds over 59", f'write "{suggestion}"'
 
 
-def _switch(name: str, value: Value) -> str:
+def _switch(name: str, value: Value) -> str | None:
     if not isinstance(value, bool):
         raise Refusal("wrong-type", f"`{name}` must be true or false, not {_show(value)}", f"write `{name}: true`")
+    if not value and name not in _HAVE_AN_OPPOSITE:
+        return None
     return "yes" if value else "no"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import math
+import posixpath
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 OutputType = Literal["file", "dir", "string", "integer", "number", "boolean", "json"]
 PATH_TYPES = frozenset({"file", "dir"})
 _PACKED = "zlib:"
+_GREATEST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,15 @@ class JobRequest:
         )
         theirs = tuple(options.argument(name, text) for name, text in self._options_now)
         return ("sbatch", *ours, *theirs, "script")
+
+    @property
+    def rows(self) -> str:
+        """Of a sweep, a short text that changes with any value of an element, or of an earlier job that all get."""
+        if self.array is None:
+            return ""
+        given = [item for item in self.variables if item[0].startswith("INPUT_")]
+        digest = self.array.digest
+        return hashlib.sha256(json.dumps([digest, given]).encode()).hexdigest()[:12] if given else digest
 
     @property
     def _options_now(self) -> tuple[tuple[str, str], ...]:
@@ -166,7 +179,7 @@ def read_outputs(declared: tuple[Output, ...], run_dir: str, lines: str) -> tupl
     complaints: list[str] = []
     for output in declared:
         if output.type in PATH_TYPES:
-            values[output.name] = f"{run_dir}/{output.path}"
+            values[output.name] = posixpath.join(run_dir, output.path or "")
         elif output.name not in said:
             complaints.append(f"output `{output.name}` was not written to $HOTSWAP_OUTPUT")
         else:
@@ -180,16 +193,31 @@ def read_outputs(declared: tuple[Output, ...], run_dir: str, lines: str) -> tupl
 def _typed(text: str, kind: OutputType) -> object:
     match kind:
         case "integer":
-            return int(text)
+            return _integer(text)
         case "number":
             number = float(text)
-            return int(text) if text.strip().lstrip("+-").isdecimal() else number
+            return _integer(text) if text.strip().lstrip("+-").isdecimal() else _finite(number)
         case "boolean":
             return _boolean(text)
         case "json":
-            return json.loads(text)
+            return json.loads(text, parse_constant=lambda name: _finite(float(name)))
         case _:
             return text
+
+
+def _integer(text: str) -> int:
+    """A whole number as Airflow can carry it: 64 bits."""
+    number = int(text)
+    if not -_GREATEST <= number < _GREATEST:
+        raise ValueError(text)
+    return number
+
+
+def _finite(number: float) -> float:
+    """A number that JSON has: neither infinite nor none at all."""
+    if not math.isfinite(number):
+        raise ValueError(str(number))
+    return number
 
 
 def _boolean(text: str) -> bool:

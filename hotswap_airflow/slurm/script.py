@@ -8,6 +8,7 @@ The script is submitted in the job's own folder, ``<workdir>/.hotswap/jobs/<key>
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,14 @@ rm -f "$key_dir/run.$SLURM_JOB_ID"
 tell
 exit "$worst"
 """
+_ON_WARNING = """\
+    {signal})
+      worst={status}
+      # Those that have not begun go on with it.
+      while ((++element <= last)); do
+        [ -e "$key_dir/ends/$element.0" ] || : > "$key_dir/ends/$element.{status}"
+      done ;;
+"""
 _SAVED_LINES = """\
   for before in {before}; do
     [ ! -e "$key_dir/../$before/ends/$element.{status}" ] ||
@@ -208,7 +217,7 @@ def _ending(request: JobRequest) -> str:
         kept = f'cp -f "$key_dir/../{before[-1]}/output" "$HOTSWAP_OUTPUT" 2> /dev/null || ' if before else ""
         return _ONE.format(command=command, output=f'{kept}: > "$HOTSWAP_OUTPUT"')
     signal = _warning(request) if request.saves else ""
-    warning = f"    {signal}) worst={SAVED_STATUS}; break ;;\n" if signal.isalnum() else ""
+    warning = _ON_WARNING.format(signal=signal, status=SAVED_STATUS) if signal.isalnum() else ""
     output = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before and request.saves else ""
     index = f"({array.base} + SLURM_ARRAY_TASK_ID)" if array.base else "SLURM_ARRAY_TASK_ID"
     return _ELEMENTS.format(
@@ -270,7 +279,7 @@ def _prepare(request: JobRequest) -> Iterator[str]:
 def _command(request: JobRequest) -> str:
     """What is run, as the positional parameters of the shell, which no variable can change."""
     if request.script is not None:
-        return _SCRIPT.format(script=shlex.quote(f"./{request.script}"))
+        return _SCRIPT.format(script=shlex.quote(posixpath.join(".", request.script)))
     text = request.text or ""
     end = _heredoc_end(text)
     newline = "" if text.endswith("\n") else "\n"

@@ -22,9 +22,9 @@ _WORDS = 7
 class End:
     """How the end of a try was told, noted on the cluster as one line of words.
 
-    ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``error`` the name of an error's class.
-    Of a sweep, ``lost`` are the elements that this epoch does not run again, ``again`` those that ended well by
-    themselves and yet did not succeed. ``nodes`` are those that broke down under it.
+    ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``error`` the name of an error's class, of a
+    sweep several with commas. Of a sweep, ``lost`` are the elements that this epoch does not run again, ``again`` those
+    that ended well by themselves and yet did not succeed. ``nodes`` are those that broke down under it.
     """
 
     asked: str
@@ -130,9 +130,9 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
 class Past:
     """What was before a try of a job.
 
-    ``starts`` counts the tries before it, ``failures`` are the names of the errors of those of the same epoch,
-    ``parts`` of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the digests
-    of those after which the work went on, oldest first. ``nodes`` broke down under those of the same epoch.
+    ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch as their ends have
+    them, ``parts`` of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the
+    digests of those after which the work went on, oldest first. ``nodes`` broke down under those of the same epoch.
     """
 
     starts: int = 0

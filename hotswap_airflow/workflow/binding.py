@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.plan import Plan, PlannedAxis, PlannedInput, PlannedJob, PlannedSweep
     from hotswap_airflow.workflow.references import Reference
 
+_LONGEST_VARIABLE = 128 << 10
+"""Bytes of a variable with its name that Linux no longer gives to a program."""
+
 
 @dataclass(frozen=True)
 class RunValues:
@@ -42,7 +45,7 @@ def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> JobRequ
         text=job.text,
         script=job.script,
         options=tuple(_options(plan, job, values)),
-        variables=tuple(_variables(plan, job, values)),
+        variables=tuple(_checked_variables(plan, job, values)),
         inputs=tuple(_paths(plan, job, values)),
         outputs=tuple(planned.output for planned in job.outputs),
         retry=job.retry,
@@ -108,6 +111,17 @@ def _options(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple[s
             raise JobFailed(message) from None
         if text is not None:
             yield option.name, text
+
+
+def _checked_variables(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple[str, str]]:
+    for name, text in _variables(plan, job, values):
+        size = len(f"{name}={text}".encode())
+        if size >= _LONGEST_VARIABLE:
+            raise JobFailed(
+                f"${name} of job {job.name} would have {size:,} bytes, and Linux takes {_LONGEST_VARIABLE:,}: "
+                "let what it comes from be written to a file, and be an output with a `path`"
+            )
+        yield name, text
 
 
 def _variables(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple[str, str]]:

@@ -69,11 +69,11 @@ def leads_out(path: str) -> bool:
 def matches(folder: Folder, pattern: str) -> Iterator[FileEntry]:
     """Give the files that a path or glob names; a folder means everything below it."""
     pattern = posixpath.normpath(pattern)
+    found = folder.entry(pattern)
+    if found is not None:  # also where its name looks like a glob
+        yield found
+        return
     if not _WILD.search(pattern):
-        found = folder.entry(pattern)
-        if found is not None:
-            yield found
-            return
         pattern = "**" if pattern == "." else f"{pattern}/**"
     parts = pattern.split("/")
     fixed = next(i for i, part in enumerate(parts) if _WILD.search(part))

@@ -148,6 +148,24 @@ async def test_a_runs_folder_is_made_once_with_its_files(bench: Any, make_reques
     assert (bench.run_dir(other) / "fit/go").read_bytes() == files["fit/go"]
 
 
+async def test_a_newer_versions_files_are_laid_over_those_of_the_run_once(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("true")
+    run = bench.run_dir(request)
+    await _lay_out(bench, request, "old", {"fit/go": b"old", "fit/data": b"1"})
+    (run / "made").write_text("by a job")
+    await _lay_out(bench, request, "new", {"fit/go": b"new", "more/it's": b"2"})
+    assert [(run / name).read_text() for name in ("fit/go", "fit/data", "more/it's", "made")] == [
+        "new", "1", "2", "by a job"
+    ]  # fmt: skip
+    (run / "fit/go").write_text("changed")
+    for pack in ("new", "old"):  # a job that began before is tried again
+        await _lay_out(bench, request, pack, {})
+        assert (run / "fit/go").read_text() == "changed"
+    assert not [path for path in run.rglob("*") if "hotswap-" in path.name and path.name != ".hotswap-run"]
+
+
 async def test_an_option_slurm_does_not_take_is_a_refusal(bench: Any, make_request: MakeRequest, request: Any) -> None:
     if "fake" in request.node.name:
         request.getfixturevalue("fake_slurm").refusal = "Invalid partition name specified"

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
+from hotswap_airflow.cluster import session
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.slurm.array import Array, Tally
-from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
@@ -199,6 +200,16 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
     quota.is_used_up = False
     assert (await running).error is None
     await bench.session.watcher.close()
+
+
+async def test_more_output_than_is_read_is_told_and_not_cut(
+    fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "OUTPUT_LIMIT", 10)
+    outcome = await fake_bench.conduct(
+        make_request("echo v=12345678 >> $HOTSWAP_OUTPUT", outputs=(Output("v", "string"),))
+    )
+    assert "more than 10 bytes to $HOTSWAP_OUTPUT" in str(outcome.error)
 
 
 async def test_a_run_folder_that_is_closed_for_writing_is_found_all_the_same(

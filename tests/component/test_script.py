@@ -209,6 +209,11 @@ def test_a_script_runs_by_its_first_line(tmp_path: Path) -> None:
     assert _run(tmp_path, JobRequest(JobKey(KEY.run, "q"), script="bin/plain"))[1].isdigit()
 
 
+def test_a_script_of_the_cluster_is_named_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "there.sh").write_text("echo from there\n")
+    assert _run(tmp_path, JobRequest(KEY, script=str(tmp_path / "there.sh"))) == (0, "from there\n")
+
+
 def test_a_signal_reaches_the_persons_own_process(tmp_path: Path) -> None:
     text = 'trap "echo saved; exit 85" USR1\nmkfifo f; echo ready > ready; read x > /dev/null 2>&1 < f & wait $!'
     process = _start(tmp_path, JobRequest(KEY, text=text))

@@ -214,6 +214,48 @@ async def test_a_chunk_stops_at_the_signal_that_ends_its_job(
     assert (bench.run_dir(request) / "ran").read_text().split() == [*"01123"]
 
 
+async def test_a_chunk_that_is_warned_goes_on_also_where_its_element_just_ended(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    text = """echo "$SWEEP_V" >> ran
+      [ "$SWEEP_V" != 1 ] || [ -e warned ] || { trap 'touch warned' USR1; kill -s USR1 $PPID; while [ ! -e warned ]; do sleep 0.1; done; }"""
+    request = make_request(text, array=_array([*"0123"], chunk=4), saves=True)
+    request = replace(request, options=(*request.options, ("signal", "B:USR1@30")))
+    outcome = await bench.conduct(request)
+    assert (outcome.error, outcome.tally) == (None, Tally(done=4))
+    assert (bench.run_dir(request) / "ran").read_text().split() == [*"0123"]
+    assert "it goes on in another job" in bench.log
+
+
+async def test_what_may_be_tried_again_is_before_it_is_tolerated(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    retry = Retry(frozenset({"oom", "failed"}), 2, mem=Growth(2, 1 << 20))
+    text = '[ "$SWEEP_V" != bad ]'
+    fake_slurm.outcomes = [["OUT_OF_MEMORY"]]
+    request = make_request(text, array=_array(["0", "1", "bad", "3"], tolerated=2), retry=retry)
+    first = await fake_bench.conduct(request)
+    assert isinstance(first.error, errors.JobError)
+    assert (first.tally, first.failed_before) == (Tally(done=2, failed=2), 0)
+    second = await fake_bench.conduct(request, "2 0")
+    assert (type(second.error), second.tally) == (errors.JobFailed, Tally(done=3, failed=1))
+    third = await fake_bench.conduct(request, "3 0")
+    assert (third.error, third.tally, third.submitted) == (None, Tally(done=3, failed=1), 1)
+    asked = [word for call in fake_slurm.calls if call[0] == "sbatch" for word in call if word.startswith("--mem=")]
+    assert asked == ["--mem=50M", "--mem=100M", "--mem=100M"]  # each of several reasons counts
+
+
+async def test_other_values_of_an_earlier_job_are_given_to_all_elements(bench: Any, make_request: MakeRequest) -> None:
+    text = 'echo "$INPUT_SCALE" >> ran; [ "$SWEEP_V" != 1 ] || [ -e well ]'
+    request = make_request(text, array=_array([*"012"]), variables=(("INPUT_SCALE", "1"),))
+    assert (await bench.conduct(request)).tally == Tally(done=2, failed=1)
+    (bench.run_dir(request) / "well").touch()
+    changed = replace(request, variables=(("INPUT_SCALE", "2"),), key=replace(request.key, epoch=1))
+    outcome = await bench.conduct(changed, "2 1")
+    assert (outcome.error, outcome.submitted) == (None, 3)
+    assert sorted((bench.run_dir(request) / "ran").read_text().split()) == [*"111222"]
+
+
 async def test_other_values_under_the_same_numbers_are_run(bench: Any, make_request: MakeRequest) -> None:
     text = 'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" != bad ]'
     request = make_request(text, array=_array(["a", "b", "bad"]))

@@ -241,6 +241,17 @@ def test_no_name_of_a_variable_becomes_shell(name: str) -> None:
         operator.make_request({"ti": SimpleNamespace(try_number=1)}, JobKey(RunKey("i", "w", "e", "r", "n"), "a"))  # type: ignore[typeddict-item]
 
 
+def test_numbers_of_templates_are_numbers() -> None:
+    asked = {"cpus-per-task": "4", "nice": "-5", "requeue": "False", "exclusive": "True", "mem": "2G", "nodes": "2-4"}
+    request = SlurmJobOperator(task_id="a", command="true", slurm=asked).make_request(
+        {"ti": SimpleNamespace(try_number=1)},  # type: ignore[typeddict-item]
+        JobKey(RunKey("i", "w", "e", "r", "n"), "a"),
+    )
+    assert dict(request.options) == {
+        "cpus-per-task": "4", "nice": "-5", "requeue": "no", "exclusive": "", "mem": "2G", "nodes": "2-4"
+    }  # fmt: skip
+
+
 class Recorder:
     """A receiver of metrics that keeps them."""
 

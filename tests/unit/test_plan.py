@@ -102,6 +102,13 @@ def test_a_value_that_fits_no_option_fails_the_job_with_words(tmp_path: Path, va
         bind(plan, plan.job("use"), _key(plan, "use"), RunValues("r", {}, outputs))
 
 
+def test_a_value_that_no_program_can_be_given_fails_the_job_with_words(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    values = RunValues("r", {"label": "é" * (64 << 10)})
+    with pytest.raises(JobFailed, match=r"\$PARAM_LABEL of job make would have 131,084 bytes.*with a `path`"):
+        bind(plan, plan.job("make"), _key(plan, "make"), values)
+
+
 def test_values_of_a_job_that_did_not_succeed_are_null(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     with pytest.raises(JobFailed, match="input p of job use has no value"):
@@ -118,6 +125,7 @@ def test_no_reference(text: str) -> None:
 def _folder(tmp_path: Path) -> DiskFolder:
     for name in (
         "src/a.py", "src/deep/b.py", "src/.hidden/c.py", "src/__pycache__/d.pyc", "src/.e", "data.csv", "x1.txt", "x2.txt",
+        "y1.txt", "y[1].txt",
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +144,7 @@ def _folder(tmp_path: Path) -> DiskFolder:
         ("src/*", ["src/a.py"]), ("src/.*", ["src/.e"]), ("src/.hidden/*", ["src/.hidden/c.py"]),
         ("src/__pycache__/**", ["src/__pycache__/d.pyc"]), ("*.csv", ["data.csv"]), ("x[12].txt", ["x1.txt", "x2.txt"]),
         ("x[!1].txt", ["x2.txt"]), ("x?.txt", ["x1.txt", "x2.txt"]), ("inside", ["inside"]), ("outside", []), ("gone", []),
-        ("none/**", []), ("src/a.py", ["src/a.py"]), ("x[", []),
+        ("none/**", []), ("src/a.py", ["src/a.py"]), ("x[", []), ("y[1].txt", ["y[1].txt"]), ("y[1]*", ["y1.txt"]),
     ],
 )  # fmt: skip
 def test_patterns(tmp_path: Path, pattern: str, found: list[str]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hotswap_airflow import errors
 from hotswap_airflow.slurm import options, parsing, states
+from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import Input, JobRequest, Output, as_text, read_outputs
 from hotswap_airflow.slurm.retry import Growth, Retry
@@ -238,7 +239,33 @@ def test_outputs_that_are_not_what_was_declared() -> None:
 def test_a_number_that_is_an_integer_stays_one(text: str) -> None:
     values, complaints = read_outputs((Output("n", "number"),), "/run", f"n={text}")
     assert len(values) + len(complaints) >= 1
-    assert json.dumps(values, allow_nan=True)
+    assert json.dumps(values, allow_nan=False)
+
+
+@pytest.mark.parametrize("line", ["n=nan", "n=-inf", "n=1e999", "j=NaN", 'j={"a": [Infinity]}', f"i={1 << 63}"])
+def test_a_number_that_airflow_cannot_carry_is_none(line: str) -> None:
+    (output,) = (output for output in OUTPUTS if output.name == line[0])
+    values, complaints = read_outputs((output,), "/run", line)
+    assert values == {}
+    assert complaints == [f"output `{output.name}` is no {output.type}: {line[2:]!r}"]
+
+
+def test_an_absolute_output_is_where_it_says() -> None:
+    assert read_outputs((Output("t", "file", "/scratch/t.csv"),), "/run", "")[0] == {"t": "/scratch/t.csv"}
+
+
+def test_the_rows_of_a_sweep_change_with_what_all_elements_are_given() -> None:
+    array = Array(("v",), (("1",), ("2",)))
+    plain = _request(array=array, variables=(("PARAM_X", "1"), ("HOTSWAP_VERSION", "v1")))
+    given = [_request(array=array, variables=(("INPUT_SCALE", scale),)) for scale in ("1", "2")]
+    assert plain.rows == array.digest
+    assert len({plain.rows, *(request.rows for request in given)}) == 3
+    assert _request().rows == ""
+
+
+def test_a_switch_that_is_off_is_said_only_where_slurm_has_a_word_for_it() -> None:
+    assert [options.check(name, False) for name in ("requeue", "oversubscribe")] == ["no", None]
+    assert "--no-requeue" in _request(options=(("requeue", "no"),)).argv
 
 
 def test_a_script_shows_what_the_person_wrote() -> None:
