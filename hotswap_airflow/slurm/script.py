@@ -174,7 +174,9 @@ _ON_WARNING = """\
       worst={status}
       # Those that have not begun go on with it.
       while ((++element <= last)); do
-        [ -e "$key_dir/ends/$element.0" ] || : > "$key_dir/ends/$element.{status}"
+        [ ! -e "$key_dir/ends/$element.0" ] || continue
+        rm -f "$key_dir/ends/$element".*
+        : >> "$key_dir/out/$element" > "$key_dir/ends/$element.{status}"
       done ;;
 """
 _SAVED_LINES = """\

@@ -122,6 +122,19 @@ def test_an_element_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
         assert (run / "ran").read_text() == count * "begin\nend\n"
 
 
+def test_a_chunk_that_was_warned_and_is_requeued_has_one_end_for_each_element(tmp_path: Path) -> None:
+    text = 'echo "$SWEEP_I" >> ran; [ -e warned ] || { trap "touch warned" USR1; kill -s USR1 $PPID; until [ -e warned ]; do sleep 0.1; done; }'
+    array = Array(("i",), tuple((letter,) for letter in "abc"), 3)
+    request = JobRequest(KEY, text=text, array=array, options=(("signal", "B:USR1@30"),), saves=True)
+    ends = _elements(tmp_path, request) / "ends"
+    index = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+    assert _run(tmp_path, request, **index)[0] == 85
+    assert sorted(path.name for path in ends.iterdir()) == ["0.0", "1.85", "2.85"]
+    assert _run(tmp_path, request, SLURM_RESTART_COUNT="1", **index)[0] == 0
+    assert sorted(path.name for path in ends.iterdir()) == ["0.0", "1.0", "2.0"]
+    assert (tmp_path / "runs" / KEY.run.folder / "ran").read_text().split() == [*"abc"]
+
+
 def test_a_requeued_job_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
     started = _twice(tmp_path, JobRequest(KEY, text=WAITING), SLURM_RESTART_COUNT="1")
     run = tmp_path / "runs" / KEY.run.folder
