@@ -20,6 +20,7 @@ asyncssh.set_log_level("WARNING")
 
 MAX_CHANNELS = 8
 """sshd allows ten sessions a connection by default."""
+SESSION_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 CONNECT_TIMEOUT = 30.0
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 3
 
@@ -48,7 +49,8 @@ class SshTransport:
             connection = await self._open()
             try:
                 async with asyncio.timeout(limit):
-                    return await _execute(connection, shlex.join(argv), stdin)
+                    process = await _begin(connection, shlex.join(argv))
+                    return await _follow(process, stdin)
             except TimeoutError:
                 # Only this channel is given up; a connection that is dead is noticed by its keep-alive.
                 raise ConnectionLost(f"{self._name} gave no answer within {limit:.0f} s") from None
@@ -97,10 +99,19 @@ class SshTransport:
             await connection.wait_closed()
 
 
-async def _execute(
-    connection: asyncssh.SSHClientConnection, command: str, stdin: bytes | AsyncIterator[bytes]
-) -> Reply:
-    process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(command, encoding=None)
+async def _begin(connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
+    """Begin a command; an sshd that still counts sessions that have ended is asked again."""
+    for pause in SESSION_PAUSES:
+        try:
+            return await connection.create_process(command, encoding=None)
+        except asyncssh.ChannelOpenError:
+            if connection.is_closed():
+                raise
+        await asyncio.sleep(pause)
+    return await connection.create_process(command, encoding=None)
+
+
+async def _follow(process: asyncssh.SSHClientProcess[bytes], stdin: bytes | AsyncIterator[bytes]) -> Reply:
     feeding = asyncio.ensure_future(_feed(process.stdin, stdin))
     reading = asyncio.gather(process.stdout.read(), process.stderr.read())
     try:

@@ -17,7 +17,7 @@ import asyncssh
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import breaker, placement, submission, watcher
+from hotswap_airflow.cluster import breaker, placement, ssh, submission, watcher
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.slurm.array import Array
@@ -403,6 +403,28 @@ async def test_commands_over_ssh(own_login_node: LoginNode) -> None:
     assert [int(reply.stdout) for reply in many] == list(range(40))
     with pytest.raises(errors.ConnectionLost, match="no answer within 0 s"):
         await transport.run(("sleep", "60"), limit=0.2)
+    await transport.close()
+
+
+async def test_more_sessions_than_sshd_allows_wait_for_their_turn(
+    own_login_node: LoginNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = own_login_node.folder / "sshd_config"
+    own_login_node.stop()
+    text = config.read_text()
+    monkeypatch.setattr(LoginNode, "_config", lambda _: f"{text}MaxSessions 1\n")
+    own_login_node.start()
+    transport = _ssh(own_login_node)
+    several = await asyncio.gather(*(transport.run(("echo", str(n))) for n in range(5)))
+    assert [int(reply.stdout) for reply in several] == list(range(5))
+    begun = own_login_node.folder / "begun"
+    first = asyncio.create_task(transport.run(("sh", "-c", 'touch "$1"; exec sleep 60', "first", str(begun))))
+    await _until(begun.exists)
+    monkeypatch.setattr(ssh, "SESSION_PAUSES", (0.1,))
+    with pytest.raises(errors.ConnectionLost, match="opens no further session"):
+        await transport.run(("true",))
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
     await transport.close()
 
 
