@@ -10,7 +10,6 @@ from string import Template
 from typing import TYPE_CHECKING, Literal, cast
 
 from hotswap_airflow.errors import SetupError
-from hotswap_airflow.workflow.timing import cron_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +46,7 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
     if discovery not in {"auto", "stub"}:
         raise SetupError(f"[hotswap] discovery is {discovery!r}; use auto or stub")
     reconcile = get("reconcile") or RECONCILE
-    if reconcile != "off" and cron_fault(reconcile):
+    if reconcile not in {"off", RECONCILE} and not _is_cron(reconcile):
         raise SetupError(f"[hotswap] reconcile is {reconcile!r}; write five cron fields, or off")
     finish_in = get("finish_in") or "auto"
     if finish_in not in {"auto", "trigger", "worker"}:
@@ -61,6 +60,13 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
         reconcile=None if reconcile == "off" else reconcile,
         finish_in=cast("FinishIn", finish_in),
     )
+
+
+def _is_cron(text: str) -> bool:
+    # Every task reads the settings, and few of them have a word of their own here.
+    from hotswap_airflow.workflow.timing import cron_fault
+
+    return not cron_fault(text)
 
 
 def airflow_home(environ: Mapping[str, str]) -> Path:

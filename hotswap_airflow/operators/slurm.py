@@ -30,7 +30,7 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
-from hotswap_airflow.triggers.sessions import POLL
+from hotswap_airflow.triggers.reach import POLL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,8 @@ from hotswap_airflow.cluster.lookup import SoughtJob, look_up
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
 from hotswap_airflow.triggers.events import resuming, told
-from hotswap_airflow.triggers.sessions import Reach, shared_session
+from hotswap_airflow.triggers.reach import Reach
+from hotswap_airflow.triggers.sessions import shared_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

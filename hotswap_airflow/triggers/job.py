@@ -21,9 +21,8 @@ from hotswap_airflow.store.contents import ContentStore, kept_archive
 from hotswap_airflow.store.results import ResultStore
 from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.progress import progress_of
-from hotswap_airflow.triggers.sessions import LOOK_UP_LIMIT, POLL, Reach, shared_session
+from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT, POLL, Reach
 from hotswap_airflow.triggers.task_states import ENDED, task_state
-from hotswap_airflow.triggers.telemetry import JobTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -117,6 +116,10 @@ class SlurmJobTrigger(BaseTrigger):
         return JobRequest.from_text(text)
 
     async def _conduct(self, request: JobRequest) -> Outcome:
+        # A worker, which only writes the trigger down, needs none of this; to import it is a part of each task's cost.
+        from hotswap_airflow.triggers.sessions import shared_session
+        from hotswap_airflow.triggers.telemetry import JobTelemetry
+
         async with shared_session(self.reach) as session:
             if request.array is None:
                 return await self._in_time(session, request, JobTelemetry(self.reach.connection))
@@ -188,6 +191,8 @@ class SlurmJobTrigger(BaseTrigger):
         await asyncio.shield(ending)
 
     async def _cancel_if_ended(self) -> None:
+        from hotswap_airflow.triggers.sessions import shared_session
+
         if not await self._was_ended():
             return
         async with asyncio.timeout(_CANCEL_LIMIT):

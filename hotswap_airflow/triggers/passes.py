@@ -10,7 +10,8 @@ from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEven
 
 from hotswap_airflow.errors import ConnectionLost, HotswapError
 from hotswap_airflow.triggers.events import resuming
-from hotswap_airflow.triggers.sessions import Reach, shared_session
+from hotswap_airflow.triggers.reach import Reach
+from hotswap_airflow.triggers.sessions import shared_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT, POLL
 from hotswap_airflow.triggers.sharing import Sharing
 from hotswap_airflow.triggers.telemetry import polled
 
@@ -17,27 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.triggers.reach import Reach
 
-LOOK_UP_LIMIT = 60.0
-"""Seconds that Airflow may take to give a connection; a call it cannot answer would wait for ever."""
 _HASTE = 0.35
 """The part of the shortest interval after which the cluster is asked where a job told of its end."""
-POLL = (Interval.shortest, Interval.usual, Interval.longest)
-"""Seconds between two polls of a cluster: after a change, as a rule, after a long silence."""
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How a cluster is reached: an account's connection, and the folder there below which runs live.
-
-    ``monitor`` is a connection that may see all jobs and asks for them, empty where each account asks for its own.
-    ``poll`` are seconds between questions: shortest, usual, longest.
-    """
-
-    connection: str
-    workdir: str = ""
-    monitor: str = ""
-    poll: tuple[float, float, float] = POLL
 
 
 async def _close_connection(client: ClusterClient) -> None:

@@ -29,6 +29,7 @@ from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.triggers import events, job, progress, sessions, telemetry
 from hotswap_airflow.triggers.awaited import AwaitJobTrigger
 from hotswap_airflow.triggers.job import SlurmJobTrigger
+from hotswap_airflow.triggers.reach import Reach
 
 MakeRequest = Callable[..., JobRequest]
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
@@ -156,13 +157,13 @@ async def test_triggers_of_a_connection_share_one_session(
     make_trigger: Any, make_request: MakeRequest, tmp_path: Path
 ) -> None:
     workdir = str(tmp_path / "work")
-    reach = sessions.Reach("slurm_main", workdir)
+    reach = Reach("slurm_main", workdir)
     async with sessions.shared_session(reach) as one:
         found = await asyncio.gather(*(_event(make_trigger(make_request("true", job=f"j{n}"))) for n in range(5)))
         assert all(isinstance(event, TaskSuccessEvent) for event in found)
         async with sessions.shared_session(reach) as other:
             assert other is one
-        async with sessions.shared_session(sessions.Reach("slurm_main", f"{workdir}/other")) as other:
+        async with sessions.shared_session(Reach("slurm_main", f"{workdir}/other")) as other:
             assert other.watcher is one.watcher
             assert other.client.transport is one.client.transport
     assert not _still_shared()
