@@ -55,6 +55,8 @@ def test_an_orphan_is_shown_and_given_back_to_its_task(lab: Any) -> None:
 
 
 def test_an_orphan_whose_run_is_gone_can_only_be_cancelled(lab: Any) -> None:
+    lab.write("orphaned", "jobs:\n  a: {run: 'true'}\n")  # its workflow is there, its run is not
+    assert lab.api.wait_for_run("orphaned", lab.api.trigger("orphaned")) == "success"
     name = lab.submit_orphan(installation(lab.store))
     shown = lab.hotswap("orphans")
     (job_id,) = re.findall(ORPHAN, shown, re.MULTILINE)
