@@ -63,7 +63,7 @@ class Load:
     def notes(self) -> int:
         """Elements that have noted their end."""
         jobs = self.lab.work / ".hotswap" / "jobs"
-        return sum(1 for _ in jobs.glob("*/ends/*.0"))
+        return sum(1 for _ in jobs.glob("*/*/ends/*.0"))
 
     def weights(self) -> dict[str, float]:
         """What the triggerer holds now."""
@@ -72,7 +72,7 @@ class Load:
         node = self.lab.sandbox.login_nodes["main"].daemon
         sessions = len(tree(node.pid)) - 1 if node else 0
         runs = sum(1 for _ in (self.lab.work / "runs" / "load").iterdir())
-        keys = sum(1 for _ in (self.lab.work / ".hotswap" / "jobs").iterdir())
+        keys = sum(1 for _ in (self.lab.work / ".hotswap" / "jobs").glob("*/*"))
         return {
             "rss_mb": rss_mb(pids),
             "descriptors": descriptors,

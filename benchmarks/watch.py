@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import Lab, cpu_seconds, lab, machine, percentile, pss_mb, rounded, rss_mb, tree
 from benchmarks.probe import late_between
-from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.slurm import ClusterOptions
 
@@ -164,7 +164,7 @@ class Watching:
         _, until = self.ending(seen, folder / "go")
         time.sleep(17)
         began = self.started(name, run)
-        found = (path.stat().st_mtime for path in (self.lab.work / ".hotswap" / "jobs").glob("*/ends/*.0"))
+        found = (path.stat().st_mtime for path in (self.lab.work / ".hotswap" / "jobs").glob("*/*/ends/*.0"))
         ends = sorted(end for end in found if began < end <= until)
         lines = [(at, line.split(" done ")[0]) for at, line in self.log(name, run, "s") if " done " in line]
         told = [(at, int(done.replace(",", ""))) for at, done in lines]
@@ -198,7 +198,7 @@ class Watching:
         time.sleep(17)
         delays = []
         for index in range(count):
-            exit_file = self.lab.work / ".hotswap" / "jobs" / JobKey(key, "j", index).digest / "exit"
+            exit_file = self.lab.work / key_folder(JobKey(key, "j", index).digest) / "exit"
             if not exit_file.exists() or exit_file.stat().st_mtime > until:
                 continue
             noticed = next((at for at, line in self.log(name, run, "j", index) if line.startswith("COMPLETED")), None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
 from hotswap_airflow.errors import Problem, SetupError, SpecError
-from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.script import render_script, render_table
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.binding import RunValues, bind
@@ -237,7 +237,7 @@ def _example_sweep(sweep: PlannedSweep | None) -> PlannedSweep | None:
 
 def _shown(request: JobRequest, plan: Plan, site: Site) -> str:
     cluster = site.clusters[plan.job(request.key.job).cluster]
-    folder = f"{cluster.workdir}/.hotswap/jobs/{request.key.digest}"
+    folder = f"{cluster.workdir}/{key_folder(request.key.digest)}"
     table = "".join(f"# {line}\n" for line in _table(request))
     return f"# cd {folder} && {shlex.join(request.argv)}\n{render_script(request)}{table}"
 

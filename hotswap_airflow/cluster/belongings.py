@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.scripts import PROLOGUE
 from hotswap_airflow.cluster.transport import TRANSFER_TIMEOUT
-from hotswap_airflow.slurm.identity import read_keys
+from hotswap_airflow.slurm.identity import key_folder, read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -21,7 +21,7 @@ KEYS_OF = (
     + """\
 # Whose each job is, of all whose note holds a text.
 begin
-find .hotswap/jobs/ -mindepth 2 -maxdepth 2 -name key -exec grep -h -F -e "$1" {} +
+find .hotswap/jobs/ -mindepth 3 -maxdepth 3 -name key -exec grep -h -F -e "$1" {} +
 end
 """
 )
@@ -57,7 +57,7 @@ async def keys_with(client: ClusterClient, text: str) -> list[JobKey]:
 
 async def mark_tries(client: ClusterClient, digests: Iterable[str], mark: str, *, is_on: bool = True) -> None:
     """Mark tries of jobs, for the next try of their task to see; or take the mark back."""
-    await _mark(client, [f".hotswap/jobs/{digest}" for digest in digests], mark, is_on=is_on)
+    await _mark(client, [key_folder(digest) for digest in digests], mark, is_on=is_on)
 
 
 async def keep_runs(client: ClusterClient, folders: Collection[str], *, is_kept: bool = True) -> None:

@@ -22,7 +22,7 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm import parsing
-from hotswap_airflow.slurm.identity import NAME_PREFIX, read_keys, try_of
+from hotswap_airflow.slurm.identity import NAME_PREFIX, key_folder, read_keys, try_of
 from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.states import SIGNALS
 from hotswap_airflow.slurm.tries import End, Try
@@ -216,7 +216,7 @@ class ClusterClient:
         for line in lines.splitlines():
             name, *numbers = line.split() or [""]
             if name.endswith("/job.log") and len(numbers) == 1:
-                sizes[name.removesuffix("/job.log")] = int(numbers[0])
+                sizes[name.split("/")[1]] = int(numbers[0])
             elif name:
                 found.append(_fields(line, self.name))
         return {
@@ -366,7 +366,7 @@ class ClusterClient:
 
     def key_dir(self, digest: str) -> str:
         """Where a job's own files are, as a person would find them."""
-        return posixpath.join(self.workdir, ".hotswap", "jobs", digest)
+        return posixpath.join(self.workdir, key_folder(digest))
 
 
 async def _prefixed(code: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

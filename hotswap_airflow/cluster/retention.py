@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from hotswap_airflow.cluster.belongings import KEPT, keys_with
 from hotswap_airflow.cluster.scripts import PROLOGUE
 from hotswap_airflow.cluster.transport import TRANSFER_TIMEOUT
+from hotswap_airflow.slurm.identity import key_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ INVENTORY = (
     + """\
 # The notes in the folders of jobs and runs, with the seconds since the epoch at which they were written.
 begin
-find .hotswap/jobs/ -mindepth 2 -maxdepth 2 \\( -name key -o -name exit -o -name settled -o -name cancelled \\) \\
+find .hotswap/jobs/ -mindepth 3 -maxdepth 3 \\( -name key -o -name exit -o -name settled -o -name cancelled \\) \\
   -printf '%h %f %T@\\n'
 find runs/ -mindepth 3 -maxdepth 3 \\( -name .hotswap-run -o -name "$1" -o -name "$2" \\) -printf '%h %f %T@\\n'
 printf 'now now %s\\n' "$(date +%s)"
@@ -66,7 +67,8 @@ while read -r folder digests; do
   gone=$(mktemp -d .hotswap/gone.XXXXXX) || continue
   [ ! -e "$run" ] || mv -- "$run" "$gone/run" || continue
   for digest in $digests; do
-    [ ! -e ".hotswap/jobs/$digest" ] || mv -- ".hotswap/jobs/$digest" "$gone/$digest"
+    at "$digest"
+    [ ! -e "$dir" ] || mv -- "$dir" "$gone/$digest"
   done
   printf '%s\\n' "$folder"
 done
@@ -144,8 +146,8 @@ async def inventory(client: ClusterClient, installation: str) -> Inventory:
 
 def _run_folder(run: RunKey, digests: Sequence[str], times: Mapping[str, Mapping[str, float]]) -> RunFolder:
     own = times.get(f"runs/{run.folder}", {})
-    there = [digest for digest in digests if f".hotswap/jobs/{digest}" in times]
-    notes = [at for digest in there for at in times[f".hotswap/jobs/{digest}"].values()]
+    there = [digest for digest in digests if key_folder(digest) in times]
+    notes = [at for digest in there for at in times[key_folder(digest)].values()]
     changed = max([*notes, own.get(".hotswap-run", 0.0)])
     return RunFolder(run, tuple(there), changed, own.get(NOTICE), KEPT in own, bool(own))
 

@@ -28,6 +28,8 @@ note() {
   printf '%s\\n' "$1" > "id.$$" && { ln "id.$$" id 2> /dev/null || [ -s id ] || mv -f "id.$$" id; }
   rm -f "id.$$"
 }
+# Where a job's own files are: a few hundred side by side, however many there have been.
+at() { dir=.hotswap/jobs/${1%"${1#???}"}/$1; }
 last_line() { [ ! -s "$1" ] || while IFS= read -r line; do found=$line; done < "$1"; printf '%s' "${found-}"; }
 cd 2> /dev/null || say "away the home folder is not there; is it mounted?"
 [ -d "$root/.hotswap/jobs" ] && [ -d "$root/.hotswap/packs" ] && [ -d "$root/runs" ] ||
@@ -44,7 +46,8 @@ FIND = (
 # rows, what a person marked it with, what settled it.
 begin
 while read -r stem; do
-  for dir in .hotswap/jobs/"$stem"-e*-g*; do
+  at "$stem"
+  for dir in "$dir"-e*-g*; do
     [ -d "$dir" ] || continue
     id= settled= asked= cancelled= ended= rows= adopt= anew=
     [ -s "$dir/id" ] && read -r id < "$dir/id"
@@ -68,7 +71,8 @@ RELEASE = (
     PROLOGUE
     + """\
 # sbatch refused the job for certain: nothing was submitted under this key.
-rm -f ".hotswap/jobs/$1/began"
+at "$1"
+rm -f "$dir/began"
 say released
 """
 )
@@ -77,7 +81,8 @@ ADOPT = (
     PROLOGUE
     + """\
 # Slurm knows a job of this name, the folder does not: write down its id.
-cd -- ".hotswap/jobs/$1" || say "error the job's folder cannot be entered"
+at "$1"
+cd -- "$dir" || say "error the job's folder cannot be entered"
 note "$2"
 say "found $(cat id)"
 """
@@ -92,14 +97,15 @@ begin
 [ -z "$1" ] || answer squeue -h -r -t all -u "$(id -un)" -o "$1"
 digests=$(cat)
 for digest in $digests; do
-  dir=.hotswap/jobs/$digest
+  at "$digest"
   exit=- id=-
   [ -s "$dir/exit" ] && read -r exit < "$dir/exit"
   [ -s "$dir/id" ] && read -r id < "$dir/id"
   printf '%s %s %s\\n' "$digest" "$exit" "$id"
 done
 # One program for all logs, where there are any.
-cd .hotswap/jobs && printf '%s\\n' "$digests" | sed -n 's|..*|&/job.log|p' | xargs -r stat -L -c '%n %s' 2> /dev/null
+cd .hotswap/jobs && printf '%s\\n' "$digests" | sed -n 's|^\\(...\\).*|\\1/&/job.log|p' |
+  xargs -r stat -L -c '%n %s' 2> /dev/null
 end
 """
 )
@@ -130,7 +136,8 @@ KEYS = (
 # Whose each job is: for every digest the note that its submitter left.
 begin
 while read -r digest; do
-  cat ".hotswap/jobs/$digest/key" 2> /dev/null
+  at "$digest"
+  cat "$dir/key" 2> /dev/null
 done
 end
 """
@@ -166,13 +173,14 @@ ENDS = (
 # The ends that the elements of arrays noted: for every digest a line, `digest ELEMENT.STATUS …`.
 digests=$(cat)
 for digest in $digests; do
-  ends=.hotswap/jobs/$digest/ends
-  [ ! -e "$ends" ] || [ -r "$ends" ] || say "error the folder of an array's ends cannot be read: $ends"
+  at "$digest"
+  [ ! -e "$dir/ends" ] || [ -r "$dir/ends" ] || say "error the folder of an array's ends cannot be read: $dir/ends"
 done
 begin
 for digest in $digests; do
   printf '%s ' "$digest"
-  ls -f ".hotswap/jobs/$digest/ends" 2> /dev/null | tr '\\n' ' '
+  at "$digest"
+  ls -f "$dir/ends" 2> /dev/null | tr '\\n' ' '
   echo
 done
 end
@@ -185,10 +193,11 @@ MEMBERS = (
 # The elements that arrays have: for every digest a line, `digest BASE ELEMENT …`.
 begin
 while read -r digest; do
+  at "$digest"
   base=0
-  [ -s ".hotswap/jobs/$digest/rows" ] && read -r rows base < ".hotswap/jobs/$digest/rows"
+  [ -s "$dir/rows" ] && read -r rows base < "$dir/rows"
   printf '%s %s ' "$digest" "${base:-0}"
-  awk '$0 != "-" { printf "%d ", NR - 1 }' ".hotswap/jobs/$digest/table" 2> /dev/null
+  awk '$0 != "-" { printf "%d ", NR - 1 }' "$dir/table" 2> /dev/null
   echo
 done
 end
@@ -199,9 +208,9 @@ VALUES = (
     PROLOGUE
     + """\
 # The values that the elements of an array wrote: lines `ELEMENT:key=value`, with their length before them.
-out=.hotswap/jobs/$1/out
-[ -e "$out" ] || { begin; end; }
-cd -- "$out" || say "error the folder of an array's values cannot be entered: $out"
+at "$1"
+[ -e "$dir/out" ] || { begin; end; }
+cd -- "$dir/out" || say "error the folder of an array's values cannot be entered: $dir/out"
 begin
 find . -type f -exec awk '{ print substr(FILENAME, 3) ":" $0 }' {} + | head -c "$2"
 end
@@ -214,8 +223,9 @@ TAIL = (
 # A piece of each log: for every line `file offset count` the bytes, with their number before them;
 # the offset `last` means the end of the file.
 begin
-while read -r digest offset count; do
-  file=.hotswap/jobs/$digest
+while read -r name offset count; do
+  at "$name"
+  file=$dir
   if [ "$offset" = last ]; then
     offset=$(($(stat -L -c %s "$file" 2> /dev/null || echo 0) - count))
     [ "$offset" -ge 0 ] || offset=0
@@ -224,7 +234,7 @@ while read -r digest offset count; do
   [ ! -s "$file" ] || size=$(($(stat -L -c %s "$file") - offset))
   [ "$size" -ge 0 ] || size=0
   [ "$size" -le "$count" ] || size=$count
-  printf '%s %s\\n' "$digest" "$size"
+  printf '%s %s\\n' "$name" "$size"
   [ "$size" -eq 0 ] || tail -c "+$((offset + 1))" "$file" | head -c "$size"
   printf '\\n'
 done
@@ -238,8 +248,9 @@ RESULT = (
 # What jobs left in their folders: exit status, why they refused, and the values they wrote; each with its length.
 begin
 while read -r digest; do
+  at "$digest"
   for name in exit reason output; do
-    file=.hotswap/jobs/$digest/$name
+    file=$dir/$name
     size=0
     [ ! -s "$file" ] || size=$(head -c "$1" "$file" | wc -c)
     printf '%s/%s %s\\n' "$digest" "$name" "$size"
@@ -257,7 +268,7 @@ SETTLE = (
 # The ends of jobs were told to those who waited: for every line `digest words`.
 failed=
 while read -r digest words; do
-  dir=.hotswap/jobs/$digest
+  at "$digest"
   # A folder that somebody removed needs no note.
   [ ! -e "$dir" ] || { printf '%s\\n' "$words" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
     failed=yes
@@ -272,13 +283,16 @@ CANCEL = (
 # For every line `digest name`: nothing is submitted under the key any more, and what was is cancelled.
 user=$(id -un)
 failed=
+full=
 while read -r digest name; do
-  { mkdir -p -- ".hotswap/jobs/$digest" && touch -- ".hotswap/jobs/$digest/cancelled"; } 2> /dev/null ||
-    failed="$failed the job's folder cannot be written: disk or quota full?"
+  at "$digest"
+  { mkdir -p -- "$dir" && touch -- "$dir/cancelled"; } 2> /dev/null ||
+    full=" the job's folder cannot be written: disk or quota full?"
   # By name, so that an id that Slurm gave to another job meanwhile is left alone.
   said=$(scancel --quiet --user="$user" --name="$name" 2>&1) || failed="$failed $said"
 done
 begin
+failed=$failed$full
 [ -z "$failed" ] && echo cancelled || printf 'failed %s\\n' "$failed"
 end
 """

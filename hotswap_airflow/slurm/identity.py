@@ -116,6 +116,15 @@ def digest_of(name: str) -> str:
     return name.rpartition(".")[2]
 
 
+def key_folder(digest: str) -> str:
+    """Where the own files of a job's try are below the work folder, which may hold a million of them.
+
+    >>> key_folder("0123456789abcdef0123-e2-g1")
+    '.hotswap/jobs/012/0123456789abcdef0123-e2-g1'
+    """
+    return f".hotswap/jobs/{digest[:3]}/{digest}"
+
+
 def try_of(digest: str) -> tuple[int, int]:
     """Epoch and generation of a job's digest.
 

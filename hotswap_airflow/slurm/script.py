@@ -1,6 +1,6 @@
 """The batch script of a job. Values are exported, quoted once; nothing is pasted into the person's text.
 
-The script is submitted in the job's own folder, ``<workdir>/.hotswap/jobs/<key>``, where it keeps
+The script is submitted in the job's own folder, ``<workdir>/.hotswap/jobs/…/<key>``, where it keeps
 ``id``, ``job.log``, ``output`` and, at the very end, ``exit``; an array ``table``, and for each element
 ``logs/INDEX``, ``out/ELEMENT`` and ``ends/ELEMENT.STATUS``. It holds no absolute path of ours, so that
 ``hotswap render`` shows exactly what sbatch gets.
@@ -53,7 +53,7 @@ refuse() {{
 }}
 
 # Whoever listens to this file looks at once; whoever does not, a little later.
-tell() {{ echo > "$key_dir/../../ended"; }} 2> /dev/null
+tell() {{ echo > "$key_dir/../../../ended"; }} 2> /dev/null
 
 # A controller that died before it wrote down that a job had begun begins it again, beside the first, which holds a
 # lock for as long as it lives. What ran before a requeue is over, or soon will be; its lock may be stale.

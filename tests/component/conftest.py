@@ -21,7 +21,7 @@ from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.cluster.transport import Transport
 from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.cluster.watcher import JobWatcher
-from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
@@ -70,7 +70,7 @@ class Bench:
             return await self.session.conduct(request, asked, self.lines.append)
 
     def key_dir(self, request: JobRequest) -> Path:
-        return self.workdir / ".hotswap" / "jobs" / request.key.digest
+        return self.workdir / key_folder(request.key.digest)
 
     def run_dir(self, request: JobRequest) -> Path:
         return self.workdir / "runs" / request.key.run.folder

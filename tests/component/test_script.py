@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotswap_airflow.slurm.array import Array
-from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.script import render_script, render_table
 from hotswap_airflow.slurm.tries import Past
@@ -24,7 +24,7 @@ KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
 
 
 def _start(work: Path, request: JobRequest, job_id: str = "7", **environment: str) -> subprocess.Popen[str]:
-    key_dir = work / ".hotswap" / "jobs" / request.key.digest
+    key_dir = work / key_folder(request.key.digest)
     key_dir.mkdir(parents=True, exist_ok=True)
     (work / "runs" / request.key.run.folder).mkdir(parents=True, exist_ok=True)
     (key_dir / "script").write_text(render_script(request))
@@ -41,7 +41,7 @@ def _run(work: Path, request: JobRequest, **environment: str) -> tuple[int, str]
 
 
 def _key_dir(work: Path) -> Path:
-    return work / ".hotswap" / "jobs" / KEY.digest
+    return work / key_folder(KEY.digest)
 
 
 def test_it_runs_in_the_run_directory_and_notes_its_end(tmp_path: Path) -> None:

@@ -60,4 +60,4 @@ def test_a_triggerer_and_a_worker_killed_at_every_point(lab: Any) -> None:
 
 
 def _key_dirs(lab: Any) -> list[Path]:
-    return [path for path in (lab.work() / ".hotswap" / "jobs").iterdir() if "killed-" in (path / "key").read_text()]
+    return [path for path in (lab.work() / ".hotswap" / "jobs").glob("*/*") if "killed-" in (path / "key").read_text()]

@@ -112,7 +112,7 @@ def test_folders_of_finished_runs_go_when_the_site_says_so(lab: Any) -> None:
     for run in (old, kept):
         assert lab.api.wait_for_run("brief", run) == "success"
         folders.append(next(p for p in (lab.work() / "runs" / "brief").iterdir() if p not in folders))
-    jobs = [key.parent for key in (lab.work() / ".hotswap" / "jobs").glob("*/key") if '"brief"' in key.read_text()]
+    jobs = [key.parent for key in (lab.work() / ".hotswap" / "jobs").glob("*/*/key") if '"brief"' in key.read_text()]
     ages = [*(path for job in jobs for path in job.iterdir()), *(folder / ".hotswap-run" for folder in folders)]
     _age(ages, 40)
     assert "2 notice(s), 0 removed" in _pass(lab)
