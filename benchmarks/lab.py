@@ -124,7 +124,7 @@ def count_calls(made: Sandbox, folder: Path) -> Path:
 def counting_programs(folder: Path) -> tuple[Path, Path]:
     """Programs of Slurm's names that leave a line for each call; the folder of them, and the file of lines."""
     calls, shims = folder / "calls", folder / "shims"
-    shims.mkdir()
+    shims.mkdir(parents=True)
     calls.touch()
     for name in PROGRAMS:
         shim = shims / name

@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import tempfile
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import count_calls, machine, no_files, ssh_session, tell
@@ -61,7 +59,7 @@ def measure(elements: int, limit: int) -> dict[str, Any]:
         set_limit = ("sacctmgr", "-i", "modify", "user", "where", f"user={user_name()}", "set")
         made.clusters[0].run(*set_limit, f"MaxSubmitJobs={limit}")
         node = made.login_nodes["main"]
-        calls = count_calls(made, Path(tempfile.mkdtemp(prefix="hotswap-limit-")))
+        calls = count_calls(made, made.folder / "counting")
         found = asyncio.run(_conduct(node, str(made.folder / "w"), elements))
         submissions = calls.read_text(encoding="utf-8").split().count("sbatch")
     finally:

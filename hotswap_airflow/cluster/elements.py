@@ -91,7 +91,7 @@ def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[i
 class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
-    ``goes_on`` is how this part of it is settled where it is not the last one. ``kind`` are the errors of its own
+    ``goes_on`` is how this part of it is settled where it is not the last one. ``errors`` are those of its own
     elements, by name, most of them first, also where so many are tolerated; ``lost``, ``again`` and ``nodes`` are as in
     the note of its end. ``table`` has all elements.
     """
@@ -100,7 +100,7 @@ class Ending:
     error: JobError | None
     tally: Tally
     goes_on: str = ""
-    kind: str = ""
+    errors: tuple[str, ...] = ()
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
     nodes: tuple[str, ...] = ()
@@ -130,16 +130,15 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
         failed=state.tally.failed + len(missing) - len(saved),
         pending=state.tally.pending + len(saved),
     )
-    kinds = {e: error for e, error in wrong.items() if e not in lost}
+    again = {e: error for e, error in wrong.items() if e not in lost}
     before = () if array.held else request.past.parts
-    kind = ",".join(_by_number(kinds or wrong, before))
     nodes = tuple(dict.fromkeys(filter(None, (status.broken_node for status in failed.values()))))
     return Ending(
         {} if error else _lists(request, run_dir, found),
         error,
         tally,
         goes_on,
-        kind,
+        _by_number(again or wrong, before),
         array.lost | lost,
         frozenset(missing),
         nodes,
@@ -194,9 +193,9 @@ def _error(
         element, error = next(iter(wrong.items()))
         return OutputMissing(f"job {job}: {len(wrong)} of {count} elements: {element}: {error}")
     words = f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
-    hopeful = {e: error for e, error in wrong.items() if request.retry.covers(type(error).__name__, -1)}
     if is_tolerable:
         return _most_common(again, request.past.parts)(words)
+    hopeful = {e: error for e, error in wrong.items() if request.retry.covers(type(error).__name__, -1)}
     if len(wrong) - len(hopeful) + len(array.lost) <= array.tolerated:
         return _most_common(hopeful, request.past.parts)(words)
     return _most_common({e: error for e, error in wrong.items() if e not in hopeful})(words)
@@ -208,8 +207,7 @@ def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) ->
     return kind
 
 
-def _by_number(wrong: Mapping[int, JobError], before: Collection[str]) -> list[str]:
-    """The names of errors, most of them first; ``before`` are those of earlier parts, each in a text like ours."""
-    earlier = (name for names in before for name in names.split(","))
-    counted = Counter([*(type(error).__name__ for error in wrong.values()), *earlier])
-    return [name for name, _ in counted.most_common()]
+def _by_number(wrong: Mapping[int, JobError], before: Collection[str]) -> tuple[str, ...]:
+    """The names of errors, most of them first; ``before`` are those of earlier parts."""
+    counted = Counter([*(type(error).__name__ for error in wrong.values()), *before])
+    return tuple(name for name, _ in counted.most_common())

@@ -184,9 +184,9 @@ class Session(Placement):
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
         goes_on = SAVED if is_saved else ""
-        name = type(error).__name__ if error is not None and not goes_on else ""
+        names = (type(error).__name__,) if error is not None and not goes_on else ()
         nodes = (status.broken_node,) if status.broken_node else ()
-        await self._settle(key, End(asked, goes_on or state, name, nodes=nodes), report)
+        await self._settle(key, End(asked, goes_on or state, names, nodes=nodes), report)
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
@@ -208,8 +208,8 @@ class Session(Placement):
         ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
         status = JobStatus("FAILED" if ending.error else "COMPLETED")
         if job_id is not None:
-            kind = ending.kind if ending.error or ending.goes_on else ""
-            end = End(asked, ending.goes_on or status.state, kind, ending.lost, ending.again, ending.nodes)
+            names = ending.errors if ending.error or ending.goes_on else ()
+            end = End(asked, ending.goes_on or status.state, names, ending.lost, ending.again, ending.nodes)
             await self._settle(key, end, report)
         report(str(ending.tally))
         failed = len(request.past.failures)

@@ -79,7 +79,7 @@ class Turns:
             raise
 
     def place(self, mine: asyncio.Future[None]) -> int:
-        """The place of one who waits, when groups take turns."""
+        """After how many turns it is that of one who waits, who counts: in each round every group has one."""
         group = next(name for name, waiting in self._waiting.items() if mine in waiting)
         names = list(self._waiting)
         rounds = self._waiting[group].index(mine)

@@ -195,12 +195,11 @@ def _typed(text: str, kind: OutputType) -> object:
         case "integer":
             return _integer(text)
         case "number":
-            number = float(text)
-            return _integer(text) if text.strip().lstrip("+-").isdecimal() else _finite(number)
+            return _integer(text) if text.strip().lstrip("+-").isdecimal() else _float(text)
         case "boolean":
             return _boolean(text)
         case "json":
-            return json.loads(text, parse_constant=lambda name: _finite(float(name)))
+            return json.loads(text, parse_constant=_float, parse_float=_float, parse_int=_integer)
         case _:
             return text
 
@@ -213,10 +212,11 @@ def _integer(text: str) -> int:
     return number
 
 
-def _finite(number: float) -> float:
+def _float(text: str) -> float:
     """A number that JSON has: neither infinite nor none at all."""
+    number = float(text)
     if not math.isfinite(number):
-        raise ValueError(str(number))
+        raise ValueError(text)
     return number
 
 

@@ -56,20 +56,22 @@ class Retry:
         """
         return _KINDS.get(error) in self.on and failed_before < self.most
 
-    def escalated(self, options: Sequence[tuple[str, str]], failures: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """The options of the next try, after failures by the names of their classes; of a sweep's try several each.
+    def escalated(
+        self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]
+    ) -> tuple[tuple[str, str], ...]:
+        """The options of the next try, after tries that failed with errors by the names of their classes.
 
-        >>> Retry(mem=Growth(2, 6 << 20)).escalated([("mem", "4G")], ["JobFailed,JobOutOfMemory"])
+        >>> Retry(mem=Growth(2, 6 << 20)).escalated([("mem", "4G")], [("JobFailed", "JobOutOfMemory")])
         (('mem', '6G'),)
         """
         return tuple((name, self._grown(name, text, failures)) for name, text in options)
 
-    def _grown(self, name: str, text: str, failures: Sequence[str]) -> str:
+    def _grown(self, name: str, text: str, failures: Sequence[Sequence[str]]) -> str:
         growth = self.mem if name in _SIZES else self.time if name == "time" else None
         if growth is None or text == "0":
             return text
         cause = _GROWS_AFTER["time" if name == "time" else "mem"]
-        times = sum(cause in failure.split(",") for failure in failures)
+        times = sum(cause in errors for errors in failures)
         now = units.parse_time(text) if name == "time" else units.parse_size(text)
         grown = max(now, min(growth.most, int(now * growth.factor**times)))
         return units.format_clock(grown) if name == "time" else units.format_size(grown)

@@ -22,14 +22,14 @@ _WORDS = 7
 class End:
     """How the end of a try was told, noted on the cluster as one line of words.
 
-    ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``error`` the name of an error's class, of a
-    sweep several with commas. Of a sweep, ``lost`` are the elements that this epoch does not run again, ``again`` those
-    that ended well by themselves and yet did not succeed. ``nodes`` are those that broke down under it.
+    ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``errors`` are the names of errors' classes,
+    of a sweep several, most of them first. Of a sweep, ``lost`` are the elements that this epoch does not run again,
+    ``again`` those that ended well by themselves and yet did not succeed. ``nodes`` are those that broke down under it.
     """
 
     asked: str
     state: str
-    error: str = ""
+    errors: tuple[str, ...] = ()
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
     nodes: tuple[str, ...] = ()
@@ -38,25 +38,25 @@ class End:
     def words(self) -> str:
         """Write the line.
 
-        >>> End("1 0", "FAILED", "JobFailed", lost=frozenset({3, 4, 5})).words
+        >>> End("1 0", "FAILED", ("JobFailed",), lost=frozenset({3, 4, 5})).words
         '1 0 FAILED JobFailed 3-5 - -'
         """
-        parts = (self.error, ranges(sorted(self.lost)), ranges(sorted(self.again)), ",".join(self.nodes))
+        parts = (",".join(self.errors), ranges(sorted(self.lost)), ranges(sorted(self.again)), ",".join(self.nodes))
         return " ".join([self.asked, self.state, *(part or _NONE for part in parts)])
 
     @classmethod
     def read(cls, words: str) -> End | None:
         """Read what was written; None where nothing was. Words at the end may be missing.
 
-        >>> End.read("2 0 TIMEOUT JobTimedOut").error, End.read("")
-        ('JobTimedOut', None)
+        >>> End.read("2 0 TIMEOUT JobTimedOut").errors, End.read("")
+        (('JobTimedOut',), None)
         """
         if not words.strip():
             return None
         number, clear, state, *rest = [*words.split(), *[""] * _WORDS][:_WORDS]
-        error, lost, again, nodes = ("" if part == _NONE else part for part in rest)
-        broken = tuple(nodes.split(",")) if nodes else ()
-        return cls(f"{number} {clear}", state, error, frozenset(numbers(lost)), frozenset(numbers(again)), broken)
+        errors, lost, again, nodes = ("" if part == _NONE else part for part in rest)
+        asked, elements = f"{number} {clear}", (frozenset(numbers(lost)), frozenset(numbers(again)))
+        return cls(asked, state, _names(errors), *elements, _names(nodes))
 
     @property
     def was_good(self) -> bool:
@@ -130,13 +130,13 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
 class Past:
     """What was before a try of a job.
 
-    ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch as their ends have
-    them, ``parts`` of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the
+    ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch, of each by name,
+    ``parts`` those of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the
     digests of those after which the work went on, oldest first. ``nodes`` broke down under those of the same epoch.
     """
 
     starts: int = 0
-    failures: tuple[str, ...] = ()
+    failures: tuple[tuple[str, ...], ...] = ()
     parts: tuple[str, ...] = ()
     saved: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
@@ -150,9 +150,9 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     )
     ends = [(digest, one.end) for digest, one in before if one.epoch == epoch and one.end is not None]
     saved = tuple(digest for digest, end in ends if end.state in GOES_ON)
-    failures = tuple(end.error for _, end in ends if end.error and end.state != WAVE)
+    failures = tuple(end.errors for _, end in ends if end.errors and end.state != WAVE)
     whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
-    parts = tuple(end.error for _, end in ends[whole[-1] + 1 if whole else 0 :] if end.error)
+    parts = tuple(error for _, end in ends[whole[-1] + 1 if whole else 0 :] for error in end.errors)
     nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
     return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes)
 
@@ -164,6 +164,10 @@ def try_number(asked: str) -> int:
     (3, 0)
     """
     return int(asked.split(maxsplit=1)[0]) if asked.strip() else 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 def _clear_number(asked: str) -> int:

@@ -242,7 +242,10 @@ def test_a_number_that_is_an_integer_stays_one(text: str) -> None:
     assert json.dumps(values, allow_nan=False)
 
 
-@pytest.mark.parametrize("line", ["n=nan", "n=-inf", "n=1e999", "j=NaN", 'j={"a": [Infinity]}', f"i={1 << 63}"])
+@pytest.mark.parametrize(
+    "line",
+    ["n=nan", "n=-inf", "n=1e999", "j=NaN", 'j={"a": [Infinity]}', "j=[1e999]", f"j=[{1 << 63}]", f"i={1 << 63}"],
+)
 def test_a_number_that_airflow_cannot_carry_is_none(line: str) -> None:
     (output,) = (output for output in OUTPUTS if output.name == line[0])
     values, complaints = read_outputs((output,), "/run", line)

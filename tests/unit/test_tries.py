@@ -14,15 +14,15 @@ ELEMENTS = st.frozensets(st.integers(0, 99_999))
 
 @given(
     st.sampled_from(["FAILED", "COMPLETED", WAVE]),
-    st.sampled_from(["", "JobFailed", "JobTimedOut"]),
+    st.sampled_from([(), ("JobFailed",), ("JobTimedOut", "JobFailed")]),
     ELEMENTS,
     ELEMENTS,
     st.sampled_from([(), ("n1",), ("n1", "gpu-2")]),
 )
 def test_an_end_is_read_as_it_was_written(
-    state: str, error: str, lost: frozenset[int], again: frozenset[int], nodes: tuple[str, ...]
+    state: str, errors: tuple[str, ...], lost: frozenset[int], again: frozenset[int], nodes: tuple[str, ...]
 ) -> None:
-    end = End("3 1", state, error, lost, again, nodes)
+    end = End("3 1", state, errors, lost, again, nodes)
     assert End.read(end.words) == end
     assert "\n" not in end.words
 
@@ -64,7 +64,7 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     ]
     tries = {f"g{number}": Try(0, number, end=End.read(words)) for number, words in told}
     past = past_of(tries, 0, 6)
-    assert past.failures == ("JobNodeFailed", "JobOutOfMemory")
+    assert past.failures == (("JobNodeFailed",), ("JobOutOfMemory",))
     assert past.parts == ("JobTimedOut",)
     assert past.saved == ("g1", "g2", "g4", "g5")
     assert past.starts == 3
