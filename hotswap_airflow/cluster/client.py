@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import re
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,10 +95,8 @@ class ClusterClient:
         self.name = name
         self.pushes = pushes
         self._pace = pace
-        self._finds = Coalescer(self._find_all, pace=pace)
+        self._small = Coalescer(self._answer_small, most=100, pace=pace)
         self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
-        self._results = Coalescer(self._results_of, pace=pace)
-        self._ends = Coalescer(self._settle_all, pace=pace)
         self._folders = Coalescer(self._lay_out_all, pace=pace)
 
     def below(self, workdir: str) -> ClusterClient:
@@ -135,24 +132,14 @@ class ClusterClient:
 
     async def find(self, stem: str) -> list[Folder]:
         """Give the folders of all tries of a job."""
-        return await self._finds(stem)
+        return [_folder(line) for line in (await self._small(f"find {stem}")).splitlines()]
 
-    async def _find_all(self, stems: list[str]) -> list[list[Folder] | Exception]:
-        found: dict[str, list[Folder]] = defaultdict(list)
-        for line in (await self.words(scripts.FIND, stdin=_lines(stems))).splitlines():
-            digest, job_id, cancelled, ended, asked, rows, adopt, void, settled = line.split("|", 8)
-            tried = Try(
-                *try_of(digest),
-                is_cancelled=bool(cancelled),
-                has_ended=bool(ended),
-                asked=asked,
-                rows=rows,
-                end=End.read(settled),
-                adopt=adopt,
-                is_void=bool(void),
-            )
-            found[digest.rsplit("-", 2)[0]].append(Folder(digest, _number(job_id), tried))
-        return [found[stem] for stem in stems]
+    async def _answer_small(self, items: list[str]) -> list[str | Exception]:
+        body = await self._ask(scripts.SMALL, str(OUTPUT_LIMIT), stdin=_lines(items), limit=TRANSFER_TIMEOUT)
+        answers = [part.decode("utf-8", "replace") for _, part in parts(body)]
+        if len(answers) != len(items):
+            raise UnreadableAnswer(self.name, answers[-1] if answers else "", f"answer for {len(items)} questions")
+        return list(answers)
 
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.
@@ -309,25 +296,14 @@ class ClusterClient:
 
     async def result(self, digest: str) -> Result:
         """Give what a job left in its folder."""
-        return await self._results(digest)
-
-    async def _results_of(self, digests: list[str]) -> list[Result | Exception]:
-        body = await self._ask(scripts.RESULT, str(OUTPUT_LIMIT), stdin=_lines(digests), limit=TRANSFER_TIMEOUT)
-        text = {name: part.decode("utf-8", "replace") for name, part in parts(body)}
-        return [
-            Result(_number(text[f"{d}/exit"].strip()), text[f"{d}/reason"].strip(), text[f"{d}/output"])
-            for d in digests
-        ]
+        asked = (self._small(f"read {digest}/{name}") for name in ("exit", "reason", "output"))
+        exit_status, reason, output = await asyncio.gather(*asked)
+        return Result(_number(exit_status.strip()), reason.strip(), output)
 
     async def settle(self, digest: str, words: str) -> None:
         """Note that the end of a job was told to the one who waited."""
-        await self._ends((digest, words))
-
-    async def _settle_all(self, ends: list[tuple[str, str]]) -> list[Exception | None]:
-        said = await self.words(scripts.SETTLE, stdin=_lines(f"{digest} {words}" for digest, words in ends))
-        if said.strip() != "settled":
+        if await self._small(f"settle {digest} {words}") != "settled":
             raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
-        return [None] * len(ends)
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
         """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more.
@@ -381,6 +357,21 @@ def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIte
 
 def _lines(words: Iterable[str]) -> bytes:
     return "".join(f"{word}\n" for word in words).encode()
+
+
+def _folder(line: str) -> Folder:
+    digest, job_id, cancelled, ended, asked, rows, adopt, void, settled = line.split("|", 8)
+    tried = Try(
+        *try_of(digest),
+        is_cancelled=bool(cancelled),
+        has_ended=bool(ended),
+        asked=asked,
+        rows=rows,
+        end=End.read(settled),
+        adopt=adopt,
+        is_void=bool(void),
+    )
+    return Folder(digest, _number(job_id), tried)
 
 
 def _fields(line: str, name: str) -> list[str]:

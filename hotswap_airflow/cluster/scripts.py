@@ -39,14 +39,16 @@ cd -P -- "$root" 2> /dev/null || say "error the work folder cannot be made or en
 here=$PWD
 """
 
-FIND = (
+SMALL = (
     PROLOGUE
     + """\
-# For each try of some jobs that has a folder: digest, id, cancelled, ended, who asked last, the digest of a sweep's
-# rows, what a person marked it with, what settled it.
-begin
-while read -r stem; do
-  at "$stem"
+# Small things of jobs' folders, one a line: `find STEM`, `read FILE`, `settle DIGEST WORDS`. Each answer has its number
+# and size before it. Files are read up to a size.
+most=$1
+# For each try of a job that has a folder: digest, id, cancelled, ended, who asked last, the digest of a sweep's rows,
+# what a person marked it with, what settled it.
+find_tries() {
+  at "$1"
   for dir in "$dir"-e*-g*; do
     [ -d "$dir" ] || continue
     id= settled= asked= cancelled= ended= rows= adopt= anew=
@@ -62,6 +64,34 @@ while read -r stem; do
     printf '%s|%s|%s|%s|%s|%s|%s|%s|%s\\n' \
       "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$rows" "$adopt" "$anew" "$settled"
   done
+}
+# The end of a job was told to those who waited.
+settle() {
+  at "${1%% *}"
+  # A folder that somebody removed needs no note.
+  [ ! -e "$dir" ] || { printf '%s\\n' "${1#* }" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
+    return
+  printf settled
+} 2> /dev/null
+answer_with() { printf '%s %s\\n%s\\n' "$number" "${#1}" "$1"; }
+# As it is, whatever its bytes.
+answer_with_file() {
+  at "$1"
+  size=0
+  [ ! -s "$dir" ] || size=$(head -c "$most" "$dir" | wc -c)
+  printf '%s %s\\n' "$number" "$size"
+  [ "$size" -eq 0 ] || head -c "$size" "$dir"
+  printf '\\n'
+}
+number=0
+begin
+while read -r verb words; do
+  case $verb in
+    find) answer_with "$(find_tries "$words")" ;;
+    read) answer_with_file "$words" ;;
+    settle) answer_with "$(settle "$words")" ;;
+  esac
+  number=$((number + 1))
 done
 end
 """
@@ -239,41 +269,6 @@ while read -r name offset count; do
   printf '\\n'
 done
 end
-"""
-)
-
-RESULT = (
-    PROLOGUE
-    + """\
-# What jobs left in their folders: exit status, why they refused, and the values they wrote; each with its length.
-begin
-while read -r digest; do
-  at "$digest"
-  for name in exit reason output; do
-    file=$dir/$name
-    size=0
-    [ ! -s "$file" ] || size=$(head -c "$1" "$file" | wc -c)
-    printf '%s/%s %s\\n' "$digest" "$name" "$size"
-    [ "$size" -eq 0 ] || head -c "$size" "$file"
-    printf '\\n'
-  done
-done
-end
-"""
-)
-
-SETTLE = (
-    PROLOGUE
-    + """\
-# The ends of jobs were told to those who waited: for every line `digest words`.
-failed=
-while read -r digest words; do
-  at "$digest"
-  # A folder that somebody removed needs no note.
-  [ ! -e "$dir" ] || { printf '%s\\n' "$words" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
-    failed=yes
-done 2> /dev/null
-say "${failed:-settled}"
 """
 )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap_airflow.cluster import elements
-from hotswap_airflow.cluster.client import OUTPUT_LIMIT
+from hotswap_airflow.cluster.client import OUTPUT_LIMIT, Result
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
 from hotswap_airflow.errors import CommandFailed, ConnectionLost, JobCancelled, JobError, JobFailed, OutputMissing
 from hotswap_airflow.slurm.array import Array, ArrayState
@@ -34,6 +35,8 @@ _GOES_ON = {
 }
 _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
+READY_FOR = 10.0
+"""Seconds for which a run's folder that was seen is taken to be there still, for the other jobs of the run."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Session(Placement):
     def __init__(self, client: ClusterClient, watcher: JobWatcher, patience: float = PATIENCE) -> None:
         super().__init__(client, patience)
         self.watcher = watcher
+        self._ready: dict[tuple[str, str], float] = {}
 
     async def conduct(
         self,
@@ -171,12 +175,12 @@ class Session(Placement):
         key = request.key
         if status.never_starts:
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-        result = await self._persist(lambda: self.client.result(key.digest), report)
+        error = error_of(status, key.job)
+        result = await self._result(request, error, report)
         run_dir = await self._run_dir(request, report)
         values, complaints = read_outputs(request.outputs, run_dir, result.output)
         if request.outputs and len(result.output.encode()) >= OUTPUT_LIMIT:
             complaints = [f"it wrote more than {OUTPUT_LIMIT:,} bytes to $HOTSWAP_OUTPUT; let it write a file instead"]
-        error = error_of(status, key.job)
         if isinstance(error, JobFailed) and result.reason:
             error = OutputMissing(f"job {key.job}: {result.reason.removeprefix('hotswap: ')}")
         if error is None and complaints:
@@ -189,6 +193,12 @@ class Session(Placement):
         await self._settle(key, End(asked, goes_on or state, names, nodes=nodes), report)
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
+
+    async def _result(self, request: JobRequest, error: JobError | None, report: Callable[[str], None]) -> Result:
+        """What a job left: its values, or more about a failure; a good end without values leaves nothing."""
+        if error is None and all(output.type in PATH_TYPES for output in request.outputs):
+            return Result(None, "", "")
+        return await self._persist(lambda: self.client.result(request.key.digest), report)
 
     async def _settle(self, key: JobKey, end: End, report: Callable[[str], None]) -> None:
         """Note on the cluster how the end was told; the error's name decides what grows at the next try."""
@@ -267,10 +277,15 @@ class Session(Placement):
         self, folder: str, pack: str, archive: Callable[[], AsyncIterator[bytes]], report: Callable[[str], None]
     ) -> None:
         """Find or make the run's folder; the workflow's files are sent where the cluster lacks them."""
+        now = time.monotonic()
+        self._ready = {laid_out: until for laid_out, until in self._ready.items() if until > now}
+        if (folder, pack) in self._ready:
+            return
         if await self._persist(lambda: self.client.lay_out(folder, pack), report) is None:
             report(f"sending the workflow's files to {self.client.name}")
             await self._persist(lambda: self.client.send_pack(pack, archive()), report)
             await self._persist(lambda: self.client.lay_out(folder, pack), report)
+        self._ready[folder, pack] = now + READY_FOR
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""

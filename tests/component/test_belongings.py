@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hotswap_airflow.cluster import belongings, retention
+from hotswap_airflow.cluster import belongings, retention, session
 from hotswap_airflow.errors import ConnectionLost, JobOutOfMemory
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import JobRequest
@@ -151,8 +151,8 @@ class _Passing:
 
 
 class _Shared:
-    def __init__(self, session: Any) -> None:
-        self.session = session
+    def __init__(self, shared: Any) -> None:
+        self.session = shared
 
     async def __aenter__(self) -> Any:
         return self.session
@@ -219,6 +219,7 @@ async def test_a_run_that_is_kept_stays(
 async def test_a_run_that_was_needed_since_its_notice_stays(
     fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "READY_FOR", 0.0)
     request = make_request("true")
     await fake_bench.conduct(request)
     run = fake_bench.run_dir(request)

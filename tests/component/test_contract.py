@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
+from hotswap_airflow.cluster import session
 from hotswap_airflow.cluster.lookup import SoughtJob, look_up
 from hotswap_airflow.cluster.reconciliation import owned_jobs
 from hotswap_airflow.cluster.watched import Interval
@@ -131,6 +132,13 @@ async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
     assert (await bench.session.submit(late, "1 0", bench.lines.append)).is_cancelled
 
 
+@pytest.fixture
+def asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a run is asked for each time, not only once in a while."""
+    monkeypatch.setattr(session, "READY_FOR", 0.0)
+
+
+@pytest.mark.usefixtures("asked_anew")
 async def test_a_runs_folder_is_made_once_with_its_files(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("fit/go && echo changed > fit/go")
     files = {"fit/go": b"#!/bin/bash\necho from the pack\n", "fit/data": b"1"}
@@ -148,6 +156,15 @@ async def test_a_runs_folder_is_made_once_with_its_files(bench: Any, make_reques
     assert (bench.run_dir(other) / "fit/go").read_bytes() == files["fit/go"]
 
 
+async def test_the_jobs_of_a_run_ask_for_its_folder_together(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("true")
+    await _lay_out(bench, request, "p2", {"data": b"1"})
+    (bench.run_dir(request) / ".hotswap-run").unlink()
+    await _lay_out(bench, request, "p2", {})
+    assert not (bench.run_dir(request) / ".hotswap-run").exists()
+
+
+@pytest.mark.usefixtures("asked_anew")
 async def test_a_newer_versions_files_are_laid_over_those_of_the_run_once(
     bench: Any, make_request: MakeRequest
 ) -> None:
