@@ -70,6 +70,13 @@ class Document:
             node = below
         return node
 
+    def exact_node(self, path: Path) -> Node | None:
+        """The node of a path; None where the file has none."""
+        node: Node | None = self.root
+        for step in path:
+            node = _child(node, step) if node is not None else None
+        return node
+
     def value_place(self, path: Path) -> Place:
         """Where the value of a path begins."""
         return self.node(path).place

@@ -49,22 +49,13 @@ class Source:
 
     def raw(self, *path: str | int) -> Any:
         """The plain value a person wrote at a path; None where there is none."""
-        data: Any = self.document.root
-        for step in path:
-            if isinstance(data.value, dict):
-                data = data.value.get(step)
-            elif isinstance(data.value, list) and isinstance(step, int) and step < len(data.value):
-                data = data.value[step]
-            else:
-                return None
-            if data is None:
-                return None
-        return plain(data)
+        node = self.document.exact_node(path)
+        return plain(node) if node is not None else None
 
     def keys_of(self, *path: str | int) -> list[str]:
         """The keys a person wrote in a map, in file order; empty where it is none."""
-        data = self.raw(*path)
-        return list(data) if isinstance(data, dict) else []
+        node = self.document.exact_node(path)
+        return list(node.value) if node is not None and isinstance(node.value, dict) else []
 
     def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
         """Say what is wrong at the key of a path."""
