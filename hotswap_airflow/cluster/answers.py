@@ -35,5 +35,8 @@ def parts(body: bytes) -> Iterator[tuple[str, bytes]]:
         name, _, size = body[at:end].partition(b" ")
         if not size.isdigit():  # a file shrank while it was read
             raise UnreadableAnswer("the login node", body[at:end].decode("utf-8", "replace"), "name and size")
-        yield name.decode(), body[end + 1 : end + 1 + int(size)]
+        part = body[end + 1 : end + 1 + int(size)]
+        if len(part) < int(size):
+            raise UnreadableAnswer("the login node", f"{len(part)} bytes", f"{int(size)} bytes")
+        yield name.decode(), part
         at = end + int(size) + 2

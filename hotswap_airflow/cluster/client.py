@@ -6,6 +6,7 @@ import asyncio
 import posixpath
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
@@ -95,7 +96,8 @@ class ClusterClient:
         self.name = name
         self.pushes = pushes
         self._pace = pace
-        self._small = Coalescer(self._answer_small, most=100, pace=pace)
+        self._notes = Coalescer(partial(self._read_and_note, COMMAND_TIMEOUT), pace=pace)
+        self._results = Coalescer(partial(self._read_and_note, TRANSFER_TIMEOUT), pace=pace)
         self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
         self._folders = Coalescer(self._lay_out_all, pace=pace)
 
@@ -132,14 +134,24 @@ class ClusterClient:
 
     async def find(self, stem: str) -> list[Folder]:
         """Give the folders of all tries of a job."""
-        return [_folder(line) for line in (await self._small(f"find {stem}")).splitlines()]
+        (lines,) = await self._notes((f"find {stem}",))
+        return [_folder(line) for line in lines.splitlines()]
 
-    async def _answer_small(self, items: list[str]) -> list[str | Exception]:
-        body = await self._ask(scripts.SMALL, str(OUTPUT_LIMIT), stdin=_lines(items), limit=TRANSFER_TIMEOUT)
-        answers = [part.decode("utf-8", "replace") for _, part in parts(body)]
-        if len(answers) != len(items):
-            raise UnreadableAnswer(self.name, answers[-1] if answers else "", f"answer for {len(items)} questions")
-        return list(answers)
+    async def _read_and_note(self, limit: float, items: list[tuple[str, ...]]) -> list[list[str] | Exception]:
+        """Answers for each of the questions of each item; an error for an item of which a file cannot be read."""
+        questions = [question for item in items for question in item]
+        body = await self._ask(scripts.NOTES, str(OUTPUT_LIMIT), stdin=_lines(questions), limit=limit)
+        answers = {name: part.decode("utf-8", "replace") for name, part in parts(body)}
+        numbers = iter(range(len(questions)))
+        if {name.rstrip("!") for name in answers} != {str(number) for number in range(len(questions))}:
+            raise UnreadableAnswer(self.name, f"{len(answers)} answers", f"answer for {len(questions)} questions")
+        return [self._answers_of([(question, next(numbers)) for question in item], answers) for item in items]
+
+    def _answers_of(self, asked: list[tuple[str, int]], answers: dict[str, str]) -> list[str] | Exception:
+        for question, number in asked:
+            if f"{number}!" in answers:
+                return ConnectionLost(f"{self.name}: what is asked for cannot be read: {question}")
+        return [answers[str(number)] for _, number in asked]
 
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.
@@ -296,13 +308,13 @@ class ClusterClient:
 
     async def result(self, digest: str) -> Result:
         """Give what a job left in its folder."""
-        asked = (self._small(f"read {digest}/{name}") for name in ("exit", "reason", "output"))
-        exit_status, reason, output = await asyncio.gather(*asked)
+        asked = tuple(f"read {digest}/{name}" for name in ("exit", "reason", "output"))
+        exit_status, reason, output = await self._results(asked)
         return Result(_number(exit_status.strip()), reason.strip(), output)
 
     async def settle(self, digest: str, words: str) -> None:
         """Note that the end of a job was told to the one who waited."""
-        if await self._small(f"settle {digest} {words}") != "settled":
+        if await self._notes((f"settle {digest} {words}",)) != ["settled"]:
             raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:

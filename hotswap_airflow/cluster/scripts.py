@@ -39,16 +39,17 @@ cd -P -- "$root" 2> /dev/null || say "error the work folder cannot be made or en
 here=$PWD
 """
 
-SMALL = (
+NOTES = (
     PROLOGUE
     + """\
-# Small things of jobs' folders, one a line: `find STEM`, `read FILE`, `settle DIGEST WORDS`. Each answer has its number
-# and size before it. Files are read up to a size.
+# What jobs' folders tell and are told, one a line: `find STEM`, `read FILE`, `settle DIGEST WORDS`. Each answer has its
+# number and size before it, and a `!` after the number where something cannot be read. Files are read up to a size.
 most=$1
 # For each try of a job that has a folder: digest, id, cancelled, ended, who asked last, the digest of a sweep's rows,
 # what a person marked it with, what settled it.
 find_tries() {
   at "$1"
+  [ ! -e "${dir%/*}" ] || [ -r "${dir%/*}" ] || return
   for dir in "$dir"-e*-g*; do
     [ -d "$dir" ] || continue
     id= settled= asked= cancelled= ended= rows= adopt= anew=
@@ -73,23 +74,25 @@ settle() {
     return
   printf settled
 } 2> /dev/null
-answer_with() { printf '%s %s\\n%s\\n' "$number" "${#1}" "$1"; }
+answer() { printf '%s %s\\n%s\\n' "$number" "${#1}" "$1"; }
+unread() { printf '%s! 0\\n\\n' "$number"; }
 # As it is, whatever its bytes.
 answer_with_file() {
   at "$1"
-  size=0
-  [ ! -s "$dir" ] || size=$(head -c "$most" "$dir" | wc -c)
+  [ -f "$dir" ] && [ -r "$dir" ] && [ -s "$dir" ] || { answer ''; return; }
+  head -c "$most" "$dir" > /dev/null 2>&1 || { unread; return; }
+  size=$(head -c "$most" "$dir" | wc -c)
   printf '%s %s\\n' "$number" "$size"
-  [ "$size" -eq 0 ] || head -c "$size" "$dir"
+  head -c "$size" "$dir"
   printf '\\n'
 }
 number=0
 begin
 while read -r verb words; do
   case $verb in
-    find) answer_with "$(find_tries "$words")" ;;
+    find) said=$(find_tries "$words") && answer "$said" || unread ;;
     read) answer_with_file "$words" ;;
-    settle) answer_with "$(settle "$words")" ;;
+    settle) answer "$(settle "$words")" ;;
   esac
   number=$((number + 1))
 done

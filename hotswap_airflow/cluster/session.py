@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,6 +88,7 @@ class Session(Placement):
         super().__init__(client, patience)
         self.watcher = watcher
         self._ready: dict[tuple[str, str], float] = {}
+        self._sending: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def conduct(
         self,
@@ -282,9 +284,10 @@ class Session(Placement):
         if (folder, pack) in self._ready:
             return
         if await self._persist(lambda: self.client.lay_out(folder, pack), report) is None:
-            report(f"sending the workflow's files to {self.client.name}")
-            await self._persist(lambda: self.client.send_pack(pack, archive()), report)
-            await self._persist(lambda: self.client.lay_out(folder, pack), report)
+            async with self._sending[pack]:  # the jobs of a run begin together, and one archive is enough
+                while await self._persist(lambda: self.client.lay_out(folder, pack), report) is None:
+                    report(f"sending the workflow's files to {self.client.name}")
+                    await self._persist(lambda: self.client.send_pack(pack, archive()), report)
         self._ready[folder, pack] = now + READY_FOR
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:

@@ -83,8 +83,8 @@ call_sbatch() {
 submit() {
   digest=$1 mode=$2 asked=$3 key=$4 limit=$5 table=$7 rows=$8; shift 8
   at "$digest"
-  { [ -d "${dir%/*}" ] || mkdir -p -- "${dir%/*}"; } && cd -- "${dir%/*}" ||
-    say "error the job's folder cannot be made: disk or quota full?"
+  { [ -d "${dir%/*}" ] || mkdir -p -- "${dir%/*}"; } 2> /dev/null && cd -- "${dir%/*}" ||
+    say "error the job's folder cannot be made: $(mkdir -p -- "$dir" 2>&1)"
   # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
   for other in "${digest%-e*}"-e*; do
     case $other in "${digest%-g*}"-g* | *'*') continue ;; esac

@@ -23,6 +23,8 @@ OutputType = Literal["file", "dir", "string", "integer", "number", "boolean", "j
 PATH_TYPES = frozenset({"file", "dir"})
 _PACKED = "zlib:"
 _GREATEST = 1 << 63
+_DEEPEST, _LONGEST_SHOWN = 100, 200
+_RESERVED = {"__classname__", "__id__"}
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,10 @@ def read_outputs(declared: tuple[Output, ...], run_dir: str, lines: str) -> tupl
         else:
             try:
                 values[output.name] = _typed(said[output.name], output.type)
+            except _NotCarried as reason:
+                complaints.append(f"output `{output.name}` is nothing that Airflow can carry: {reason}")
             except ValueError:
-                complaints.append(f"output `{output.name}` is no {output.type}: {said[output.name]!r}")
+                complaints.append(f"output `{output.name}` is no {output.type}: {said[output.name][:_LONGEST_SHOWN]!r}")
     return values, complaints
 
 
@@ -199,9 +203,43 @@ def _typed(text: str, kind: OutputType) -> object:
         case "boolean":
             return _boolean(text)
         case "json":
-            return json.loads(text, parse_constant=_float, parse_float=_float, parse_int=_integer)
+            return _json(text)
         case _:
+            _check_carried(text)
             return text
+
+
+class _NotCarried(ValueError):
+    """A value that would be lost on its way through Airflow, and why."""
+
+
+def _json(text: str) -> object:
+    try:
+        value = json.loads(text, parse_constant=_float, parse_float=_float, parse_int=_integer)
+    except RecursionError:
+        raise _NotCarried(f"it is more than {_DEEPEST} levels deep") from None
+    level = [value]
+    for _ in range(_DEEPEST):
+        for item in level:
+            _check_carried(item)
+        level = [below for item in level for below in _inside(item)]
+    if level:
+        raise _NotCarried(f"it is more than {_DEEPEST} levels deep")
+    return value
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else []
+
+
+def _check_carried(value: object) -> None:
+    """PostgreSQL's JSON has no NUL, UTF-8 no half of a pair, and Airflow keeps some keys for itself."""
+    if isinstance(value, dict) and (reserved := _RESERVED.intersection(value)):
+        raise _NotCarried(f"the key {reserved.pop()}")
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= char <= "\udfff" for char in value)):
+        raise _NotCarried(f"the character in {value[:_LONGEST_SHOWN]!r}")
 
 
 def _integer(text: str) -> int:

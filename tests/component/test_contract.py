@@ -156,6 +156,14 @@ async def test_a_runs_folder_is_made_once_with_its_files(bench: Any, make_reques
     assert (bench.run_dir(other) / "fit/go").read_bytes() == files["fit/go"]
 
 
+async def test_jobs_that_begin_together_send_the_files_once(bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("true")
+    others = [replace(request, key=replace(request.key, run=replace(request.key.run, run=name))) for name in "abc"]
+    await asyncio.gather(*(_lay_out(bench, one, "p3", {"data": b"1"}) for one in others))
+    assert bench.log.count("sending the workflow's files") == 1
+    assert [(bench.run_dir(one) / "data").read_text() for one in others] == ["1", "1", "1"]
+
+
 async def test_the_jobs_of_a_run_ask_for_its_folder_together(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("true")
     await _lay_out(bench, request, "p2", {"data": b"1"})

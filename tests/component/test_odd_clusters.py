@@ -84,6 +84,23 @@ async def test_an_answer_of_squeue_that_is_cut_is_waited_out(
     assert (await running).error is None
 
 
+async def test_values_that_cannot_be_read_for_a_while_are_waited_for(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    away = fake_slurm.folder / "away"
+    away.touch()
+    head = fake_slurm.folder / "bin" / "head"
+    head.write_text(
+        f'#!/bin/sh\ncase "$*" in */output) [ ! -e {away} ] || exit 1 ;; esac\nPATH=/usr/bin:/bin head "$@"\n'
+    )
+    head.chmod(0o755)
+    request = make_request("echo v=1 >> $HOTSWAP_OUTPUT", outputs=(Output("v", "integer"),))
+    running = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until(lambda: "what is asked for cannot be read" in fake_bench.log)
+    away.unlink()
+    assert (await running).values == {"v": 1}
+
+
 async def test_ten_thousand_jobs_of_others_with_names_that_are_no_text(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
