@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise SetupError("give a FILE, or --attach RUN")
     saved = saved_run.load(arguments.attach) if arguments.attach else _begin(arguments)
     plan, site = saved_run.plan_of(saved)
-    state, summary = asyncio.run(_drive(plan, site, saved))
+    state, summary = asyncio.run(_drive(plan, site, saved, is_attached=bool(arguments.attach)))
     if arguments.json:
         print(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
@@ -85,7 +85,7 @@ def _login_text(site: Site, cluster: str, given: str | None) -> str:
     return f"@{name}"
 
 
-async def _drive(plan: Plan, site: Site, saved: SavedRun) -> tuple[str, dict[str, Any]]:
+async def _drive(plan: Plan, site: Site, saved: SavedRun, *, is_attached: bool) -> tuple[str, dict[str, Any]]:
     transports: dict[str, Transport] = {
         cluster: make_transport(loading.find_login(cluster, text), os.environ) for cluster, text in saved.logins.items()
     }
@@ -93,7 +93,7 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun) -> tuple[str, dict[str
     files = saved_run.files_of(saved)
     for file in plan.pack.files:
         store.put(files.read(file.path))
-    runner = Runner(plan, site, saved, transports, store, _say)
+    runner = Runner(plan, site, saved, transports, store, _say, is_attached=is_attached)
     print(f"run {saved.run} of {plan.workflow} in {plan.environment}", file=sys.stderr)
     try:
         state = await _until_signal(runner)

@@ -40,6 +40,7 @@ class Runner:
     store: ContentStore
     report: Callable[[str, str], None]
     interval: Interval = field(default_factory=Interval)
+    is_attached: bool = False
     states: dict[str, JobState] = field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -113,7 +114,8 @@ class Runner:
         session = self.session(job.cluster)
         stream = partial(archive, self.plan.pack, self.store)
         await session.lay_out(self.run_key.folder, self.plan.pack.digest, stream, report)
-        attempt = 1
+        # A try whose end was told already tells it again, whoever asks under its number.
+        attempt = await session.last_try(self.active[job.name], report) if self.is_attached else 1
         outcome = await self._attempt(session, job, attempt)
         self._count_elements(outcome, attempt)
         while outcome.error and job.retry.covers(type(outcome.error).__name__, outcome.failed_before):

@@ -51,6 +51,11 @@ class Placement:
         self.patience = patience
         self.turns = Turns()
 
+    async def last_try(self, key: JobKey, report: Callable[[str], None]) -> int:
+        """The number of the try that asked for a job last; 1 where none has."""
+        folders = await self._persist(lambda: self.client.find(key.stem), report)
+        return max((try_number(folder.tried.asked) for folder in folders), default=0) or 1
+
     async def place(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission | None]:

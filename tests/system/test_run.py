@@ -62,20 +62,33 @@ def test_failures_are_handled_by_the_jobs_that_wait_for_them(
     assert (status, said["state"], said["jobs"]) == (1, "failed", {"a": "failed"})
 
 
-def test_what_is_tried_again_and_what_goes_on_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_tried_again_and_what_goes_on_is_counted(
+    tmp_path: Path, slurm_sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = _write(
         tmp_path,
         "jobs:\n  stubborn: {retries: 2, run: '[ $HOTSWAP_ATTEMPT -ge 3 ]'}\n"
         "  saving: {checkpoint: {}, run: '[ -e saved ] || { touch saved; exit 85; }'}\n"
         "  hopeless: {retry: {on: [node_fail]}, run: exit 3}\n"
+        "  doomed: {retries: 1, run: exit 3}\n"
         "  many: {sweep: {over: {i: {range: [0, 5]}}, chunk: 2, tolerate: 1}, retries: 1,\n"
         "         run: '[ $SWEEP_I != 3 ] && { [ $SWEEP_I != 4 ] || [ $HOTSWAP_ATTEMPT = 2 ]; }'}\n",
     )
     status, said = _run(capsys, path)
     assert (status, said["state"]) == (1, "failed")
-    assert said["jobs"] == {"stubborn": "success", "saving": "success", "hopeless": "failed", "many": "success"}
-    # Three, two and one jobs, and of the sweep three indices and, for its two failed elements, two more.
-    assert (said["slurm_jobs"], said["retried"], said["requeues"], said["failed_elements"]) == (11, 4, 1, 1)
+    ends = {"stubborn": "success", "saving": "success", "hopeless": "failed", "doomed": "failed", "many": "success"}
+    assert said["jobs"] == ends
+    # Three, two, one and two jobs, and of the sweep three indices and, for its two failed elements, two more.
+    assert (said["slurm_jobs"], said["retried"], said["requeues"], said["failed_elements"]) == (13, 5, 1, 1)
+    submitted = _submitted(slurm_sandbox, said["run"])
+    status, again = _run(capsys, "--attach", said["run"])
+    assert (status, again["jobs"]) == (1, ends)
+    assert _submitted(slurm_sandbox, said["run"]) == submitted == 10
+
+
+def _submitted(sandbox: Sandbox, run: str) -> int:
+    keys = (sandbox.folder / "main").glob("*/.hotswap/jobs/*/*/key")
+    return sum(run in key.read_text() for key in keys)
 
 
 def test_a_diamond_passes_values_and_a_hostile_text_arrives_as_it_is(
