@@ -144,6 +144,8 @@ class Placement:
         key = replace(key, epoch=epoch, generation=choose_generation(list(tries.values()), epoch, asked))
         past = past_of(tries, key.epoch, key.generation)
         options = request.retry.escalated(request.options, past.failures)
+        for what in request.retry.idle(request.options, past.failures):
+            report(f"retry.escalate.{what} changes nothing: the job has no slurm.{what} that could grow")
         request = replace(request, key=key, past=past, options=options)
         return request if request.array is None else await self._continued(request, folders, report)
 

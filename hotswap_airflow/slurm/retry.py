@@ -66,6 +66,17 @@ class Retry:
         """
         return tuple((name, self._grown(name, text, failures)) for name, text in options)
 
+    def idle(self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]) -> list[str]:
+        """What should grow after failures for want of it, but stands in no option.
+
+        >>> Retry(mem=Growth(2, 6 << 20)).idle([("time", "00:05:00")], [("JobOutOfMemory",)])
+        ['mem']
+        """
+        names = {"mem" if name in _SIZES else name for name, _ in options}
+        growths = {"mem": self.mem, "time": self.time}
+        wanting = {what for what, cause in _GROWS_AFTER.items() if any(cause in errors for errors in failures)}
+        return [what for what, growth in growths.items() if growth is not None and what in wanting - names]
+
     def _grown(self, name: str, text: str, failures: Sequence[Sequence[str]]) -> str:
         growth = self.mem if name in _SIZES else self.time if name == "time" else None
         if growth is None or text == "0":

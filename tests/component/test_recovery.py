@@ -102,6 +102,15 @@ async def test_only_what_was_wanting_grows_and_never_beyond_its_most(
     } == grown
 
 
+async def test_what_cannot_grow_is_told(fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest) -> None:
+    request = make_request("true", options=(("partition", "debug"),), retry=Retry(mem=Growth(2, 160 << 10)))
+    fake_slurm.outcomes = [["OUT_OF_MEMORY"]]
+    await fake_bench.conduct(request)
+    assert "changes nothing" not in fake_bench.log
+    await fake_bench.conduct(request, "2 0")
+    assert "retry.escalate.mem changes nothing: the job has no slurm.mem that could grow" in fake_bench.log
+
+
 async def test_a_node_that_broke_down_is_left_out_by_the_tries_after_it(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
