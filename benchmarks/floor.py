@@ -22,6 +22,8 @@ from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.slurm import ClusterOptions
 from hotswap_airflow.triggers.events import RESUME_DELAY
 
+PAUSE = 5.0
+"""Seconds between two questions for a run's state: asked thrice a second they took a sixth of the machine."""
 NOOPS = """
 from airflow.sdk import DAG
 from benchmarks.probe import DeferOperator
@@ -84,7 +86,7 @@ def measure(tasks: int, *, on_sandbox: bool) -> dict[str, float | str]:
 def run(made: Lab, name: str, tasks: int) -> float:
     """One run's wall time."""
     began = made.api.trigger(name)
-    if made.api.wait_for_run(name, began, 60 + tasks * 5.0) != "success":
+    if made.api.wait_for_run(name, began, 60 + tasks * 5.0, pause=PAUSE) != "success":
         raise SystemExit(f"{name} failed")
     return made.seconds(name, began)
 
