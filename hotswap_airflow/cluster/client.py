@@ -141,17 +141,18 @@ class ClusterClient:
         """Answers for each of the questions of each item; an error for an item of which a file cannot be read."""
         questions = [question for item in items for question in item]
         body = await self._ask(scripts.NOTES, str(OUTPUT_LIMIT), stdin=_lines(questions), limit=limit)
-        answers = {name: part.decode("utf-8", "replace") for name, part in parts(body)}
-        numbers = iter(range(len(questions)))
-        if {name.rstrip("!") for name in answers} != {str(number) for number in range(len(questions))}:
+        answers = list(parts(body))
+        if [name.rstrip("!") for name, _ in answers] != [str(number) for number in range(len(questions))]:
             raise UnreadableAnswer(self.name, f"{len(answers)} answers", f"answer for {len(questions)} questions")
-        return [self._answers_of([(question, next(numbers)) for question in item], answers) for item in items]
+        unread = {question for question, (name, _) in zip(questions, answers, strict=True) if name.endswith("!")}
+        said = iter(part.decode("utf-8", "replace") for _, part in answers)
+        return [self._answers_to(item, [next(said) for _ in item], unread) for item in items]
 
-    def _answers_of(self, asked: list[tuple[str, int]], answers: dict[str, str]) -> list[str] | Exception:
-        for question, number in asked:
-            if f"{number}!" in answers:
+    def _answers_to(self, item: tuple[str, ...], said: list[str], unread: set[str]) -> list[str] | Exception:
+        for question in item:
+            if question in unread:
                 return ConnectionLost(f"{self.name}: what is asked for cannot be read: {question}")
-        return [answers[str(number)] for _, number in asked]
+        return said
 
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.

@@ -49,6 +49,8 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
             return []
     which, since = (f"--jobs={job_id}", _SINCE_EVER) if job_id is not None else (f"--name={sought.name}", _RECENTLY)
     queue, accounting = await client.look_up(which, since)
+    if sought.key is not None:  # its id may be another job's meanwhile
+        queue, accounting = _named(sought.key, queue), None if accounting is None else _named(sought.key, accounting)
     newest = max((row.base_id for row in (*queue, *(accounting or ()))), default=0)
     queued, accounted = _of(newest, queue), _of(newest, accounting or [])
     ids = sorted(queued.keys() | accounted.keys()) or ([""] if sentinel is not None else [])
@@ -56,6 +58,11 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
         judge(Evidence(0.0, 0.0, 0.0, queued.get(i), accounted.get(i), sentinel, has_accounting=accounting is not None))
         for i in ids
     ]
+
+
+def _named(key: str, rows: list[QueuedJob]) -> list[QueuedJob]:
+    """The rows of the job of a key, which is the last part of the job's name."""
+    return [row for row in rows if row.name.endswith(f".{key}")]
 
 
 def _of(job_id: int, rows: list[QueuedJob]) -> dict[str, JobStatus]:

@@ -74,12 +74,12 @@ settle() {
     return
   printf settled
 } 2> /dev/null
-answer() { printf '%s %s\\n%s\\n' "$number" "${#1}" "$1"; }
+give() { printf '%s %s\\n%s\\n' "$number" "${#1}" "$1"; }
 unread() { printf '%s! 0\\n\\n' "$number"; }
 # As it is, whatever its bytes.
-answer_with_file() {
+give_file() {
   at "$1"
-  [ -f "$dir" ] && [ -r "$dir" ] && [ -s "$dir" ] || { answer ''; return; }
+  [ -f "$dir" ] && [ -r "$dir" ] && [ -s "$dir" ] || { give ''; return; }
   head -c "$most" "$dir" > /dev/null 2>&1 || { unread; return; }
   size=$(head -c "$most" "$dir" | wc -c)
   printf '%s %s\\n' "$number" "$size"
@@ -90,9 +90,9 @@ number=0
 begin
 while read -r verb words; do
   case $verb in
-    find) said=$(find_tries "$words") && answer "$said" || unread ;;
-    read) answer_with_file "$words" ;;
-    settle) answer "$(settle "$words")" ;;
+    find) said=$(find_tries "$words") && give "$said" || unread ;;
+    read) give_file "$words" ;;
+    settle) give "$(settle "$words")" ;;
   esac
   number=$((number + 1))
 done

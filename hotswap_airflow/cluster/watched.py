@@ -62,6 +62,11 @@ class WatchedJob:
     news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
+    @property
+    def named(self) -> tuple[int, str]:
+        """What Slurm knows it by: the id alone may be another job's, too."""
+        return self.job_id, self.name
+
     async def observe(self) -> Observation:
         """Wait for news. Raises ``LoginRequired`` where only a person can go on, and what ended the watcher."""
         found = await self.news.get()

@@ -17,7 +17,7 @@ from hotswap_airflow.cluster.looking import look, of_each
 from hotswap_airflow.cluster.push import Listeners
 from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
-from hotswap_airflow.slurm.array import ArrayState, by_id, by_index
+from hotswap_airflow.slurm.array import ArrayState, by_index, by_job
 from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
@@ -178,13 +178,13 @@ class JobWatcher:
             # The note in the folder says which of two jobs of one key does the work.
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
         await asyncio.sleep(0)
-        names = {job.job_id: job.name for job in jobs.values()}
+        wanted = {job.named for job in jobs.values()}
         jobs = self._without(seen.troubles, jobs)
-        jobs = self._without(await self._look_at_elements(jobs, by_id(seen.queue, names)), jobs)
+        jobs = self._without(await self._look_at_elements(jobs, by_job(seen.queue, wanted)), jobs)
         queued = _statuses(seen.queue, jobs)
         await asyncio.sleep(0)
         rows = await self._accounting(_unsure(jobs, queued), jobs.values())
-        accounted = None if rows is None else by_id(rows, names)
+        accounted = None if rows is None else by_job(rows, wanted)
         found: dict[str, JobStatus] = {}
         async for digest, job in _in_slices(jobs.items()):
             if job.elements is None:
@@ -219,13 +219,13 @@ class JobWatcher:
         return any(changes) or bool(later)
 
     async def _look_at_elements(
-        self, jobs: Mapping[str, WatchedJob], queue: Mapping[int, Sequence[QueuedJob]]
+        self, jobs: Mapping[str, WatchedJob], queue: Mapping[tuple[int, str], Sequence[QueuedJob]]
     ) -> dict[ClusterClient, ClusterError]:
         """What the queue says of arrays, and the notes of elements where some have left it."""
         ended = []
         for digest, job in jobs.items():
             if job.elements is not None:
-                known, rows = job.elements, queue.get(job.job_id, ())
+                known, rows = job.elements, queue.get(job.named, ())
                 known.queued = by_index(rows, job.job_id, known.open_indices, known.array.base)
                 ended += [digest] if job.elements.unsure or job.elements.array.chunk > 1 else []
                 await asyncio.sleep(0)
@@ -237,9 +237,9 @@ class JobWatcher:
         return troubles
 
     def _concluded(
-        self, job: WatchedJob, elements: ArrayState, rows: Mapping[int, Sequence[QueuedJob]] | None
+        self, job: WatchedJob, elements: ArrayState, rows: Mapping[tuple[int, str], Sequence[QueuedJob]] | None
     ) -> JobStatus:
-        own = None if rows is None else rows.get(job.job_id, ())
+        own = None if rows is None else rows.get(job.named, ())
         base = elements.array.base
         accounted = None if own is None else by_index(own, job.job_id, elements.open_indices, base)
         elements.conclude(self.clock(), job.submitted_at, accounted, is_sure=not self._is_unsure)
@@ -269,7 +269,7 @@ class JobWatcher:
         self,
         job: WatchedJob,
         queued: JobStatus | None,
-        accounted: Mapping[int, Sequence[QueuedJob]] | None,
+        accounted: Mapping[tuple[int, str], Sequence[QueuedJob]] | None,
         glimpse: Glimpse | None,
     ) -> JobStatus:
         now = self.clock()
@@ -283,7 +283,7 @@ class JobWatcher:
                 submitted_at=job.submitted_at,
                 missing_since=now if job.missing_since is None else job.missing_since,
                 queued=queued,
-                accounted=rows[-1].status if (rows := (accounted or {}).get(job.job_id)) else None,
+                accounted=rows[-1].status if (rows := (accounted or {}).get(job.named)) else None,
                 sentinel=glimpse.exit_status if glimpse else None,
                 has_accounting=accounted is not None,
             )

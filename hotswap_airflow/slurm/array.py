@@ -196,15 +196,16 @@ def by_index(
     return found if rest is None else dict.fromkeys(open_indices, rest) | found
 
 
-def by_id(rows: Iterable[QueuedJob], wanted: Mapping[int, str]) -> dict[int, list[QueuedJob]]:
-    """The rows of the wanted jobs, given with their names, an array's together.
+def by_job(rows: Iterable[QueuedJob], wanted: Collection[tuple[int, str]]) -> dict[tuple[int, str], list[QueuedJob]]:
+    """The rows of the wanted jobs by id and name, an array's together.
 
-    Ids begin again one day, when they are used up or the cluster is installed anew: another name is another job.
+    Slurm gives an id again when all are used up, when the cluster is installed anew, and when a controller died before
+    it wrote down the job that had it: two jobs that are waited for may have one id. Another name is another job.
     """
-    found: dict[int, list[QueuedJob]] = {}
+    found: dict[tuple[int, str], list[QueuedJob]] = {}
     for row in rows:
-        if wanted.get(row.base_id) == row.name:
-            found.setdefault(row.base_id, []).append(row)
+        if (job := (row.base_id, row.name)) in wanted:
+            found.setdefault(job, []).append(row)
     return found
 
 

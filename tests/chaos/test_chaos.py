@@ -191,10 +191,12 @@ def test_nothing_is_lost_and_nothing_is_done_twice(chaos: Chaos) -> None:
     for kind in kinds[:ROUNDS]:
         time.sleep(chaos.random.uniform(2.0, 8.0))
         chaos.kill(kind)
-    assert _end(chaos, run) == "success"
+    state = _end(chaos, run)
     print(f"killed: {dict(chaos.killed)}")
     states = chaos.ask(lambda api: api.tasks("chaos", run))
-    assert states == {name: "failed" if name == "bad" else "success" for name in states}
+    wrong = {name: state for name, state in states.items() if state != ("failed" if name == "bad" else "success")}
+    assert wrong == {}, "\n".join(_told(chaos, run, name) for name in wrong)
+    assert state == "success"
     good = [number for number in range(elements) if number % 10 != 3]
     values = [number if number % 10 != 3 else None for number in range(elements)]
     assert chaos.ask(lambda api: api.value("chaos", run, "many")) == {"v": values}
@@ -206,6 +208,13 @@ def test_nothing_is_lost_and_nothing_is_done_twice(chaos: Chaos) -> None:
     assert set(expected) <= ends.keys()
     assert (folder / "ran" / "handler").read_text() == "handled\n"
     print(json.dumps({"lost": 0, "twice": 0, "wrong": 0, "jobs": len(ends), "killed": dict(chaos.killed)}))
+
+
+def _told(chaos: Chaos, run: str, task: str) -> str:
+    """What a task's log says, of every try."""
+    tries = chaos.ask(lambda api: api.get(f"/dags/chaos/dagRuns/{run}/taskInstances/{task}"))["try_number"]
+    logs = chaos.ask(lambda api: [api.log("chaos", run, task, number) for number in range(1, tries + 1)])
+    return "\n".join(f"--- {task}, try {number}\n{log}" for number, log in enumerate(logs, 1))
 
 
 def _end(chaos: Chaos, run: str) -> str:

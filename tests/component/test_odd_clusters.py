@@ -150,6 +150,23 @@ async def test_ids_that_begin_again_are_other_jobs(
     assert again.tally == (Tally(done=2) if array else None)
 
 
+@pytest.mark.parametrize("array", [None, _array(2)])
+async def test_of_two_jobs_with_one_id_each_has_its_own_end(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, array: Array | None
+) -> None:
+    """A controller that died before it wrote down our job gives its id to the next one of ours."""
+    fake_slurm.outcomes = [["RUNNING"]] * (2 if array else 1) + [["RUNNING", "RUNNING", "COMPLETED"]]
+    lost = asyncio.create_task(fake_bench.conduct(make_request("true", array=array)))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
+    fake_slurm.jobs.clear()
+    other = await fake_bench.conduct(make_request("true", job="other"))
+    assert (other.error, other.job_id) == (None, 1)
+    await asyncio.sleep(0.5)
+    assert not lost.done()
+    fake_slurm.advance(120)
+    assert type((await lost).error) is errors.JobNodeFailed
+
+
 async def test_a_home_that_is_mounted_late_is_waited_for(fake_slurm: FakeSlurm, make_request: MakeRequest) -> None:
     home = fake_slurm.folder / "late"
     environment = {"PATH": f"{fake_slurm.folder}/bin:{os.environ['PATH']}", "HOME": str(home)}
