@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
 
 from hotswap_airflow.errors import SetupError
 
-_LIMIT = 30.0
 _NO_AIRFLOW = "there is no Airflow 3 at {}: give the address at which its page opens"
 
 
 class RestClient:
-    """The API of the Airflow at ``url``, by a token, or by user and password. Raises ``SetupError``."""
+    """The API of the Airflow at ``url``, by a token, or by user and password. Raises ``SetupError``.
+
+    ``limit`` are the seconds after which a question counts as not answered.
+    """
+
+    limit: ClassVar[float] = 30.0
 
     def __init__(self, url: str, *, token: str = "", user: str = "", password: str = "") -> None:
         self.url = url.rstrip("/")
-        self._client = httpx.Client(timeout=_LIMIT)
+        self._client = httpx.Client(timeout=self.limit)
         if not token:
             login = {"username": user, "password": password}
             told = self._json(self._ask("POST", f"{self.url}/auth/token", json=login))

@@ -205,12 +205,14 @@ class AirflowServices:
 
 
 class AirflowApi(RestClient):
-    """Airflow's REST API as a person's script uses it."""
+    """Airflow's REST API as a person's script uses it that has the patience for a slow machine."""
+
+    limit = 90.0
 
     def __init__(self, url: str, user: str, password: str) -> None:
         super().__init__(url, user=user, password=password)
 
-    def wait(self, what: str, ask: Callable[[], Any], limit: float = 120.0, pause: float = 0.3) -> Any:
+    def wait(self, what: str, ask: Callable[[], Any], limit: float = 240.0, pause: float = 0.3) -> Any:
         """Ask until the answer is true. Raises ``SetupError``."""
         deadline = time.monotonic() + limit
         while not (found := ask()):
@@ -225,7 +227,7 @@ class AirflowApi(RestClient):
         run = self.send("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
         return str(run["dag_run_id"])
 
-    def wait_for_run(self, dag_id: str, run_id: str, limit: float = 180.0, pause: float = 0.3) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, limit: float = 280.0, pause: float = 0.3) -> str:
         """Wait for a run's end; give its state. To ask for a run of a thousand tasks costs Airflow 200 ms."""
 
         def ended() -> Any:

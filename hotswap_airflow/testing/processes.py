@@ -118,7 +118,7 @@ def reap(daemon: Daemon) -> bool:
     return daemon.is_alive
 
 
-def wait_until(what: str, holds: Callable[[], bool], limit: float = 30.0) -> None:
+def wait_until(what: str, holds: Callable[[], bool], limit: float = 90.0) -> None:
     """Wait for a condition. Raises ``SetupError`` where it does not come to hold."""
     deadline = time.monotonic() + limit
     while not holds():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.triggers.progress import Progress
 
 REQUEST_KEY = "hotswap_request"
-_CANCEL_LIMIT = 20.0
+_CANCEL_LIMIT = 60.0
 _STATE_QUESTIONS = 5
 _endings: set[asyncio.Future[None]] = set()
 
@@ -201,11 +201,14 @@ class SlurmJobTrigger(BaseTrigger):
                 await session.cancel(self.key, self._report)
 
     async def _was_ended(self) -> bool:
-        """Whether the task is over; asked again for a while, since the news of its end may come late."""
+        """Whether the task is over; asked again for a while, since the news of its end may come late, or no answer."""
+        words = "Airflow does not say whether the task goes on; the reconciling pass will look at its job"
         for _ in range(_STATE_QUESTIONS):
-            # None too: it was cleared, and its next try begins anew.
-            if await task_state(**self._ids) in {*ENDED, None}:
-                return True
+            with contextlib.suppress(TimeoutError):
+                # None too: it was cleared, and its next try begins anew.
+                if await task_state(**self._ids) in {*ENDED, None}:
+                    return True
+                words = "the task itself goes on, so its job is left alone"
             await asyncio.sleep(1)
-        self._report("the task itself goes on, so its job is left alone")
+        self._report(words)
         return False

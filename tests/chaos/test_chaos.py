@@ -32,7 +32,7 @@ SEED = int(os.environ.get("HOTSWAP_CHAOS_SEED", str(time.time_ns() % 10_000)))
 SINGLE = 10
 SLOTS = 16
 KINDS = ("triggerer", "scheduler", "worker", "api-server", "sshd", "slurmctld", "slurmdbd", "postgres")
-pytestmark = pytest.mark.timeout(300 + ROUNDS * 120)
+pytestmark = pytest.mark.timeout(900 + ROUNDS * 120)
 
 
 def _workflow(elements: int, seconds: int) -> str:
@@ -142,7 +142,7 @@ class Chaos:
 
     def ask(self, question: Callable[[AirflowApi], Any]) -> Any:
         """Ask Airflow, as often as it takes."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             try:
                 return question(AirflowApi(self.services.url, USER, self.services.password))
@@ -218,7 +218,7 @@ def _told(chaos: Chaos, run: str, task: str) -> str:
 
 
 def _end(chaos: Chaos, run: str) -> str:
-    deadline = time.monotonic() + 240 + ROUNDS * 40
+    deadline = time.monotonic() + 600 + ROUNDS * 40
     while True:
         state = str(chaos.ask(lambda api: api.get(f"/dags/chaos/dagRuns/{run}"))["state"])
         if state in {"success", "failed"}:

@@ -43,7 +43,7 @@ class Bench:
     session: Session
     workdir: Path
     lines: list[str] = field(default_factory=list)
-    limit: ClassVar[float] = 60
+    limit: ClassVar[float] = 120
 
     @property
     def client(self) -> ClusterClient:
@@ -55,7 +55,7 @@ class Bench:
 
     @staticmethod
     async def until(holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not holds():
                 await asyncio.sleep(0.02)
 

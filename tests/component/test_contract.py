@@ -42,7 +42,7 @@ async def _tar(files: dict[str, bytes]) -> AsyncIterator[bytes]:
 
 async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
     await _lay_out(bench, request)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         return await bench.session.conduct(request, asked, bench.lines.append)
 
 

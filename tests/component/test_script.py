@@ -36,7 +36,7 @@ def _start(work: Path, request: JobRequest, job_id: str = "7", **environment: st
 
 def _run(work: Path, request: JobRequest, **environment: str) -> tuple[int, str]:
     process = _start(work, request, **environment)
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=90)
     return process.returncode, said
 
 
@@ -71,7 +71,7 @@ def test_a_requeued_job_begins_again_with_a_higher_attempt(tmp_path: Path) -> No
     first = _start(tmp_path, replace(request, text=f"echo a=1 >> $HOTSWAP_OUTPUT\n{WAITING}"))
     wait_until("its start", (tmp_path / "runs" / KEY.run.folder / "ran").exists)
     first.terminate()
-    assert first.communicate(timeout=20)[0] == ""
+    assert first.communicate(timeout=90)[0] == ""
     assert _run(tmp_path, request, SLURM_RESTART_COUNT="1") == (0, "3\n")
 
 
@@ -234,7 +234,7 @@ def test_a_signal_reaches_the_persons_own_process(tmp_path: Path) -> None:
     while not ready.exists():
         assert process.poll() is None
     process.send_signal(signal.SIGUSR1)
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=90)
     (ready.parent / "f").write_text("let the reader go\n")
     assert (process.returncode, said) == (85, "saved\n")
     assert (_key_dir(tmp_path) / "exit").read_text() == "85\n"

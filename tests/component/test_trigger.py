@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from airflow.listeners import hookimpl
@@ -52,7 +53,7 @@ def make_trigger(tmp_path: Path) -> Callable[..., SlurmJobTrigger]:
 
 
 async def _event(trigger: Any) -> Any:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         return await anext(aiter(trigger.run()))
 
 
@@ -107,7 +108,7 @@ async def test_what_only_a_person_can_mend_is_told_at_once_and_jobs_wait_for_it(
     lines: list[str] = []
     monkeypatch.setattr(trigger, "_report", lines.append)
     running = asyncio.create_task(_event(trigger))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not any("paused, a person is needed: the host key of slurm_main" in line for line in lines):
             await asyncio.sleep(0.05)
     running.cancel()
@@ -121,21 +122,28 @@ async def test_a_deadline_cancels_the_job(make_trigger: Any, make_request: MakeR
     assert request.key.job_name not in slurm_sandbox.clusters[0].run("squeue", "-h", "-t", "R,PD", "-o", "%j")
 
 
-@pytest.mark.parametrize(("state", "is_left"), [("deferred", True), ("failed", False), ("removed", False)])
+@pytest.mark.parametrize(
+    ("states", "is_left"),
+    [
+        (["deferred"], True),
+        (["failed"], False),
+        (["removed"], False),
+        ([TimeoutError(), "failed"], False),
+        ([TimeoutError()], True),
+    ],
+)
 async def test_on_kill_cancels_only_where_the_task_is_over(
-    state: str,
+    states: list[str | Exception],
     is_left: bool,
     make_trigger: Any,
     make_request: MakeRequest,
     monkeypatch: pytest.MonkeyPatch,
     slurm_sandbox: Sandbox,
 ) -> None:
-    async def answer(**_: Any) -> str:
-        return state
-
-    monkeypatch.setattr(job, "task_state", answer)
-    monkeypatch.setattr(job, "_STATE_QUESTIONS", 1)
-    request = make_request(GATE, job=f"killed-{state}")
+    answers = AsyncMock(side_effect=states)
+    monkeypatch.setattr(job, "task_state", answers)
+    monkeypatch.setattr(job, "_STATE_QUESTIONS", len(states))
+    request = make_request(GATE, job="killed")
     trigger = make_trigger(request)
     running = asyncio.create_task(_event(trigger))
     cluster = slurm_sandbox.clusters[0]
@@ -143,7 +151,7 @@ async def test_on_kill_cancels_only_where_the_task_is_over(
     def is_queued() -> bool:
         return request.key.job_name in cluster.run("squeue", "-h", "-t", "R,PD", "-o", "%j")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not is_queued():
             await asyncio.sleep(0.1)
     await trigger.on_kill()

@@ -57,7 +57,7 @@ class Lab:
         login = {"URL": self.services.url, "USER": USER, "PASSWORD": self.services.password}
         environment = self.services.environment() | {f"HOTSWAP_AIRFLOW_{name}": text for name, text in login.items()}
         argv = [sys.executable, "-m", "hotswap_airflow.cli", *words]
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=240)
         return done.stdout + done.stderr
 
     def write_python(self, name: str, text: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from hotswap_airflow.testing.processes import descendants
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 TRIGGERER_POINTS = ("before-mkdir", "after-mkdir", "after-sbatch", "before-id", "after-event")
 WORKER_POINT = "before-defer"
 

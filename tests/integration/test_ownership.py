@@ -13,7 +13,7 @@ from psycopg2 import sql
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.testing.processes import descendants, free_ports
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 HEAD = """
     from datetime import timedelta
     from airflow.sdk import DAG, Asset, Param, task

@@ -14,7 +14,7 @@ from hotswap_airflow.cluster.retention import NOTICE
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.testing import processes
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 DAY = 86_400.0
 ORPHAN = "^([0-9]+) on main: orphaned gone a: Airflow has no such task any more$"

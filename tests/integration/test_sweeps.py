@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 
@@ -169,7 +169,7 @@ def test_airflows_own_trial_of_a_dag(lab: Any) -> None:
     lab.api.wait("the Dag", lambda: lab.api.get("/dags/tried"))
     command = [sys.executable, "-m", "airflow", "dags", "test", "tried"]
     tried = subprocess.run(
-        command, env=lab.services.environment(), capture_output=True, text=True, timeout=100, check=False
+        command, env=lab.services.environment(), capture_output=True, text=True, timeout=240, check=False
     )
     assert tried.returncode == 0, tried.stdout + tried.stderr
     (run,) = lab.api.get("/dags/tried/dagRuns")["dag_runs"]

@@ -184,7 +184,7 @@ def _queue(sandbox: Sandbox) -> str:
 def test_ctrl_c_cancels_the_jobs(long_run: tuple[subprocess.Popen[str], Path], slurm_sandbox: Sandbox) -> None:
     process, _ = long_run
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=90)
     said = json.loads(out)
     assert (process.returncode, said["state"]) == (130, "cancelled")
     assert f".{said['run']}" not in _queue(slurm_sandbox)
@@ -196,7 +196,7 @@ def test_a_lost_terminal_leaves_the_jobs_and_attach_goes_on(
 ) -> None:
     process, _ = long_run
     process.send_signal(signal.SIGHUP)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=90)
     said = json.loads(out)
     assert said["state"] == "left"
     assert "hs." in _queue(slurm_sandbox)
