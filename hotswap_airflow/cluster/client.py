@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SUBMISSIONS_AT_ONCE = 20
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
-_GLIMPSE_FIELDS = 3
+_GLIMPSE_FIELDS = 4
 _UNKNOWN = {0, 124}
 """Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
 _NO_SUCH_JOB = "Invalid job id specified"
@@ -65,11 +65,12 @@ class Members:
 
 @dataclass(frozen=True)
 class Glimpse:
-    """What a job's folder shows: the script's exit status, bytes of its log, the job's id."""
+    """What a job's folder shows: the script's exit status, bytes of its log, the job's id; whether it was signalled."""
 
     exit_status: int | None
     log_size: int
     job_id: int | None
+    signalled: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,8 +221,8 @@ class ClusterClient:
             elif name:
                 found.append(_fields(line, self.name))
         return {
-            digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id))
-            for digest, exit_status, job_id in found
+            digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id), signalled != "-")
+            for digest, exit_status, job_id, signalled in found
         }
 
     async def accounting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import SetupError
@@ -54,10 +55,8 @@ async def look_up(client: ClusterClient, sought: SoughtJob) -> list[JobStatus]:
     newest = max((row.base_id for row in (*queue, *(accounting or ()))), default=0)
     queued, accounted = _of(newest, queue), _of(newest, accounting or [])
     ids = sorted(queued.keys() | accounted.keys()) or ([""] if sentinel is not None else [])
-    return [
-        judge(Evidence(0.0, 0.0, 0.0, queued.get(i), accounted.get(i), sentinel, has_accounting=accounting is not None))
-        for i in ids
-    ]
+    known = partial(Evidence, 0.0, 0.0, 0.0, sentinel=sentinel, has_accounting=accounting is not None, has_notes=False)
+    return [judge(known(queued=queued.get(i), accounted=accounted.get(i))) for i in ids]
 
 
 def _named(key: str, rows: list[QueuedJob]) -> list[QueuedJob]:

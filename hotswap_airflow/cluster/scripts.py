@@ -124,17 +124,18 @@ say "found $(cat id)"
 STATUS = (
     PROLOGUE
     + """\
-# All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status and id;
-# and the sizes of the logs.
+# All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status, id, and
+# whether a signal came; and the sizes of the logs.
 begin
 [ -z "$1" ] || answer squeue -h -r -t all -u "$(id -un)" -o "$1"
 digests=$(cat)
 for digest in $digests; do
   at "$digest"
-  exit=- id=-
+  exit=- id=- signalled=-
   [ -s "$dir/exit" ] && read -r exit < "$dir/exit"
   [ -s "$dir/id" ] && read -r id < "$dir/id"
-  printf '%s %s %s\\n' "$digest" "$exit" "$id"
+  [ ! -e "$dir/signalled" ] || signalled=signalled
+  printf '%s %s %s %s\\n' "$digest" "$exit" "$id" "$signalled"
 done
 # One program for all logs, where there are any.
 cd .hotswap/jobs && printf '%s\\n' "$digests" | sed -n 's|^\\(...\\).*|\\1/&/job.log|p' |

@@ -18,7 +18,7 @@ from hotswap_airflow.cluster.push import Listeners
 from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
 from hotswap_airflow.slurm.array import ArrayState, by_index, by_job
-from hotswap_airflow.slurm.judgement import Evidence, judge
+from hotswap_airflow.slurm.judgement import Evidence, is_unnoted, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
@@ -180,8 +180,9 @@ class JobWatcher:
         await asyncio.sleep(0)
         wanted = {job.named for job in jobs.values()}
         jobs = self._without(seen.troubles, jobs)
-        jobs = self._without(await self._look_at_elements(jobs, by_job(seen.queue, wanted)), jobs)
-        queued = _statuses(seen.queue, jobs)
+        rows_of = by_job(seen.queue, wanted)
+        jobs = self._without(await self._look_at_elements(jobs, rows_of), jobs)
+        queued = _statuses(rows_of, jobs)
         await asyncio.sleep(0)
         rows = await self._accounting(_unsure(jobs, queued), jobs.values())
         accounted = None if rows is None else by_job(rows, wanted)
@@ -227,7 +228,7 @@ class JobWatcher:
             if job.elements is not None:
                 known, rows = job.elements, queue.get(job.named, ())
                 known.queued = by_index(rows, job.job_id, known.open_indices, known.array.base)
-                ended += [digest] if job.elements.unsure or job.elements.array.chunk > 1 else []
+                ended += [digest] if known.needs_notes else []
                 await asyncio.sleep(0)
         found, troubles = await of_each(jobs, zip(ended, ended, strict=True), lambda c, items: c.ends(items))
         for digest, noted in found.items():
@@ -272,8 +273,8 @@ class JobWatcher:
         accounted: Mapping[tuple[int, str], Sequence[QueuedJob]] | None,
         glimpse: Glimpse | None,
     ) -> JobStatus:
-        now = self.clock()
-        if queued is not None:
+        now, sentinel = self.clock(), glimpse.exit_status if glimpse else None
+        if queued is not None and not is_unnoted(queued, sentinel):
             job.missing_since = None
         elif job.missing_since is None or self._is_unsure:
             job.missing_since = now  # accounting that is away tells nothing
@@ -284,7 +285,8 @@ class JobWatcher:
                 missing_since=now if job.missing_since is None else job.missing_since,
                 queued=queued,
                 accounted=rows[-1].status if (rows := (accounted or {}).get(job.named)) else None,
-                sentinel=glimpse.exit_status if glimpse else None,
+                sentinel=sentinel,
+                signalled=glimpse is not None and glimpse.signalled,
                 has_accounting=accounted is not None,
             )
         )
@@ -341,13 +343,12 @@ def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> 
     return asked
 
 
-def _statuses(queue: Iterable[QueuedJob], jobs: Mapping[str, WatchedJob]) -> dict[str, JobStatus]:
+def _statuses(
+    queue: Mapping[tuple[int, str], Sequence[QueuedJob]], jobs: Mapping[str, WatchedJob]
+) -> dict[str, JobStatus]:
     """The status of each single job by its digest: of several of one name, that of the id which counts."""
-    found: dict[str, dict[str, JobStatus]] = {}
-    for row in queue:
-        found.setdefault(row.name, {})[row.job_id] = row.status
     return {
-        digest: rows.get(str(job.job_id), next(iter(rows.values())))
+        digest: rows[-1].status
         for digest, job in jobs.items()
-        if job.elements is None and (rows := found.get(job.name))
+        if job.elements is None and (rows := queue.get(job.named))
     }

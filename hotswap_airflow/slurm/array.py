@@ -249,6 +249,13 @@ class ArrayState:
         return [i for i in self.array.indices if i not in self.indices or not self.indices[i].phase.is_final]
 
     @property
+    def needs_notes(self) -> bool:
+        """Whether the notes of elements may say more than the queue: of chunks, and of what Slurm would begin again."""
+        return (
+            bool(self.unsure) or self.array.chunk > 1 or any("held" in status.reason for status in self.queued.values())
+        )
+
+    @property
     def unsure(self) -> list[int]:
         """Indices whose end must be looked up: they left the queue, or stand in it as ended."""
         return [i for i in self.open_indices if i not in self.queued or self.queued[i].phase.is_final]
@@ -265,13 +272,14 @@ class ArrayState:
         """Say of each open index what follows; ``is_sure`` is not set where accounting gave no answer."""
         unsure = set(self.unsure)
         for index in self.open_indices:
+            sentinel = self.sentinel(index)
             if index not in unsure:
                 self._missing_since.pop(index, None)
-                self.indices[index] = self.queued[index]
+                is_over = sentinel == 0 and self.queued[index].phase is Phase.WAITING  # Slurm would begin it again
+                self.indices[index] = _GOOD if is_over else self.queued[index]
                 continue
             if not is_sure:
                 self._missing_since.pop(index, None)
-            sentinel = self.sentinel(index)
             self.indices[index] = (
                 _GOOD
                 if sentinel == 0
@@ -302,6 +310,8 @@ class ArrayState:
             return index
         if noted == 0:
             return _GOOD
+        if index.phase is Phase.GONE and noted > SIGNALS:
+            return index  # what was left of it was ended
         # Before Slurm ended it, an element of a chunk may have failed by itself.
         by_itself = index.state == "FAILED" or (self.array.chunk > 1 and noted <= SIGNALS)
         return (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hotswap_airflow.slurm.states import GONE, JobStatus
+from hotswap_airflow.slurm.states import GONE, SIGNALS, JobStatus, Phase
 
 GONE_AFTER = 60.0
 """Seconds after its submission, and of being seen by nobody, before a job may count as gone."""
 SETTLING = 15.0
 """Seconds that accounting and shared file systems may lag behind the queue."""
+_BLIND = frozenset({"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"})
+"""Ends of which Slurm does not know what became of the script."""
+_UNNOTED = "Slurm says that it ended well, but its script has noted no end"
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,9 @@ class Evidence:
     """What was seen of one job at one time; times in seconds of one clock.
 
     ``queued`` and ``accounted`` are None where the source does not know the job, ``sentinel`` is the
-    exit status that the script itself noted. ``has_accounting`` tells whether sacct answered at all.
+    exit status that the script itself noted, ``signalled`` whether it was sent a signal before.
+    ``missing_since`` is since when it is neither active in the queue nor known to have ended. ``has_accounting`` tells
+    whether sacct answered at all, ``has_notes`` whether its script is ours, which notes its end.
     """
 
     now: float
@@ -26,28 +31,58 @@ class Evidence:
     queued: JobStatus | None = None
     accounted: JobStatus | None = None
     sentinel: int | None = None
+    signalled: bool = False
     has_accounting: bool = True
+    has_notes: bool = True
+
+    @property
+    def stands(self) -> bool:
+        """Whether the script has ended well by itself: begun once more it would do nothing."""
+        return self.sentinel == 0 and not self.signalled
+
+    @property
+    def missing_for(self) -> float:
+        """Seconds."""
+        return self.now - self.missing_since
+
+
+def is_unnoted(status: JobStatus | None, sentinel: int | None) -> bool:
+    """Whether Slurm alone says that a job ended well, as it does where somebody tidied up what a controller lost."""
+    return sentinel is None and status is not None and status.phase is Phase.SUCCEEDED
 
 
 def judge(evidence: Evidence) -> JobStatus:
     """Give the status that follows from the evidence.
 
-    The queue is right about active jobs. About ended ones accounting knows more; where it is silent,
-    the script's own note counts. A job is gone only when queue and accounting (or, without it, the
-    note) have both missed it for a while, and not soon after its submission.
+    The queue is right about active jobs, but for one that Slurm would begin again after its script ended well. About
+    ended ones accounting knows more; where it is silent, the script's own note counts, and a good end needs it. A job
+    is gone only when queue and accounting (or, without it, the note) have both missed it for a while, and not soon
+    after its submission.
     """
-    queued, accounted = evidence.queued, evidence.accounted
+    queued, accounted, note = evidence.queued, evidence.accounted, evidence.sentinel
     if queued is not None and not queued.phase.is_final:
-        return queued
-    if accounted is not None and accounted.phase.is_final:
+        return GONE.with_sentinel(0) if evidence.stands and queued.phase is Phase.WAITING else queued
+    ended = next((status for status in (accounted, queued) if status is not None and status.phase.is_final), None)
+    if ended is not None:
+        return _believed(ended, evidence)
+    # Of a signal there is no knowing whether the job was ended, or what was left of one that the controller lost.
+    if note is not None and (not evidence.has_accounting or (evidence.missing_for >= SETTLING and note <= SIGNALS)):
+        return GONE.with_sentinel(note)
+    if accounted is not None and evidence.missing_for < GONE_AFTER:
         return accounted
-    if queued is not None:
-        return queued if evidence.sentinel is None else queued.with_sentinel(evidence.sentinel)
-    missing_for = evidence.now - evidence.missing_since
-    if evidence.sentinel is not None and (not evidence.has_accounting or missing_for >= SETTLING):
-        return GONE.with_sentinel(evidence.sentinel)
-    if accounted is not None and missing_for < GONE_AFTER:
-        return accounted
-    if missing_for >= GONE_AFTER and evidence.now - evidence.submitted_at >= GONE_AFTER:
+    if evidence.missing_for >= GONE_AFTER and evidence.now - evidence.submitted_at >= GONE_AFTER:
         return GONE
     return JobStatus("COMPLETING", reason="not in the queue any more")
+
+
+def _believed(ended: JobStatus, evidence: Evidence) -> JobStatus:
+    """The end that Slurm tells, held against the script's own note."""
+    note = evidence.sentinel
+    if evidence.has_notes and is_unnoted(ended, note):
+        is_late = evidence.missing_for < GONE_AFTER
+        return replace(ended, state="COMPLETING" if is_late else "GONE", reason=_UNNOTED)
+    if evidence.stands and ended.state in _BLIND:
+        return replace(GONE.with_sentinel(0), nodes=ended.nodes)
+    if note is not None and ended.phase is Phase.SUCCEEDED:
+        return replace(GONE.with_sentinel(note), nodes=ended.nodes)
+    return ended if note is None else ended.with_sentinel(note)

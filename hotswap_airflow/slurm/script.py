@@ -46,6 +46,11 @@ fi
 known=$(cat "$key_dir/id") || {{ echo "hotswap: the job's folder is not there on $(hostname): $key_dir" >&2; exit 1; }}
 [ "$known" = "$id" ] || exit 0
 [ ! -e "$key_dir/cancelled" ] || exit 1
+# Its end was told, and another try may be at work: a controller that lost its memory begins this again.
+if [ -s "$key_dir/settled" ]; then
+  [ ! -s "$key_dir/exit" ] || read -r noted < "$key_dir/exit"
+  exit "${{noted:-1}}"
+fi
 
 refuse() {{
   printf 'hotswap: %s\\n' "$1" | tee "$reason" >&2
@@ -109,7 +114,11 @@ set -- "$@" {script}
 """
 _ONE = """
 finish() {{
-  printf '%s\\n' "$1" > "$key_dir/exit.new" && mv -f "$key_dir/exit.new" "$key_dir/exit"
+  # A good end is told by its note alone.
+  if ! {{ printf '%s\\n' "$1" > "$key_dir/exit.new" && mv -f "$key_dir/exit.new" "$key_dir/exit"; }}; then
+    echo "hotswap: the end cannot be noted, disk or quota full? $key_dir" >&2
+    exit $(($1 ? $1 : 1))
+  fi
   tell
   exit "$1"
 }}

@@ -141,7 +141,7 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
     OUT_OF_MEMORY also shows as FAILED with exit status 125 or 137 by signal 9 (Slurm's cgroup kill).
     """
     if status.phase is Phase.GONE:
-        return errors.JobNodeFailed(f"job {job} is gone: neither squeue nor accounting knows it")
+        return errors.JobNodeFailed(f"job {job} is gone: {status.reason or 'neither squeue nor accounting knows it'}")
     if status.never_starts:
         return errors.JobNeverStarts(f"job {job} can never start: {status.sentence}")
     if status.phase is not Phase.FAILED:

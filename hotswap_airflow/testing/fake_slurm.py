@@ -6,6 +6,7 @@ It stands behind the real programs' names on PATH, so everything of ours above i
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socketserver
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from hotswap_airflow.cluster.local import LocalTransport
@@ -20,7 +22,6 @@ from hotswap_airflow.slurm.array import indices_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel")
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
@@ -30,6 +31,7 @@ AT_THE_LIMIT = (
 )
 NO_CONTROLLER = "{0}: error: Unable to contact slurm controller (connect failure)\n"
 _ENDED = {"COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
+_FIRST = re.compile(r"first=\$\(\((?:\((\d+) \+ )?SLURM_ARRAY_TASK_ID\)? \* (\d+)\)\)")
 _SHIM = """\
 #!/bin/bash
 # In bash, which starts in a fraction of the time that Python needs.
@@ -75,6 +77,19 @@ class FakeJob:
     def shown_id(self) -> str:
         """The id as Slurm shows it."""
         return str(self.job_id) if self.array_id is None else f"{self.array_id}_{self.index}"
+
+    def note_good_end(self) -> None:
+        """Leave in its folder what the script would have, where there is one."""
+        folder = Path(self.folder)
+        if self.index is None and folder.is_dir():
+            (folder / "exit").write_text("0\n", encoding="utf-8")
+        elif self.index is not None and (folder / "ends").is_dir():
+            base, chunk = _FIRST.search((folder / "script").read_text(encoding="utf-8")).groups()  # type: ignore[union-attr]
+            rows = (folder / "table").read_text(encoding="utf-8").splitlines()
+            first = (int(base or 0) + self.index) * int(chunk)
+            for element, row in list(enumerate(rows))[first : first + int(chunk)]:
+                if row != "-":
+                    (folder / "ends" / f"{element}.0").touch()
 
     def is_named(self, asked: str) -> bool:
         """Whether an id that somebody gives means this job."""
@@ -178,6 +193,8 @@ class FakeSlurm:
                 job.ending = f"{status}:0" if status >= 0 else f"0:{-status}"
         if job.state in _ENDED and job.ended_at is None:
             job.ended_at = self.clock()
+            if job.process is None and job.state == "COMPLETED":
+                job.note_good_end()
 
     def _sbatch(self, options: dict[str, str], cwd: str) -> Answer:
         excluded = options.get("exclude", "").split(",")

@@ -20,7 +20,7 @@ from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Retry
-from hotswap_airflow.testing.fake_slurm import FakeSlurm
+from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
 
 from .conftest import Bench, bench_of
 
@@ -139,7 +139,7 @@ async def test_ids_that_begin_again_are_other_jobs(
     running = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
     for job in fake_slurm.jobs.values():
-        job.name, job.states = "other", ["COMPLETED"]
+        job.name, job.folder, job.states = "other", "", ["COMPLETED"]
     await asyncio.sleep(0.5)
     assert not running.done()
     fake_slurm.advance(120)
@@ -165,6 +165,39 @@ async def test_of_two_jobs_with_one_id_each_has_its_own_end(
     assert not lost.done()
     fake_slurm.advance(120)
     assert type((await lost).error) is errors.JobNodeFailed
+
+
+async def test_the_end_of_a_twin_is_not_that_of_the_job_which_counts(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    """It was accepted so slowly that another was submitted, whose id the folder has; the controller lost that one."""
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request("true")
+    running = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    fake_slurm.jobs = {7: FakeJob(7, request.key.job_name, "", states=["COMPLETED"])}
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    fake_slurm.advance(120)
+    assert type((await running).error) is errors.JobNodeFailed
+
+
+@pytest.mark.parametrize("array", [None, _array(2)])
+async def test_a_lost_job_that_somebody_tidied_up_has_not_ended_well(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, array: Array | None
+) -> None:
+    """`sacctmgr show runawayjobs` gives the rows of jobs that the controller lost the state COMPLETED."""
+    fake_slurm.outcomes = [["RUNNING"]] * (2 if array else 1)
+    running = asyncio.create_task(fake_bench.conduct(make_request("true", array=array)))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
+    fake_slurm.min_job_age = -1.0
+    for job in fake_slurm.jobs.values():
+        job.folder, job.states = "", ["COMPLETED"]
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    fake_slurm.advance(120)
+    outcome = await running
+    assert type(outcome.error) is errors.JobNodeFailed
 
 
 async def test_a_home_that_is_mounted_late_is_waited_for(fake_slurm: FakeSlurm, make_request: MakeRequest) -> None:

@@ -84,6 +84,23 @@ def test_a_job_that_has_ended_by_itself_is_not_run_again_by_a_requeue(tmp_path: 
         assert (tmp_path / "runs" / KEY.run.folder / f"ran.{status}").read_text() == "once\n"
 
 
+def test_a_job_whose_end_was_told_is_not_run_again(tmp_path: Path) -> None:
+    """Another try may be at work: a controller that lost its memory begins this one again."""
+    request = JobRequest(KEY, text="echo once >> ran; exit 85")
+    assert _run(tmp_path, request)[0] == 85
+    (_key_dir(tmp_path) / "settled").write_text("told\n")
+    assert _run(tmp_path, request, SLURM_RESTART_COUNT="1")[0] == 85
+    (_key_dir(tmp_path) / "exit").unlink()
+    assert _run(tmp_path, request, SLURM_RESTART_COUNT="1")[0] == 1
+    assert (tmp_path / "runs" / KEY.run.folder / "ran").read_text() == "once\n"
+
+
+def test_a_good_end_that_cannot_be_noted_is_none(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text=f"mkdir {_key_dir(tmp_path)}/exit.new")
+    status, said = _run(tmp_path, request)
+    assert (status, "the end cannot be noted, disk or quota full?" in said) == (1, True)
+
+
 def _twice(work: Path, request: JobRequest, **environment: str) -> list[subprocess.Popen[str]]:
     """Two starts of one job, the second while the first runs."""
     first = _start(work, request, **environment)

@@ -133,7 +133,7 @@ def test_what_follows_for_an_array() -> None:
     state.conclude(1.0, 0.0, {2: JobStatus("FAILED", exit_status=7)}, is_sure=True)
     assert state.indices[3].state == "COMPLETING"  # nobody knows it now, which is not yet its end
     assert state.tally == Tally(done=1, failed=1, running=2)
-    state.queued = {1: DONE}
+    state.queued, state.noted = {1: DONE}, {0: 0, 1: 0, 2: 7}
     state.conclude(100.0, 0.0, {}, is_sure=False)
     assert state.indices[3].state == "COMPLETING"  # accounting that is away tells nothing
     state.conclude(200.0, 0.0, {}, is_sure=True)
@@ -141,6 +141,27 @@ def test_what_follows_for_an_array() -> None:
     assert {element: status.state for element, status in state.elements.items()} == {
         0: "COMPLETED", 1: "COMPLETED", 2: "FAILED", 3: "GONE"
     }  # fmt: skip
+
+
+def test_elements_end_well_by_their_own_notes_alone() -> None:
+    """Slurm says of what a controller lost that it ended well, or holds for ever what it would begin again."""
+    held = JobStatus("PENDING", reason="launch failed requeued held")
+    state = _state(2, chunk=1)
+    state.queued = {0: DONE, 1: held}
+    assert state.needs_notes
+    state.conclude(0.0, 0.0, {}, is_sure=True)
+    assert state.tally == Tally(running=1, pending=1)
+    state.noted = {1: 0}
+    state.conclude(61.0, 0.0, {}, is_sure=True)
+    assert {element: status.state for element, status in state.elements.items()} == {0: "GONE", 1: "COMPLETED"}
+
+
+def test_what_was_left_of_a_lost_element_has_not_failed_by_itself() -> None:
+    state = _state(1)
+    state.noted = {0: 143}
+    state.conclude(0.0, 0.0, {}, is_sure=True)
+    state.conclude(61.0, 0.0, {}, is_sure=True)
+    assert state.element(0).state == "GONE"
 
 
 def test_many_are_asked_for_as_a_whole() -> None:
