@@ -81,8 +81,7 @@ def _believed(ended: JobStatus, evidence: Evidence) -> JobStatus:
     if evidence.has_notes and is_unnoted(ended, note):
         is_late = evidence.missing_for < GONE_AFTER
         return replace(ended, state="COMPLETING" if is_late else "GONE", reason=_UNNOTED)
-    if evidence.stands and ended.state in _BLIND:
-        return replace(GONE.with_sentinel(0), nodes=ended.nodes)
-    if note is not None and ended.phase is Phase.SUCCEEDED:
+    knows_less = ended.phase is Phase.SUCCEEDED or (evidence.stands and ended.state in _BLIND)
+    if note is not None and knows_less:
         return replace(GONE.with_sentinel(note), nodes=ended.nodes)
     return ended if note is None else ended.with_sentinel(note)

@@ -79,11 +79,13 @@ class FakeJob:
         return str(self.job_id) if self.array_id is None else f"{self.array_id}_{self.index}"
 
     def note_good_end(self) -> None:
-        """Leave in its folder what the script would have, where there is one."""
+        """Leave in its folder what the script would have; a job without a folder is not ours."""
         folder = Path(self.folder)
-        if self.index is None and folder.is_dir():
+        if not self.folder:
+            return
+        if self.index is None:
             (folder / "exit").write_text("0\n", encoding="utf-8")
-        elif self.index is not None and (folder / "ends").is_dir():
+        else:
             base, chunk = _FIRST.search((folder / "script").read_text(encoding="utf-8")).groups()  # type: ignore[union-attr]
             rows = (folder / "table").read_text(encoding="utf-8").splitlines()
             first = (int(base or 0) + self.index) * int(chunk)
