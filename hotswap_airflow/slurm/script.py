@@ -73,6 +73,13 @@ alone() {{
   fi
   ! held "$mine" {patience} || {{ echo "hotswap: Slurm has begun this twice; waiting for the other one" >&2; flock 9; }}
 }}
+# An earlier try that counts as gone may still run where nobody sees it.
+outlive() {{
+  case $1 in "$key_dir"/*) return ;; esac
+  [ -e "$1" ] && held "$1" 0 || return 0
+  echo "hotswap: an earlier try still runs, it holds $1; waiting for it" >&2
+  ! held "$1" {patience} || echo "hotswap: it still holds $1; going on" >&2
+}}
 # One that did not hear of an end takes the job for lost and requeues it. So what has ended by itself stands; but for
 # failures where another node, a signal, or the site's RequeueExit may be the reason.
 stands() {{
@@ -87,7 +94,11 @@ export HOTSWAP_ATTEMPT=$(({attempt} + requeued))
 _WORK = """
 # As a child, so that a signal reaches it at once: bash runs a trap only after a foreground child.
 # Its variables are set in the child alone, so that none of them changes what is done here.
-forward() {{ forwarded=yes; last_signal=$1; kill -s "$1" "$child" 2> /dev/null; }}
+child= missed=
+forward() {{
+  forwarded=yes last_signal=$1
+  if [ -n "$child" ]; then kill -s "$1" "$child" 2> /dev/null; else missed=$1; fi
+}}
 work() {{
 {prepare}  (
 eval "$row"
@@ -96,7 +107,11 @@ eval "$row"
   child=$!
   for signal in {signals}; do trap "forward $signal" "$signal"; done
   forwarded=yes
+  # It came when the one before was over, or when this one's number was not known yet.
+  [ -z "$missed" ] || forward "$missed"
+  missed=
   while [ -n "$forwarded" ]; do forwarded=; wait "$child"; status=$?; done
+  child=
   [ "$status" -eq 0 ] || return "$status"
 {check}  return 0
 }}
@@ -122,6 +137,7 @@ finish() {{
   tell
   exit "$1"
 }}
+for earlier in "${{key_dir%-g*}}"-g*/job.log*; do outlive "$earlier"; done
 alone "$key_dir/job.log"
 if [ -s "$key_dir/exit" ]; then
   noted=$(cat "$key_dir/exit")
@@ -141,6 +157,10 @@ finish "$ended"
 """
 _ELEMENTS = """
 # The elements of this array index, one after the other; each notes its end by the name of a file.
+for earlier in "${{key_dir%-g*}}"-g*; do
+  {{ read -r _ base < "$earlier/rows"; }} 2> /dev/null || continue
+  for log in "$earlier/logs/$(({index} - base))"{{,.*}}; do outlive "$log"; done
+done
 alone "$key_dir/logs/$SLURM_ARRAY_TASK_ID"
 reason=/dev/null
 first=$(({index} * {chunk}))

@@ -120,6 +120,40 @@ def test_a_job_that_slurm_begins_twice_since_it_forgot_the_first_runs_once(tmp_p
     assert (run / "ran").read_text() == "begin\nend\n"
 
 
+def _said(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stdout is not None
+    assert words in process.stdout.readline()
+
+
+def test_a_try_waits_for_an_earlier_one_that_counts_as_gone_and_runs_all_the_same(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / KEY.run.folder
+    first = _start(tmp_path, JobRequest(KEY, text=WAITING))
+    wait_until("the first start", (run / "ran").exists)
+    second = _start(tmp_path, JobRequest(KEY.next_generation(), text="echo next >> ran"), "8")
+    _said(second, "an earlier try still runs")
+    assert (run / "ran").read_text() == "begin\n"
+    (run / "go").touch()
+    assert [process.wait(90) for process in (first, second)] == [3, 0]
+    assert (run / "ran").read_text() == "begin\nend\nnext\n"
+
+
+def test_an_element_waits_for_itself_in_an_earlier_array(tmp_path: Path) -> None:
+    """Its index there may have been another."""
+    run = tmp_path / "runs" / KEY.run.folder
+    array = Array(("i",), (("a",), ("b",)))
+    first = JobRequest(KEY, text=WAITING, array=array)
+    (_elements(tmp_path, first) / "rows").write_text("digest 0\n")
+    second = JobRequest(KEY.next_generation(), text="echo next >> ran", array=replace(array, submitted_base=1))
+    _elements(tmp_path, second)
+    started = [_start(tmp_path, first, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")]
+    wait_until("the first start", (run / "ran").exists)
+    started.append(_start(tmp_path, second, "8", SLURM_ARRAY_JOB_ID="8", SLURM_ARRAY_TASK_ID="0"))
+    _said(started[1], "an earlier try still runs")
+    (run / "go").touch()
+    assert [process.wait(90) for process in started] == [3, 0]
+    assert (run / "ran").read_text() == "begin\nend\nnext\n"
+
+
 def test_an_element_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
     request = JobRequest(KEY, text=WAITING, array=Array(("i",), (("a",), ("b",))))
     _elements(tmp_path, request)
@@ -169,10 +203,11 @@ def test_a_failure_does_not_stand_where_a_requeue_may_have_been_meant(tmp_path: 
 
 def _elements(work: Path, request: JobRequest) -> Path:
     """The folder of an array's key, as it is submitted."""
+    folder = work / key_folder(request.key.digest)
     for name in ("logs", "ends", "out"):
-        (_key_dir(work) / name).mkdir(parents=True)
-    (_key_dir(work) / "table").write_text(render_table(request.array or Array((), ())))
-    return _key_dir(work)
+        (folder / name).mkdir(parents=True)
+    (folder / "table").write_text(render_table(request.array or Array((), ())))
+    return folder
 
 
 @pytest.mark.parametrize("first_line", ["#!/bin/bash\n", "", "set -e\n", "\n"])
