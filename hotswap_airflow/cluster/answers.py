@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
+_NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
 def answered(said: str, program: str, name: str) -> tuple[str, str]:
@@ -21,6 +22,11 @@ def answered(said: str, program: str, name: str) -> tuple[str, str]:
     if match[1] != "0":
         raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}")
     return said[: match.start()], said[match.end() :]
+
+
+def lacks_accounting(error: CommandFailed) -> bool:
+    """Whether a failure of sacct means that the cluster has none; else it is away."""
+    return _NO_ACCOUNTING.search(str(error)) is not None
 
 
 def sized(body: bytes) -> dict[str, bytes]:

@@ -42,7 +42,6 @@ VALUES_LIMIT = 64 << 20
 _GLIMPSE_FIELDS = 4
 _UNKNOWN = {0, 124}
 """Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
-_NO_SUCH_JOB = "Invalid job id specified"
 _END = re.compile(r"[0-9]+\.[0-9]+")
 
 
@@ -240,24 +239,6 @@ class ClusterClient:
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
         return read_keys(await self.words(scripts.KEYS, stdin=_lines(digests)))
-
-    async def look_up(self, which: str, since: str) -> tuple[list[QueuedJob], list[QueuedJob] | None]:
-        """What squeue and sacct say of anybody's job; None where there is no accounting.
-
-        ``which`` is ``--jobs=ID`` or ``--name=NAME``. Raises ``CommandFailed`` where squeue fails.
-        """
-        said = await self.words(scripts.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
-        try:
-            queue, rest = answered(said, "squeue", self.name)
-        except CommandFailed as error:
-            if _NO_SUCH_JOB not in str(error):
-                raise
-            queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
-        try:
-            accounted = parsing.parse_sacct(answered(rest, "sacct", self.name)[0])
-        except CommandFailed:
-            return parsing.parse_squeue(queue), None
-        return parsing.parse_squeue(queue), accounted
 
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
         """Read pieces of logs: digest, offset and count in bytes."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 import time
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
+from hotswap_airflow.cluster.answers import lacks_accounting
 from hotswap_airflow.cluster.looking import look, of_each
 from hotswap_airflow.cluster.push import Listeners
 from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
 from hotswap_airflow.slurm.array import ArrayState, by_index, by_job
-from hotswap_airflow.slurm.judgement import Evidence, is_unnoted, judge
+from hotswap_airflow.slurm.judgement import Evidence, is_missing, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _LONGEST_QUESTION = 100_000
 """Characters of ids that one question to accounting may have; Linux takes no argument above 128 KiB."""
 _SACCT_PAUSE = 600.0
 _SINCE_EVER = "1970-01-01"
-_NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
 class JobWatcher:
@@ -260,7 +259,7 @@ class JobWatcher:
         try:
             return await self.client.accounting(_SINCE_EVER, askable, everybody=everybody)
         except CommandFailed as error:
-            if _NO_ACCOUNTING.search(str(error)):
+            if lacks_accounting(error):
                 self._no_accounting_until = self.clock() + _SACCT_PAUSE
             else:
                 self._is_unsure = True
@@ -274,7 +273,7 @@ class JobWatcher:
         glimpse: Glimpse | None,
     ) -> JobStatus:
         now, sentinel = self.clock(), glimpse.exit_status if glimpse else None
-        if queued is not None and not is_unnoted(queued, sentinel):
+        if not is_missing(queued, sentinel):
             job.missing_since = None
         elif job.missing_since is None or self._is_unsure:
             job.missing_since = now  # accounting that is away tells nothing

@@ -273,16 +273,15 @@ class ArrayState:
         unsure = set(self.unsure)
         for index in self.open_indices:
             sentinel = self.sentinel(index)
-            if index not in unsure:
+            if index not in unsure and sentinel != 0:
                 self._missing_since.pop(index, None)
-                is_over = sentinel == 0 and self.queued[index].phase is Phase.WAITING  # Slurm would begin it again
-                self.indices[index] = _GOOD if is_over else self.queued[index]
+                self.indices[index] = self.queued[index]
                 continue
             if not is_sure:
                 self._missing_since.pop(index, None)
             self.indices[index] = (
                 _GOOD
-                if sentinel == 0
+                if sentinel == 0 and index in unsure
                 else judge(
                     Evidence(
                         now=now,

@@ -21,8 +21,8 @@ class Evidence:
 
     ``queued`` and ``accounted`` are None where the source does not know the job, ``sentinel`` is the
     exit status that the script itself noted, ``signalled`` whether it was sent a signal before.
-    ``missing_since`` is since when it is neither active in the queue nor known to have ended. ``has_accounting`` tells
-    whether sacct answered at all, ``has_notes`` whether its script is ours, which notes its end.
+    ``missing_since`` is since when ``is_missing`` has held. ``has_accounting`` tells whether sacct answered at all,
+    ``has_notes`` whether its script is ours, which notes its end.
     """
 
     now: float
@@ -41,9 +41,22 @@ class Evidence:
         return self.sentinel == 0 and not self.signalled
 
     @property
+    def is_over(self) -> bool:
+        """Whether the queue calls a job active that is not: Slurm would begin it again, or has not heard of its end."""
+        queued = self.queued
+        if queued is None or queued.phase.is_final or not self.stands:
+            return False
+        return queued.phase is Phase.WAITING or (queued.state == "RUNNING" and self.missing_for >= SETTLING)
+
+    @property
     def missing_for(self) -> float:
         """Seconds."""
         return self.now - self.missing_since
+
+
+def is_missing(queued: JobStatus | None, sentinel: int | None) -> bool:
+    """Whether the queue does not show a job, or what it shows is not what its script has noted."""
+    return queued is None or is_unnoted(queued, sentinel) or (sentinel == 0 and not queued.phase.is_final)
 
 
 def is_unnoted(status: JobStatus | None, sentinel: int | None) -> bool:
@@ -54,14 +67,14 @@ def is_unnoted(status: JobStatus | None, sentinel: int | None) -> bool:
 def judge(evidence: Evidence) -> JobStatus:
     """Give the status that follows from the evidence.
 
-    The queue is right about active jobs, but for one that Slurm would begin again after its script ended well. About
-    ended ones accounting knows more; where it is silent, the script's own note counts, and a good end needs it. A job
-    is gone only when queue and accounting (or, without it, the note) have both missed it for a while, and not soon
-    after its submission.
+    The queue is right about active jobs, but for one that Slurm would begin again after its script ended well, or of
+    whose good end it has not heard for a while. About ended ones accounting knows more; where it is silent, the
+    script's own note counts, and a good end needs it. A job is gone only when queue and accounting (or, without it,
+    the note) have both missed it for a while, and not soon after its submission.
     """
     queued, accounted, note = evidence.queued, evidence.accounted, evidence.sentinel
     if queued is not None and not queued.phase.is_final:
-        return GONE.with_sentinel(0) if evidence.stands and queued.phase is Phase.WAITING else queued
+        return GONE.with_sentinel(0) if evidence.is_over else queued
     ended = next((status for status in (accounted, queued) if status is not None and status.phase.is_final), None)
     if ended is not None:
         return _believed(ended, evidence)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from hotswap_airflow.cluster.lookup import SoughtJob, look_up
+from hotswap_airflow.cluster.lookup import Search, SoughtJob
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
 from hotswap_airflow.triggers.events import resuming, told
@@ -84,10 +84,10 @@ class AwaitJobTrigger(BaseTrigger):
                 yield TaskSuccessEvent()
 
     async def _end(self, session: Session) -> JobError | None:
-        said = ""
+        said, search = "", Search(session.client, self.sought)
         while True:
             try:
-                statuses = await look_up(session.client, self.sought)
+                statuses = await search.look()
             except LoginRequired:
                 raise
             except ClusterError as error:

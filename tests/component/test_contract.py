@@ -13,7 +13,7 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import session
-from hotswap_airflow.cluster.lookup import SoughtJob, look_up
+from hotswap_airflow.cluster.lookup import Search, SoughtJob
 from hotswap_airflow.cluster.reconciliation import owned_jobs
 from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.slurm.array import Array
@@ -223,20 +223,21 @@ async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_reco
 async def test_a_job_is_found_by_id_name_or_key(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("while [ ! -e go ]; do sleep 0.1; done; exit 3")
     key = SoughtJob(key=request.key.digest)
-    assert await look_up(bench.client, key) == []
+    assert await Search(bench.client, key).look() == []
     waiting = asyncio.create_task(_conduct(bench, request))
     await bench.until(lambda: "RUNNING" in bench.log)
     job_id = int((bench.key_dir(request) / "id").read_text())
     ways = (key, SoughtJob(job_id=job_id), SoughtJob(name=request.key.job_name))
-    for sought in ways:
-        assert [status.state for status in await look_up(bench.client, sought)] == ["RUNNING"]
+    searches = [Search(bench.client, sought) for sought in ways]
+    for search in searches:
+        assert [status.state for status in await search.look()] == ["RUNNING"]
     (bench.run_dir(request) / "go").touch()
     await waiting
-    for sought in ways:
-        (status,) = await look_up(bench.client, sought)
+    for search in searches:
+        (status,) = await search.look()
         assert status.phase is Phase.FAILED
-    assert await look_up(bench.client, SoughtJob(job_id=999_999)) == []
-    assert await look_up(bench.client, SoughtJob(name="nobody's")) == []
+    assert await Search(bench.client, SoughtJob(job_id=999_999)).look() == []
+    assert await Search(bench.client, SoughtJob(name="nobody's")).look() == []
 
 
 async def test_an_installation_knows_its_active_jobs(bench: Any, make_request: MakeRequest) -> None:

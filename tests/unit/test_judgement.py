@@ -51,6 +51,16 @@ def test_a_script_that_ended_well_by_itself_has(state: str) -> None:
     assert _judge(0.0, queued=held, sentinel=3) is held
 
 
+def test_a_controller_that_has_not_heard_of_a_good_end_is_not_waited_for() -> None:
+    """As after it was killed; a job that is being cleaned up is, whose epilog may bring files home."""
+    assert _judge(14.0, queued=RUNNING, sentinel=0) is RUNNING
+    assert _judge(16.0, queued=RUNNING, sentinel=0).phase is Phase.SUCCEEDED
+    assert _judge(16.0, queued=RUNNING, sentinel=0, signalled=True) is RUNNING
+    assert _judge(16.0, queued=RUNNING, sentinel=1) is RUNNING  # a requeue may be under way
+    for state in ("COMPLETING", "STAGE_OUT"):
+        assert _judge(16.0, queued=JobStatus(state), sentinel=0).state == state
+
+
 def test_what_was_left_of_a_lost_job_and_ended_by_a_signal_has_not_failed_by_itself() -> None:
     assert _judge(16.0, sentinel=143).phase is Phase.RUNNING
     assert _judge(61.0, sentinel=143).phase is Phase.GONE

@@ -156,6 +156,14 @@ def test_elements_end_well_by_their_own_notes_alone() -> None:
     assert {element: status.state for element, status in state.elements.items()} == {0: "GONE", 1: "COMPLETED"}
 
 
+def test_a_controller_that_has_not_heard_of_an_elements_good_end_is_not_waited_for() -> None:
+    state = _state(2, chunk=1)
+    state.queued, state.noted = {0: JobStatus("RUNNING"), 1: JobStatus("RUNNING")}, {0: 0, 1: 1}
+    for now, expected in ((0.0, "RUNNING"), (14.0, "RUNNING"), (16.0, "COMPLETED")):
+        state.conclude(now, 0.0, {}, is_sure=True)
+        assert [state.indices[index].state for index in (0, 1)] == [expected, "RUNNING"]
+
+
 def test_what_was_left_of_a_lost_element_has_not_failed_by_itself() -> None:
     state = _state(1)
     state.noted = {0: 143}

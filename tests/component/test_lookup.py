@@ -1,0 +1,111 @@
+"""A job that is waited for by its id, name or key, on a cluster that loses it: a defined end, never a stranger's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from hotswap_airflow.cluster.lookup import Search, SoughtJob
+from hotswap_airflow.slurm.judgement import GONE_AFTER
+from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
+from tests.component.conftest import Bench
+
+MakeRequest = Callable[..., JobRequest]
+JOB_ID = 7
+
+
+@pytest.fixture
+def running(fake_slurm: FakeSlurm) -> FakeJob:
+    """Somebody's job, which runs until it is told otherwise."""
+    job = FakeJob(JOB_ID, "theirs", "", states=["RUNNING"])
+    fake_slurm.jobs[JOB_ID] = job
+    return job
+
+
+async def states(search: Search) -> list[str]:
+    return [status.state for status in await search.look()]
+
+
+@pytest.mark.parametrize("sought", [SoughtJob(job_id=JOB_ID), SoughtJob(name="theirs")])
+async def test_a_job_that_nobody_knows_any_more_is_gone_after_a_while(
+    fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob, sought: SoughtJob
+) -> None:
+    search = Search(fake_bench.client, sought, fake_slurm.clock)
+    assert await states(search) == ["RUNNING"]
+    fake_slurm.advance(10 * GONE_AFTER)
+    assert await states(search) == ["RUNNING"]
+    running.is_forgotten = True
+    assert await states(search) == ["COMPLETING"]
+    fake_slurm.advance(GONE_AFTER)
+    assert await states(search) == ["GONE"]
+
+
+@pytest.mark.usefixtures("running")
+async def test_the_job_that_gets_its_id_next_is_a_stranger(fake_bench: Bench, fake_slurm: FakeSlurm) -> None:
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == ["RUNNING"]
+    fake_slurm.jobs[JOB_ID] = FakeJob(JOB_ID, "a stranger's", "", states=["COMPLETED"])
+    assert await states(search) == ["COMPLETING"]
+    fake_slurm.advance(GONE_AFTER)
+    assert await states(search) == ["GONE"]
+
+
+async def test_the_next_job_of_a_name_counts_from_its_own_beginning(
+    fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob
+) -> None:
+    search = Search(fake_bench.client, SoughtJob(name="theirs"), fake_slurm.clock)
+    assert await states(search) == ["RUNNING"]
+    running.states = ["COMPLETED"]
+    fake_slurm.jobs[JOB_ID + 1] = FakeJob(JOB_ID + 1, "theirs", "", states=["PENDING"])
+    fake_slurm.advance(GONE_AFTER)
+    assert await states(search) == ["PENDING"]
+
+
+async def test_accounting_that_is_away_says_nothing(fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob) -> None:
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == ["RUNNING"]
+    running.states = ["COMPLETED"]
+    fake_slurm.accounting_error = "sacct: error: slurm_persist_conn_open: Connection refused"
+    await search.look()
+    fake_slurm.advance(fake_slurm.min_job_age + 1)  # the queue forgets it
+    assert await states(search) == ["COMPLETING"]
+    fake_slurm.advance(10 * GONE_AFTER)
+    assert await states(search) == ["COMPLETING"]
+    fake_slurm.accounting_error = ""
+    assert await states(search) == ["COMPLETED"]
+
+
+async def test_a_key_whose_job_slurm_lost_is_gone_and_so_is_a_good_end_without_a_note(
+    fake_bench: Bench, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    request = make_request("sleep 100")
+    waiting = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    search = Search(fake_bench.client, SoughtJob(key=request.key.digest), fake_slurm.clock)
+    assert await states(search) == ["RUNNING"]
+    waiting.cancel()
+    (job,) = fake_slurm.jobs.values()
+    fake_slurm.forget(job.job_id)
+    late = Search(fake_bench.client, SoughtJob(key=request.key.digest), fake_slurm.clock)
+    assert await states(search) == await states(late) == ["COMPLETING"]
+    fake_slurm.advance(GONE_AFTER)
+    assert await states(search) == await states(late) == ["GONE"]
+    job.is_forgotten = False
+    job.process, job.states, job.ended_at = None, ["COMPLETED"], fake_slurm.clock()
+    (status,) = await search.look()
+    assert (status.state, "noted no end" in status.reason) == ("GONE", True)
+
+
+async def test_the_indices_of_an_array_are_told_one_by_one(fake_bench: Bench, fake_slurm: FakeSlurm) -> None:
+    for index, state in enumerate(("RUNNING", "COMPLETED", "PENDING")):
+        fake_slurm.jobs[JOB_ID + index] = FakeJob(JOB_ID + index, "many", "", JOB_ID, index, states=[state])
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == ["RUNNING", "COMPLETED", "PENDING"]
+    # Those that had not begun are cancelled: accounting has one row for them.
+    del fake_slurm.jobs[JOB_ID + 2]
+    fake_slurm.jobs[JOB_ID] = FakeJob(JOB_ID, "many", "", states=["CANCELLED"])
+    fake_slurm.jobs[JOB_ID + 3] = FakeJob(JOB_ID + 3, "many", "", JOB_ID, 0, states=["COMPLETED"])
+    assert await states(search) == ["COMPLETED", "COMPLETED", "CANCELLED"]
