@@ -232,7 +232,8 @@ def slurm_conf(name: str, folder: Path, options: ClusterOptions, ports: list[int
         f"SlurmctldPort={ports[0]}",
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
-        f"AuthInfo=socket={folder}/munge",
+        # What is requeued begins again when its first credential is over, else after two minutes.
+        f"AuthInfo=socket={folder}/munge,cred_expire=30",
         f"StateSaveLocation={folder}/state",
         f"SlurmdSpoolDir={folder}/spool/%n",
         f"SlurmctldPidFile={folder}/slurmctld.pid",
