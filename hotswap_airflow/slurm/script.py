@@ -45,12 +45,15 @@ if [ ! -s "$key_dir/id" ]; then
 fi
 known=$(cat "$key_dir/id") || {{ echo "hotswap: the job's folder is not there on $(hostname): $key_dir" >&2; exit 1; }}
 [ "$known" = "$id" ] || exit 0
-[ ! -e "$key_dir/cancelled" ] || exit 1
-# Its end was told, and another try may be at work: a controller that lost its memory begins this again.
-if [ -s "$key_dir/settled" ]; then
-  [ ! -s "$key_dir/exit" ] || read -r noted < "$key_dir/exit"
-  exit "${{noted:-1}}"
-fi
+is_wanted() {{
+  [ ! -e "$key_dir/cancelled" ] || exit 1
+  # Its end was told, and another try may be at work: a controller that lost its memory begins this again.
+  if [ -s "$key_dir/settled" ]; then
+    [ ! -s "$key_dir/exit" ] || read -r noted < "$key_dir/exit"
+    exit "${{noted:-1}}"
+  fi
+}}
+is_wanted
 
 refuse() {{
   printf 'hotswap: %s\\n' "$1" | tee "$reason" >&2
@@ -73,12 +76,20 @@ alone() {{
   fi
   ! held "$mine" {patience} || {{ echo "hotswap: Slurm has begun this twice; waiting for the other one" >&2; flock 9; }}
 }}
-# An earlier try that counts as gone may still run where nobody sees it.
+# An earlier try that counts as gone may still run where nobody sees it, in its first start or one after a requeue.
+is_held() {{ ( flock -w "$2" -E 75 8; [ $? -eq 75 ] ) 8>> "$1"; }} 2> /dev/null
 outlive() {{
-  case $1 in "$key_dir"/*) return ;; esac
-  [ -e "$1" ] && held "$1" 0 || return 0
-  echo "hotswap: an earlier try still runs, it holds $1; waiting for it" >&2
-  ! held "$1" {patience} || echo "hotswap: it still holds $1; going on" >&2
+  log=$1 start=0
+  while [ -e "$log" ]; do
+    if is_held "$log" 0; then
+      echo "hotswap: an earlier try still runs, it holds $log; waiting for it" >&2
+      ! is_held "$log" $((SECONDS < {patience} ? {patience} - SECONDS : 1)) ||
+        echo "hotswap: it still holds $log; going on" >&2
+    fi
+    start=$((start + 1))
+    log=$1.$start
+  done
+  is_wanted
 }}
 # One that did not hear of an end takes the job for lost and requeues it. So what has ended by itself stands; but for
 # failures where another node, a signal, or the site's RequeueExit may be the reason.
@@ -137,8 +148,8 @@ finish() {{
   tell
   exit "$1"
 }}
-for earlier in "${{key_dir%-g*}}"-g*/job.log*; do outlive "$earlier"; done
 alone "$key_dir/job.log"
+for earlier in "${{key_dir%-e*}}"-e*; do [ "$earlier" = "$key_dir" ] || outlive "$earlier/job.log"; done
 if [ -s "$key_dir/exit" ]; then
   noted=$(cat "$key_dir/exit")
   [ "$requeued" -gt 0 ] && [ -e "$key_dir/signalled" ] || ! stands "$noted" || exit "$noted"
@@ -157,11 +168,11 @@ finish "$ended"
 """
 _ELEMENTS = """
 # The elements of this array index, one after the other; each notes its end by the name of a file.
-for earlier in "${{key_dir%-g*}}"-g*; do
-  {{ read -r _ base < "$earlier/rows"; }} 2> /dev/null || continue
-  for log in "$earlier/logs/$(({index} - base))"{{,.*}}; do outlive "$log"; done
-done
 alone "$key_dir/logs/$SLURM_ARRAY_TASK_ID"
+for earlier in "${{key_dir%-e*}}"-e*; do
+  [ "$earlier" != "$key_dir" ] && {{ read -r _ base < "$earlier/rows"; }} 2> /dev/null || continue
+  outlive "$earlier/logs/$(({index} - base))"
+done
 reason=/dev/null
 first=$(({index} * {chunk}))
 last=$((first + {chunk} - 1))
@@ -183,16 +194,16 @@ for ((element = first; element <= last; element++)); do
     rm -f "$key_dir/ends/$element".*
   fi
   : > "$HOTSWAP_OUTPUT"
-{output}  work "$@"
+{output}  # Whoever ends the job, or warns it, ends the elements that have not begun, too.
+  case ${{last_signal-}} in
+    TERM) worst=143; break ;;
+{on_warning}  esac
+  work "$@"
   ended=$?
   # What fails because its job is ended has not failed by itself.
   case ${{last_signal-}}:$ended in TERM:0 | TERM:{status}) ;; TERM:*) ended=143 ;; esac
   : > "$key_dir/ends/$element.$ended" || ended=1
   [ "$ended" -eq 0 ] || worst=$ended
-  # Whoever ends the job ends the elements that have not begun, too.
-  case ${{last_signal-}} in
-    TERM) worst=143; break ;;
-{on_warning}  esac
 done
 rm -f "$key_dir/run.$SLURM_JOB_ID"
 tell
@@ -202,11 +213,12 @@ _ON_WARNING = """\
     {signal})
       worst={status}
       # Those that have not begun go on with it.
-      while ((++element <= last)); do
+      for ((; element <= last; element++)); do
         [ ! -e "$key_dir/ends/$element.0" ] || continue
         rm -f "$key_dir/ends/$element".*
         : >> "$key_dir/out/$element" > "$key_dir/ends/$element.{status}"
-      done ;;
+      done
+      break ;;
 """
 _SAVED_LINES = """\
   for before in {before}; do

@@ -186,6 +186,25 @@ def test_a_chunk_that_was_warned_and_is_requeued_has_one_end_for_each_element(tm
     assert (tmp_path / "runs" / KEY.run.folder / "ran").read_text().split() == [*"abc"]
 
 
+@pytest.mark.parametrize(("name", "status", "ends"), [("USR1", 85, ["0.0", "1.85", "2.85"]), ("TERM", 143, ["0.0"])])
+def test_a_signal_between_two_elements_lets_no_other_begin(
+    tmp_path: Path, name: str, status: int, ends: list[str]
+) -> None:
+    array = Array(("i",), tuple((letter,) for letter in "abc"), 3)
+    request = JobRequest(
+        KEY, text='echo "$SWEEP_I" >> ran', array=array, options=(("signal", "B:USR1@30"),), saves=True
+    )
+    folder = _elements(tmp_path, request)
+    shim = tmp_path / "bin" / "sed"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\n[ "$2" != "2{{p;q}}" ] || kill -s {name} $PPID\nexec {shutil.which("sed")} "$@"\n')
+    shim.chmod(0o755)
+    index = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+    assert _run(tmp_path, request, PATH=f"{shim.parent}:{os.environ['PATH']}", **index)[0] == status
+    assert sorted(path.name for path in (folder / "ends").iterdir()) == ends
+    assert (tmp_path / "runs" / KEY.run.folder / "ran").read_text() == "a\n"
+
+
 def test_a_requeued_job_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
     started = _twice(tmp_path, JobRequest(KEY, text=WAITING), SLURM_RESTART_COUNT="1")
     run = tmp_path / "runs" / KEY.run.folder
