@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
 from hotswap_airflow.cluster.answers import answered, lacks_accounting
 from hotswap_airflow.errors import CommandFailed, SetupError
 from hotswap_airflow.slurm import parsing
-from hotswap_airflow.slurm.array import by_index
+from hotswap_airflow.slurm.array import indices_in
 from hotswap_airflow.slurm.judgement import GONE_AFTER, Evidence, is_missing, judge
+from hotswap_airflow.slurm.states import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
@@ -77,17 +79,20 @@ async def sight(client: ClusterClient, which: str, since: str) -> Sighting:
 class Search:
     """Looks for a job again and again. ``clock`` gives seconds.
 
-    Of a job that was seen it keeps the name, since its id may be given again, and when each part (an array's index, or
-    None for the whole) was last known to go on: what nobody knows any more counts as gone after a while.
+    It keeps the names of a job that it saw, since its id may be given again; how parts of it (by Slurm's ids of an
+    array's elements) have ended, since Slurm forgets; and since when the queue shows no part as active: what nobody
+    knows any more counts as gone after a while.
     """
 
     def __init__(self, client: ClusterClient, sought: SoughtJob, clock: Callable[[], float] = time.time) -> None:
         self._client = client
         self._sought = sought
         self._clock = clock
-        self._name = ""
+        self._names: frozenset[str] = frozenset()
         self._job_id = 0
-        self._last_seen: dict[int | None, float] = {}
+        self._active: set[str] = set()
+        self._ended: dict[str, JobStatus] = {}
+        self._missing_since: float | None = None
 
     async def look(self) -> list[JobStatus]:
         """How the job is, one status an array element; none where nobody knows it yet. Raises ``ClusterError``."""
@@ -100,52 +105,50 @@ class Search:
         by_id = job_id is not None
         which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
         seen = await sight(self._client, which, since)
-        rows = [row for row in (*seen.queue, *(seen.accounted or ())) if self._is_it(row)]
-        if rows:
-            # A key and a name say which name it is; an id is whose it was when it was first looked for.
-            self._name = rows[0].name
-            newest = max(row.base_id for row in rows)
-            if newest != self._job_id:
-                self._job_id, self._last_seen = newest, {}
+        self._recognize([*seen.queue, *(seen.accounted or ())])
         return self._judged(seen, glimpse)
+
+    def _recognize(self, rows: Sequence[QueuedJob]) -> None:
+        """Whose rows count: of a name the newest job's, of an id those of the names that it had at first."""
+        rows = [row for row in rows if self._is_it(row)]
+        newest = max((row.base_id for row in rows), default=self._job_id)
+        if newest != self._job_id:
+            self._names = frozenset(row.name for row in rows if row.base_id == newest)
+            self._job_id, self._active, self._ended, self._missing_since = newest, set(), {}, None
 
     def _is_it(self, row: QueuedJob) -> bool:
         if self._sought.key is not None:  # which is the last part of the job's name
             return row.name.endswith(f".{self._sought.key}")
-        return not self._name or row.name == self._name
+        return not self._names or row.name in self._names
+
+    def _own(self, rows: Iterable[QueuedJob]) -> dict[str, JobStatus]:
+        return {row.job_id: row.status for row in rows if row.base_id == self._job_id and row.name in self._names}
 
     def _judged(self, seen: Sighting, glimpse: Glimpse | None) -> list[JobStatus]:
-        now, note = self._clock(), glimpse.exit_status if glimpse else None
-        queued, accounted = (self._parts(rows or ()) for rows in (seen.queue, seen.accounted))
-        parts = {*queued, *accounted, *self._last_seen}
-        if glimpse is not None and not parts:  # it was submitted: its folder has an id
-            parts = {None}
-        if parts != {None}:  # it has turned out to be an array
-            parts.discard(None)
-            self._last_seen.pop(None, None)
-        statuses = []
-        for part in sorted(parts, key=lambda part: part or 0):
-            status = queued.get(part)
-            if part not in self._last_seen or not seen.is_sure or not is_missing(status, note):
-                self._last_seen[part] = now
-            evidence = Evidence(
-                now=now,
-                submitted_at=now - GONE_AFTER,
-                missing_since=self._last_seen[part],
-                queued=status,
-                accounted=accounted.get(part),
-                sentinel=note,
-                signalled=glimpse is not None and glimpse.signalled,
-                has_accounting=seen.accounted is not None,
-                has_notes=glimpse is not None and part is None,
-            )
-            statuses.append(judge(evidence))
-        return statuses
-
-    def _parts(self, rows: Iterable[QueuedJob]) -> dict[int | None, JobStatus]:
-        """The statuses of a job's parts; a row without an index stands for those of an array that never began."""
-        own = [row for row in rows if row.base_id == self._job_id and row.name == self._name]
-        open_indices = [part for part in self._last_seen if part is not None]
-        if found := by_index(own, self._job_id, open_indices):
-            return dict(found.items())
-        return {None: own[-1].status} if own else {}
+        now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())
+        note, signalled = (glimpse.exit_status, glimpse.signalled) if glimpse else (None, False)
+        active = {part for part, status in queued.items() if not status.phase.is_final}
+        # Of what accounting tells, be it in one row for all that never began, there is nothing to remember.
+        told = {f"{self._job_id}_{index}" for part in accounted for index in indices_in(part)}
+        self._active = set() if str(self._job_id) in accounted else (self._active | active) - told
+        if not seen.is_sure or any(not is_missing(queued[part], note, signalled=signalled) for part in active):
+            self._missing_since = None
+        elif self._missing_since is None:
+            self._missing_since = now
+        known = queued.keys() | accounted.keys() | (self._active - self._ended.keys())
+        if not known and not self._ended and (glimpse or self._names):
+            known = {""}
+        evidence = partial(
+            Evidence,
+            now=now,
+            submitted_at=now - GONE_AFTER,
+            missing_since=now if self._missing_since is None else self._missing_since,
+            sentinel=note,
+            signalled=signalled,
+            has_accounting=seen.accounted is not None,
+            has_notes=glimpse is not None and not any("_" in part for part in known),
+        )
+        judged = {p: judge(evidence(queued=queued.get(p), accounted=accounted.get(p))) for p in sorted(known)}
+        self._ended |= {p: s for p, s in judged.items() if s.phase in {Phase.SUCCEEDED, Phase.FAILED}}
+        merged = {**self._ended, **judged}
+        return [merged[part] for part in sorted(merged)]

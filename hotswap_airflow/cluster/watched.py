@@ -57,6 +57,7 @@ class WatchedJob:
     offset: int = 0
     elements: ArrayState | None = None
     missing_since: float | None = None
+    notes_due: float = 0.0
     status: JobStatus | None = None
     tally: Tally | None = None
     news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)

@@ -36,6 +36,8 @@ _MOST_ENDS = 300
 _LONGEST_QUESTION = 100_000
 """Characters of ids that one question to accounting may have; Linux takes no argument above 128 KiB."""
 _SACCT_PAUSE = 600.0
+_NOTES_PAUSE = 60.0
+"""Seconds after which the notes of a sweep's elements are read also where its queue looks as it should."""
 _SINCE_EVER = "1970-01-01"
 
 
@@ -227,7 +229,9 @@ class JobWatcher:
             if job.elements is not None:
                 known, rows = job.elements, queue.get(job.named, ())
                 known.queued = by_index(rows, job.job_id, known.open_indices, known.array.base)
-                ended += [digest] if known.needs_notes else []
+                if known.needs_notes or self.clock() >= job.notes_due:
+                    job.notes_due = self.clock() + _NOTES_PAUSE
+                    ended.append(digest)
                 await asyncio.sleep(0)
         found, troubles = await of_each(jobs, zip(ended, ended, strict=True), lambda c, items: c.ends(items))
         for digest, noted in found.items():
@@ -273,7 +277,8 @@ class JobWatcher:
         glimpse: Glimpse | None,
     ) -> JobStatus:
         now, sentinel = self.clock(), glimpse.exit_status if glimpse else None
-        if not is_missing(queued, sentinel):
+        signalled = glimpse is not None and glimpse.signalled
+        if not is_missing(queued, sentinel, signalled=signalled):
             job.missing_since = None
         elif job.missing_since is None or self._is_unsure:
             job.missing_since = now  # accounting that is away tells nothing
@@ -285,7 +290,7 @@ class JobWatcher:
                 queued=queued,
                 accounted=rows[-1].status if (rows := (accounted or {}).get(job.named)) else None,
                 sentinel=sentinel,
-                signalled=glimpse is not None and glimpse.signalled,
+                signalled=signalled,
                 has_accounting=accounted is not None,
             )
         )

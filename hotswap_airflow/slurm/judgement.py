@@ -54,9 +54,13 @@ class Evidence:
         return self.now - self.missing_since
 
 
-def is_missing(queued: JobStatus | None, sentinel: int | None) -> bool:
+def is_missing(queued: JobStatus | None, sentinel: int | None, *, signalled: bool = False) -> bool:
     """Whether the queue does not show a job, or what it shows is not what its script has noted."""
-    return queued is None or is_unnoted(queued, sentinel) or (sentinel == 0 and not queued.phase.is_final)
+    return (
+        queued is None
+        or is_unnoted(queued, sentinel)
+        or (sentinel == 0 and not signalled and not queued.phase.is_final)
+    )
 
 
 def is_unnoted(status: JobStatus | None, sentinel: int | None) -> bool:

@@ -137,7 +137,8 @@ class Chaos:
         self.cluster.stop_daemon("slurmctld")
 
     def _has_noted_all(self) -> bool:
-        written = (self.cluster.folder / "state" / "job_state").stat().st_mtime
+        state = self.cluster.folder / "state" / "job_state"
+        written = state.stat().st_mtime if state.exists() else 0.0
         return all(path.stat().st_mtime < written for path in (self.work / ".hotswap" / "jobs").glob("*/*/id"))
 
     @property

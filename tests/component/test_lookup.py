@@ -69,8 +69,8 @@ async def test_accounting_that_is_away_says_nothing(fake_bench: Bench, fake_slur
     assert await states(search) == ["RUNNING"]
     running.states = ["COMPLETED"]
     fake_slurm.accounting_error = "sacct: error: slurm_persist_conn_open: Connection refused"
-    await search.look()
-    fake_slurm.advance(fake_slurm.min_job_age + 1)  # the queue forgets it
+    running.ended_at = fake_slurm.clock()
+    fake_slurm.advance(fake_slurm.min_job_age + 1)  # the queue has forgotten it
     assert await states(search) == ["COMPLETING"]
     fake_slurm.advance(10 * GONE_AFTER)
     assert await states(search) == ["COMPLETING"]
@@ -108,4 +108,30 @@ async def test_the_indices_of_an_array_are_told_one_by_one(fake_bench: Bench, fa
     del fake_slurm.jobs[JOB_ID + 2]
     fake_slurm.jobs[JOB_ID] = FakeJob(JOB_ID, "many", "", states=["CANCELLED"])
     fake_slurm.jobs[JOB_ID + 3] = FakeJob(JOB_ID + 3, "many", "", JOB_ID, 0, states=["COMPLETED"])
-    assert await states(search) == ["COMPLETED", "COMPLETED", "CANCELLED"]
+    assert await states(search) == ["CANCELLED", "COMPLETED", "COMPLETED"]
+    assert await states(Search(fake_bench.client, SoughtJob(job_id=JOB_ID))) == ["CANCELLED", "COMPLETED", "COMPLETED"]
+
+
+async def test_elements_that_slurm_forgets_without_accounting_have_ended_as_they_did(
+    fake_bench: Bench, fake_slurm: FakeSlurm
+) -> None:
+    fake_slurm.has_accounting = False
+    jobs = [FakeJob(JOB_ID + index, "many", "", JOB_ID, index, states=["RUNNING"]) for index in range(3)]
+    fake_slurm.jobs.update({job.job_id: job for job in jobs})
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == ["RUNNING"] * 3
+    jobs[0].states = ["COMPLETED"]
+    assert await states(search) == ["COMPLETED", "RUNNING", "RUNNING"]
+    fake_slurm.advance(fake_slurm.min_job_age + 1)
+    jobs[1].states = ["FAILED"]
+    jobs[2].is_forgotten = True
+    assert await states(search) == ["COMPLETED", "FAILED", "COMPLETING"]
+    fake_slurm.advance(GONE_AFTER)
+    assert await states(search) == ["COMPLETED", "FAILED", "GONE"]
+
+
+async def test_each_component_of_a_heterogeneous_job_counts(fake_bench: Bench, fake_slurm: FakeSlurm) -> None:
+    rows = "7+0|RUNNING|None|n1|lead\n7+1|CANCELLED|None|n2|help\n"
+    fake_slurm._squeue = lambda *_: (0, rows, "")  # type: ignore[method-assign]
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == ["RUNNING", "CANCELLED"]
