@@ -105,14 +105,18 @@ class Search:
         by_id = job_id is not None
         which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
         seen = await sight(self._client, which, since)
-        self._recognize([*seen.queue, *(seen.accounted or ())])
+        self._recognize(seen.queue)
+        self._recognize(seen.accounted or ())
         return self._judged(seen, glimpse)
 
     def _recognize(self, rows: Sequence[QueuedJob]) -> None:
-        """Whose rows count: of a name the newest job's, of an id those of the names that it had at first."""
+        """Whose rows count: of a name the newest job's, of an id those of the names that it had at first.
+
+        The queue knows first, and an id of accounting's may be of another job, long ago.
+        """
         rows = [row for row in rows if self._is_it(row)]
         newest = max((row.base_id for row in rows), default=self._job_id)
-        if newest != self._job_id:
+        if newest > self._job_id:
             self._names = frozenset(row.name for row in rows if row.base_id == newest)
             self._job_id, self._active, self._ended, self._missing_since = newest, set(), {}, None
 
@@ -128,9 +132,12 @@ class Search:
         now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())
         note, signalled = (glimpse.exit_status, glimpse.signalled) if glimpse else (None, False)
         active = {part for part, status in queued.items() if not status.phase.is_final}
-        # Of what accounting tells, be it in one row for all that never began, there is nothing to remember.
-        told = {f"{self._job_id}_{index}" for part in accounted for index in indices_in(part)}
-        self._active = set() if str(self._job_id) in accounted else (self._active | active) - told
+        for part in active:  # it may have been begun again
+            self._ended.pop(part, None)
+        # Of whose end accounting tells, be it in one row for all that never began, there is nothing to remember.
+        over = {part for part, status in accounted.items() if status.phase.is_final}
+        told = {f"{self._job_id}_{index}" for part in over for index in indices_in(part)}
+        self._active = active | (set() if str(self._job_id) in over else self._active - told)
         if not seen.is_sure or any(not is_missing(queued[part], note, signalled=signalled) for part in active):
             self._missing_since = None
         elif self._missing_since is None:

@@ -73,8 +73,13 @@ alone() {{
     mine=$1.$requeued
     [ "$requeued" -eq 1 ] || before=$1.$((requeued - 1))
     ! held "$before" {patience} || echo "hotswap: what ran before the requeue still holds $before; going on" >&2
+    # No gap where a start came to nothing: whoever looks for these looks for one after the other.
+    : >> "$1"
+    for ((start = 1; start < requeued; start++)); do : >> "$1.$start"; done
   fi
   ! held "$mine" {patience} || {{ echo "hotswap: Slurm has begun this twice; waiting for the other one" >&2; flock 9; }}
+  is_wanted
+  SECONDS=0
 }}
 # An earlier try that counts as gone may still run where nobody sees it, in its first start or one after a requeue.
 is_held() {{ ( flock -w "$2" -E 75 8; [ $? -eq 75 ] ) 8>> "$1"; }} 2> /dev/null
@@ -168,6 +173,14 @@ finish "$ended"
 """
 _ELEMENTS = """
 # The elements of this array index, one after the other; each notes its end by the name of a file.
+has_ended() {{
+  for noted in "$key_dir/ends/$1".*; do
+    [ -e "$noted" ] && stands "${{noted##*.}}" || continue
+    [ "${{noted##*.}}" -eq 0 ] || worst=${{noted##*.}}
+    return 0
+  done
+  return 1
+}}
 alone "$key_dir/logs/$SLURM_ARRAY_TASK_ID"
 for earlier in "${{key_dir%-e*}}"-e*; do
   [ "$earlier" != "$key_dir" ] && {{ read -r _ base < "$earlier/rows"; }} 2> /dev/null || continue
@@ -185,20 +198,15 @@ for ((element = first; element <= last; element++)); do
   [ "$row" != - ] || continue
   export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
   # Only what has begun before can have ended: to look through ten thousand ends for each element is a load.
-  if [ -e "$HOTSWAP_OUTPUT" ]; then
-    for noted in "$key_dir/ends/$element".*; do
-      [ -e "$noted" ] && stands "${{noted##*.}}" || continue
-      [ "${{noted##*.}}" -eq 0 ] || worst=${{noted##*.}}
-      continue 2
-    done
-    rm -f "$key_dir/ends/$element".*
-  fi
-  : > "$HOTSWAP_OUTPUT"
-{output}  # Whoever ends the job, or warns it, ends the elements that have not begun, too.
+  [ -e "$HOTSWAP_OUTPUT" ] && began=yes || began=
+  [ -z "$began" ] || ! has_ended "$element" || continue
+  # Whoever ends the job, or warns it, ends the elements that have not begun, too; what they saved before stays.
   case ${{last_signal-}} in
     TERM) worst=143; break ;;
 {on_warning}  esac
-  work "$@"
+  [ -z "$began" ] || rm -f "$key_dir/ends/$element".*
+  : > "$HOTSWAP_OUTPUT"
+{output}  work "$@"
   ended=$?
   # What fails because its job is ended has not failed by itself.
   case ${{last_signal-}}:$ended in TERM:0 | TERM:{status}) ;; TERM:*) ended=143 ;; esac
@@ -211,18 +219,18 @@ exit "$worst"
 """
 _ON_WARNING = """\
     {signal})
-      worst={status}
       # Those that have not begun go on with it.
       for ((; element <= last; element++)); do
-        [ ! -e "$key_dir/ends/$element.0" ] || continue
+        [ "$(sed -n "$((element + 1)){{p;q}}" "$key_dir/table")" != - ] && ! has_ended "$element" || continue
         rm -f "$key_dir/ends/$element".*
         : >> "$key_dir/out/$element" > "$key_dir/ends/$element.{status}"
       done
+      worst={status}
       break ;;
 """
 _SAVED_LINES = """\
   for before in {before}; do
-    [ ! -e "$key_dir/../$before/ends/$element.{status}" ] ||
+    [ ! -e "$key_dir/../$before/ends/$element.{status}" ] || [ ! -s "$key_dir/../$before/out/$element" ] ||
       cp -f "$key_dir/../$before/out/$element" "$HOTSWAP_OUTPUT" 2> /dev/null
   done
 """

@@ -130,6 +130,28 @@ async def test_elements_that_slurm_forgets_without_accounting_have_ended_as_they
     assert await states(search) == ["COMPLETED", "FAILED", "GONE"]
 
 
+async def test_an_element_whose_end_nobody_could_see_has_not_ended(fake_bench: Bench, fake_slurm: FakeSlurm) -> None:
+    for index in range(2):
+        fake_slurm.jobs[JOB_ID + index] = FakeJob(JOB_ID + index, "many", "", JOB_ID, index, states=["RUNNING"])
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == ["RUNNING", "RUNNING"]
+    fake_slurm.jobs[JOB_ID].states = ["FAILED"]
+    assert await states(search) == ["FAILED", "RUNNING"]
+    fake_slurm.jobs[JOB_ID].states = ["COMPLETED"]
+    assert await states(search) == ["COMPLETED", "RUNNING"]
+    fake_slurm.accounting_error = "sacct: error: slurm_persist_conn_open: Connection refused"
+    fake_slurm.jobs[JOB_ID + 1].is_forgotten = True
+    assert await states(search) == ["COMPLETED", "COMPLETING"]
+
+
+async def test_an_old_job_of_the_same_id_in_accounting_is_a_stranger(
+    fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob
+) -> None:
+    fake_slurm._sacct = lambda *_: (0, "7|FAILED|1:0|n1|old\n", "")  # type: ignore[method-assign]
+    search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
+    assert await states(search) == [running.state]
+
+
 async def test_each_component_of_a_heterogeneous_job_counts(fake_bench: Bench, fake_slurm: FakeSlurm) -> None:
     rows = "7+0|RUNNING|None|n1|lead\n7+1|CANCELLED|None|n2|help\n"
     fake_slurm._squeue = lambda *_: (0, rows, "")  # type: ignore[method-assign]

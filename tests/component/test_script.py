@@ -205,6 +205,35 @@ def test_a_signal_between_two_elements_lets_no_other_begin(
     assert (tmp_path / "runs" / KEY.run.folder / "ran").read_text() == "a\n"
 
 
+def test_a_chunk_that_is_ended_leaves_what_elements_saved_before(tmp_path: Path) -> None:
+    """Those that it has not begun again go on from there in the next try."""
+    array = Array(("i",), tuple((letter,) for letter in "ab"), 2)
+    text = "echo begin >> ran; trap 'exit 85' TERM; until [ -e go ]; do sleep 0.05; done; exit 85"
+    request = JobRequest(KEY, text=text, array=array, options=(("signal", "B:USR1@30"),), saves=True)
+    folder, run = _elements(tmp_path, request), tmp_path / "runs" / KEY.run.folder
+    for element in range(2):
+        (folder / "ends" / f"{element}.85").touch()
+        (folder / "out" / f"{element}").write_text("v=1\n")
+    index = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURM_RESTART_COUNT": "1"}
+    started = _start(tmp_path, request, **index)
+    wait_until("its start", (run / "ran").exists)
+    started.terminate()
+    assert started.wait(90) == 143
+    assert sorted(path.name for path in (folder / "ends").iterdir()) == ["0.85", "1.85"]
+    assert (folder / "out" / "1").read_text() == "v=1\n"
+
+
+def test_a_try_waits_for_a_start_of_an_earlier_one_after_others_that_came_to_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / KEY.run.folder
+    first = _start(tmp_path, JobRequest(KEY, text=WAITING), SLURM_RESTART_COUNT="3")
+    wait_until("the first start", (run / "ran").exists)
+    second = _start(tmp_path, JobRequest(KEY.next_generation(), text="echo next >> ran"), "8")
+    _said(second, "an earlier try still runs")
+    (run / "go").touch()
+    assert [process.wait(90) for process in (first, second)] == [3, 0]
+    assert (run / "ran").read_text() == "begin\nend\nnext\n"
+
+
 def test_a_requeued_job_that_slurm_begins_twice_runs_once(tmp_path: Path) -> None:
     started = _twice(tmp_path, JobRequest(KEY, text=WAITING), SLURM_RESTART_COUNT="1")
     run = tmp_path / "runs" / KEY.run.folder
