@@ -69,6 +69,13 @@ class Bench:
         async with asyncio.timeout(self.limit):
             return await self.session.conduct(request, asked, self.lines.append)
 
+    async def begun(self, request: JobRequest, asked: str = "1 0") -> asyncio.Task[Outcome]:
+        """A request on its way to its end, whose job runs."""
+        conducting = asyncio.create_task(self.conduct(request, asked))
+        # Of an array the log tells how many run.
+        await self.until(lambda: "RUNNING" in self.log or (request.array is not None and "running" in self.log))
+        return conducting
+
     def key_dir(self, request: JobRequest) -> Path:
         return self.workdir / key_folder(request.key.digest)
 

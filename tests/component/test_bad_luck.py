@@ -29,7 +29,7 @@ from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
-from .conftest import bench_of, no_files
+from .conftest import Bench, bench_of, no_files
 
 MakeRequest = Callable[..., JobRequest]
 
@@ -39,12 +39,6 @@ def _replace(fake: FakeSlurm, name: str, script: str) -> None:
     path = fake.folder / "bin" / name
     path.write_text(script)
     path.chmod(0o755)
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(90):
-        while not holds():
-            await asyncio.sleep(0.02)
 
 
 def _submitted(fake: FakeSlurm) -> int:
@@ -85,7 +79,7 @@ async def test_no_submission_while_nobody_answers(
     request = make_request()
     await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
-    await _until(lambda: "cannot tell yet whether the job was submitted" in fake_bench.log)
+    await Bench.until(lambda: "cannot tell yet whether the job was submitted" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(task, 30)).error is None
     assert _submitted(fake_slurm) == 1
@@ -98,9 +92,9 @@ async def test_a_controller_that_is_away_changes_nothing(
     request = make_request()
     await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
-    await _until(lambda: "RUNNING" in fake_bench.log)
+    await Bench.until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.is_down = True
-    await _until(lambda: "waiting for main" in fake_bench.log)
+    await Bench.until(lambda: "waiting for main" in fake_bench.log)
     fake_slurm.advance(3600)
     assert not task.done()
     fake_slurm.jobs[1].states = ["COMPLETED"]
@@ -115,9 +109,9 @@ async def test_a_job_is_gone_only_when_two_sources_miss_it_for_a_while(
     request = make_request()
     await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
-    await _until(lambda: "RUNNING" in fake_bench.log)
+    await Bench.until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.forget(1)
-    await _until(lambda: "COMPLETING" in fake_bench.log)
+    await Bench.until(lambda: "COMPLETING" in fake_bench.log)
     assert not task.done()
     fake_slurm.advance(61)
     outcome = await asyncio.wait_for(task, 30)
@@ -165,7 +159,7 @@ async def test_a_job_that_can_never_start_is_cancelled_and_told(
     request = make_request()
     await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
-    await _until(lambda: 1 in fake_slurm.jobs)
+    await Bench.until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[1].reason = "BadConstraints"
     outcome = await asyncio.wait_for(task, 30)
     assert type(outcome.error) is errors.JobNeverStarts
@@ -177,8 +171,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"], ["COMPLETED"]]
     request = make_request()
-    first = asyncio.create_task(fake_bench.conduct(request))
-    await _until(lambda: "RUNNING" in fake_bench.log)
+    first = await fake_bench.begun(request)
     first.cancel()
     fake_slurm.is_down = True
     with pytest.raises(TimeoutError):
@@ -186,7 +179,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
             await fake_bench.session.cancel(request.key, fake_bench.lines.append)
     cleared = replace(request, key=replace(request.key, epoch=1))
     second = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
-    await _until(lambda: "waiting for main: main: cancelling failed" in fake_bench.log)
+    await Bench.until(lambda: "waiting for main: main: cancelling failed" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(second, 60)).error is None
     assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED", "COMPLETED"]
@@ -198,10 +191,9 @@ async def test_a_try_that_was_left_behind_touches_nothing(
     fake_slurm.outcomes = [["RUNNING"]]
     old = make_request()
     new = replace(old, key=replace(old.key, epoch=1))
-    waiting = asyncio.create_task(fake_bench.conduct(new, "2 1"))
-    await _until(lambda: "RUNNING" in fake_bench.log)
+    waiting = await fake_bench.begun(new, "2 1")
     stale = asyncio.create_task(fake_bench.conduct(old, "1 0"))
-    await _until(lambda: "leaves the job to it" in fake_bench.log)
+    await Bench.until(lambda: "leaves the job to it" in fake_bench.log)
     found = await fake_bench.client.submit(old, "1 0")
     assert found.is_outdated
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING"]
@@ -223,8 +215,7 @@ async def test_a_try_that_wakes_up_late_leaves_the_job_of_a_later_one_alone(
         return placed
 
     monkeypatch.setattr(fake_bench.session, "place", slept)
-    stale = asyncio.create_task(fake_bench.conduct(old, "2 0"))
-    await _until(lambda: "RUNNING" in fake_bench.log)
+    stale = await fake_bench.begun(old, "2 0")
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING", "RUNNING"]
     stale.cancel()
 
@@ -271,7 +262,7 @@ async def test_of_two_jobs_of_one_name_the_one_whose_id_counts_is_believed(
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "RUNNING", "FAILED"]]
     request = make_request()
     task = asyncio.create_task(fake_bench.conduct(request))
-    await _until(lambda: 1 in fake_slurm.jobs)
+    await Bench.until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[2] = FakeJob(2, request.key.job_name, str(fake_bench.workdir), states=["COMPLETED"])
     assert type((await asyncio.wait_for(task, 30)).error) is errors.JobFailed
 
@@ -281,7 +272,7 @@ async def test_a_defect_of_the_watcher_is_told_to_all_who_wait(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
     tasks = [asyncio.create_task(fake_bench.conduct(make_request(job=job))) for job in ("one", "two")]
-    await _until(lambda: fake_bench.log.count("RUNNING") == 2)
+    await Bench.until(lambda: fake_bench.log.count("RUNNING") == 2)
 
     async def broken(_: object) -> None:
         raise ZeroDivisionError
@@ -304,20 +295,19 @@ async def test_accounting_that_is_away_makes_no_job_gone(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
-    task = asyncio.create_task(fake_bench.conduct(make_request()))
-    await _until(lambda: "RUNNING" in fake_bench.log)
+    task = await fake_bench.begun(make_request())
     fake_slurm.forget(1)
     fake_slurm.accounting_error = "sacct: error: Problem talking to the database: Connection refused"
     for _ in range(5):
         fake_slurm.advance(60)
         asked = len(fake_slurm.calls)
-        await _until(lambda asked=asked: len(fake_slurm.calls) > asked + 2)  # type: ignore[misc]
+        await Bench.until(lambda asked=asked: len(fake_slurm.calls) > asked + 2)  # type: ignore[misc]
     assert not task.done()
     fake_slurm.accounting_error = ""
     while not task.done():
         fake_slurm.advance(60)
         asked = len(fake_slurm.calls)
-        await _until(lambda asked=asked: len(fake_slurm.calls) > asked + 1 or task.done())  # type: ignore[misc]
+        await Bench.until(lambda asked=asked: len(fake_slurm.calls) > asked + 1 or task.done())  # type: ignore[misc]
     assert (await asyncio.wait_for(task, 30)).status.phase is Phase.GONE
 
 
@@ -331,7 +321,7 @@ async def test_hundred_jobs_are_two_commands_an_interval(
         found = await fake_bench.session.submit(request, "1 0", fake_bench.lines.append)
         fake_bench.session.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
     fake_slurm.calls.clear()
-    await _until(lambda: len(fake_slurm.calls) >= 6)
+    await Bench.until(lambda: len(fake_slurm.calls) >= 6)
     assert {call[0] for call in fake_slurm.calls} == {"squeue"}
 
 
@@ -419,7 +409,7 @@ async def test_more_sessions_than_sshd_allows_wait_for_their_turn(
     assert [int(reply.stdout) for reply in several] == list(range(5))
     begun = own_login_node.folder / "begun"
     first = asyncio.create_task(transport.run(("sh", "-c", 'touch "$1"; exec sleep 60', "first", str(begun))))
-    await _until(begun.exists)
+    await Bench.until(begun.exists)
     monkeypatch.setattr(ssh, "SESSION_PAUSES", (0.1,))
     with pytest.raises(errors.ConnectionLost, match="opens no further session"):
         await transport.run(("true",))
@@ -489,10 +479,10 @@ async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
     request = make_request("while [ ! -e go ]; do sleep 0.1; done; echo went on")
     await session.lay_out(request.key.run.folder, "", no_files, lines.append)
     task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
-    await _until(lambda: any("RUNNING" in line for line in lines))
+    await Bench.until(lambda: any("RUNNING" in line for line in lines))
     own_login_node.drop_sessions()
     own_login_node.stop()
-    await _until(lambda: any("waiting for main" in line for line in lines))
+    await Bench.until(lambda: any("waiting for main" in line for line in lines))
     own_login_node.start()
     (tmp_path / "work" / "runs" / request.key.run.folder / "go").touch()
     outcome = await asyncio.wait_for(task, 60)
@@ -574,9 +564,9 @@ async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: Make
         request = make_request("while [ ! -e go ]; do sleep 0.1; done")
         await session.lay_out(request.key.run.folder, "", no_files, lines.append)
         task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
-        await _until(lambda: any("RUNNING" in line for line in lines))
+        await Bench.until(lambda: any("RUNNING" in line for line in lines))
         cluster.stop_daemon("slurmctld", signal.SIGTERM)
-        await _until(lambda: any("waiting for main" in line for line in lines))
+        await Bench.until(lambda: any("waiting for main" in line for line in lines))
         late = replace(request, key=replace(request.key, job="late"), text="true")
         second = asyncio.create_task(session.conduct(late, "1 0", lines.append))
         cluster.start_controller()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,8 @@ from hotswap_airflow.cluster.lookup import Search, SoughtJob
 from hotswap_airflow.slurm.judgement import GONE_AFTER
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
-from tests.component.conftest import Bench
+
+from .conftest import Bench
 
 MakeRequest = Callable[..., JobRequest]
 JOB_ID = 7
@@ -82,8 +82,7 @@ async def test_a_key_whose_job_slurm_lost_is_gone_and_so_is_a_good_end_without_a
     fake_bench: Bench, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     request = make_request("sleep 100")
-    waiting = asyncio.create_task(fake_bench.conduct(request))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    waiting = await fake_bench.begun(request)
     search = Search(fake_bench.client, SoughtJob(key=request.key.digest), fake_slurm.clock)
     assert await states(search) == ["RUNNING"]
     waiting.cancel()

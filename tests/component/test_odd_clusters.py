@@ -74,8 +74,7 @@ async def test_an_answer_of_squeue_that_is_cut_is_waited_out(
 ) -> None:
     cut = fake_slurm.folder / "cut"
     _wrap(fake_slurm, "squeue", f'out=$("$real" "$@"); [ ! -e {cut} ] || out=${{out:0:9}}; printf "%s\\n" "$out"')
-    running = asyncio.create_task(fake_bench.conduct(make_request(GATE)))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    running = await fake_bench.begun(make_request(GATE))
     cut.touch()
     await fake_bench.until(lambda: "squeue answered, but with no line of 5 fields" in fake_bench.log)
     (fake_bench.run_dir(make_request()) / "go").touch()
@@ -136,8 +135,7 @@ async def test_ids_that_begin_again_are_other_jobs(
     """A controller that lost its state, or was installed anew, gives the id of our job to somebody else's."""
     fake_slurm.outcomes = [["RUNNING"]] * (2 if array else 1)
     request = make_request("true", array=array, retry=Retry())
-    running = asyncio.create_task(fake_bench.conduct(request))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
+    running = await fake_bench.begun(request)
     for job in fake_slurm.jobs.values():
         job.name, job.folder, job.states = "other", "", ["COMPLETED"]
     await asyncio.sleep(0.5)
@@ -156,8 +154,7 @@ async def test_of_two_jobs_with_one_id_each_has_its_own_end(
 ) -> None:
     """A controller that died before it wrote down our job gives its id to the next one of ours."""
     fake_slurm.outcomes = [["RUNNING"]] * (2 if array else 1) + [["RUNNING", "RUNNING", "COMPLETED"]]
-    lost = asyncio.create_task(fake_bench.conduct(make_request("true", array=array)))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
+    lost = await fake_bench.begun(make_request("true", array=array))
     fake_slurm.jobs.clear()
     other = await fake_bench.conduct(make_request("true", job="other"))
     assert (other.error, other.job_id) == (None, 1)
@@ -173,8 +170,7 @@ async def test_the_end_of_a_twin_is_not_that_of_the_job_which_counts(
     """It was accepted so slowly that another was submitted, whose id the folder has; the controller lost that one."""
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
-    running = asyncio.create_task(fake_bench.conduct(request))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    running = await fake_bench.begun(request)
     fake_slurm.jobs = {7: FakeJob(7, request.key.job_name, "", states=["COMPLETED"])}
     await asyncio.sleep(0.5)
     assert not running.done()
@@ -188,8 +184,7 @@ async def test_a_lost_job_that_somebody_tidied_up_has_not_ended_well(
 ) -> None:
     """`sacctmgr show runawayjobs` gives the rows of jobs that the controller lost the state COMPLETED."""
     fake_slurm.outcomes = [["RUNNING"]] * (2 if array else 1)
-    running = asyncio.create_task(fake_bench.conduct(make_request("true", array=array)))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log or "running" in fake_bench.log)
+    running = await fake_bench.begun(make_request("true", array=array))
     fake_slurm.min_job_age = -1.0
     for job in fake_slurm.jobs.values():
         job.folder, job.states = "", ["COMPLETED"]
@@ -258,8 +253,7 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
 ) -> None:
     quota = Quota(fake_slurm)
     bench = bench_of(quota, tmp_path / "work")
-    running = asyncio.create_task(bench.conduct(make_request(GATE)))
-    await bench.until(lambda: "RUNNING" in bench.log)
+    running = await bench.begun(make_request(GATE))
     quota.is_used_up = True
     (bench.run_dir(make_request()) / "go").touch()
     await bench.until(lambda: "disk or quota full?" in bench.log)
@@ -294,8 +288,7 @@ async def test_a_job_is_cancelled_also_where_that_cannot_be_noted(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
-    running = asyncio.create_task(fake_bench.conduct(request))
-    await fake_bench.until(lambda: "RUNNING" in fake_bench.log)
+    running = await fake_bench.begun(request)
     mark = fake_bench.key_dir(request) / "cancelled"
     mark.symlink_to("/nowhere/at/all")
     with pytest.raises(errors.ConnectionLost, match="disk or quota full"):
