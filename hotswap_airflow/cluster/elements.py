@@ -92,8 +92,8 @@ class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
     ``goes_on`` is how this part of it is settled where it is not the last one. ``errors`` are those of its own
-    elements, by name, most of them first, also where so many are tolerated; ``lost``, ``again`` and ``nodes`` are as in
-    the note of its end. ``table`` has all elements.
+    elements by name, also where so many are tolerated: that of ``error`` first, then most of them first. ``lost``,
+    ``again`` and ``nodes`` are as in the note of its end. ``table`` has all elements.
     """
 
     values: dict[str, Any]
@@ -132,13 +132,14 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     )
     again = {e: error for e, error in wrong.items() if e not in lost}
     before = () if array.held else request.past.parts
+    first = () if error is None or goes_on else (type(error).__name__,)
     nodes = tuple(dict.fromkeys(filter(None, (status.broken_node for status in failed.values()))))
     return Ending(
         {} if error else _lists(request, run_dir, found),
         error,
         tally,
         goes_on,
-        _by_number(again or wrong, before),
+        tuple(dict.fromkeys((*first, *_by_number(again or wrong, before)))),
         array.lost | lost,
         frozenset(missing),
         nodes,

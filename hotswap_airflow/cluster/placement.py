@@ -141,7 +141,8 @@ class Placement:
         tries = {folder.digest: folder.tried for folder in folders}
         epoch = adopting_epoch(list(tries.values()), key.epoch, asked, request.rows)
         await self._cancel_older(key, [folder for folder in others if folder.tried.epoch != epoch], report)
-        key = replace(key, epoch=epoch, generation=choose_generation(list(tries.values()), epoch, asked))
+        generation = choose_generation(list(tries.values()), epoch, asked, request.retry)
+        key = replace(key, epoch=epoch, generation=generation)
         past = past_of(tries, key.epoch, key.generation)
         options = request.retry.escalated(request.options, past.failures)
         for what in request.retry.idle(request.options, past.failures):

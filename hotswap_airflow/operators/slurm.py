@@ -28,6 +28,7 @@ from hotswap_airflow.settings import DEFAULT_CONNECTION, SECTION, Settings, read
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, as_text
+from hotswap_airflow.slurm.retry import WHEN_ASKED
 from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
 from hotswap_airflow.triggers.reach import POLL
@@ -118,6 +119,7 @@ class SlurmJobOperator(BaseOperator):
             script=self.script,
             options=tuple(_checked(self.slurm or {})),
             variables=tuple((_variable(name), as_text(value)) for name, value in (self.env or {}).items()),
+            retry=WHEN_ASKED,
         )
 
     def environment(self, settings: Settings) -> str:

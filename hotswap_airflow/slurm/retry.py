@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +12,7 @@ from hotswap_airflow import units
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind = Literal["node_fail", "preempted", "timeout", "oom", "failed"]
+Kind = Literal["node_fail", "preempted", "timeout", "oom", "failed", "other"]
 SAVED = "SAVED"
 """How a try is settled whose script saved its state and wants to go on: no failure."""
 WAVE = "WAVE"
@@ -54,7 +55,7 @@ class Retry:
         >>> Retry().covers("JobNodeFailed", 1), Retry().covers("JobNodeFailed", 2), Retry().covers("JobFailed", 0)
         (True, False, False)
         """
-        return _KINDS.get(error) in self.on and failed_before < self.most
+        return _KINDS.get(error, "other") in self.on and failed_before < self.most
 
     def escalated(
         self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]
@@ -97,3 +98,7 @@ class Retry:
         """Read what ``to_json`` wrote."""
         on, most, mem, time = json.loads(text)
         return cls(frozenset(on), most, Growth(*mem) if mem else None, Growth(*time) if time else None)
+
+
+WHEN_ASKED = Retry(frozenset({*_KINDS.values(), "other"}), sys.maxsize)
+"""Somebody else counts: after every failure a job is submitted again as often as another try asks for it."""

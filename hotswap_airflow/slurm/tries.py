@@ -10,7 +10,9 @@ from hotswap_airflow.slurm.retry import GOES_ON, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hotswap_airflow.slurm.retry import Retry
 
 _NONE = "-"
 ADOPT, ANEW = "adopt", "anew"
@@ -23,8 +25,8 @@ class End:
     """How the end of a try was told, noted on the cluster as one line of words.
 
     ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``errors`` are the names of errors' classes,
-    of a sweep several, most of them first. Of a sweep, ``lost`` are the elements that this epoch does not run again,
-    ``again`` those that ended well by themselves and yet did not succeed. ``nodes`` are those that broke down under it.
+    the one that was told first; a sweep may have several. Of a sweep, ``lost`` are the elements that this epoch does
+    not run again, ``again`` those that ended well by themselves and yet did not succeed. ``nodes`` broke down under it.
     """
 
     asked: str
@@ -105,11 +107,12 @@ def adopting_epoch(tries: Sequence[Try], epoch: int, asked: str, rows: str = "")
     return max(given, default=epoch)
 
 
-def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
+def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry) -> int:
     """Give the generation that a try must find or submit.
 
-    ``asked`` is ``<try number> <clear number>`` of the one who asks. A job that is not settled is
-    adopted, and so is an end that was told to the same try, or a success that no clear came after.
+    ``asked`` is ``<try number> <clear number>`` of the one who asks. A job that is not settled is adopted, and so is an
+    end that was told to the same try. A success, and a failure that ``retry`` lets stand, are told to every later try
+    until a clear: it may have been made only because a worker died with the news.
     """
     mine = [one for one in tries if one.epoch == epoch]
     if not mine:
@@ -122,8 +125,13 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str) -> int:
         return last.generation + is_of_before
     if last.end.state in GOES_ON:
         return last.generation + 1
-    kept_success = last.end.was_good and _clear_number(last.end.asked) == _clear_number(asked)
-    return last.generation if last.end.asked == asked or kept_success else last.generation + 1
+    is_told = _clear_number(last.end.asked) == _clear_number(asked) and _stands(last.end, retry, _failures(mine))
+    return last.generation if last.end.asked == asked or is_told else last.generation + 1
+
+
+def _stands(end: End, retry: Retry, failures: Sequence[Sequence[str]]) -> bool:
+    """Whether the end of the last try is that of the job; ``failures`` has its own too."""
+    return end.was_good or (bool(end.errors) and not retry.covers(end.errors[0], len(failures) - 1))
 
 
 @dataclass(frozen=True)
@@ -150,11 +158,17 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     )
     ends = [(digest, one.end) for digest, one in before if one.epoch == epoch and one.end is not None]
     saved = tuple(digest for digest, end in ends if end.state in GOES_ON)
-    failures = tuple(end.errors for _, end in ends if end.errors and end.state != WAVE)
+    failures = _failures(one for _, one in before if one.epoch == epoch)
     whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
     parts = tuple(error for _, end in ends[whole[-1] + 1 if whole else 0 :] for error in end.errors)
     nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
     return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes)
+
+
+def _failures(tries: Iterable[Try]) -> tuple[tuple[str, ...], ...]:
+    """The errors of the tries that failed; the parts of a sweep are none."""
+    ends = (one.end for one in tries if one.end is not None)
+    return tuple(end.errors for end in ends if end.errors and end.state != WAVE)
 
 
 def try_number(asked: str) -> int:

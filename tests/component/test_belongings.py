@@ -17,7 +17,7 @@ from hotswap_airflow.cluster import belongings, retention, session
 from hotswap_airflow.errors import ConnectionLost, JobOutOfMemory
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.slurm.retry import Growth, Retry
+from hotswap_airflow.slurm.retry import WHEN_ASKED, Growth, Retry
 from hotswap_airflow.slurm.tries import ADOPT, ANEW
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.triggers import passes
@@ -32,7 +32,7 @@ async def test_the_tries_of_a_run_are_found_by_its_name(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     fake_slurm.outcomes = [["FAILED"]]
-    request = make_request("true")
+    request = make_request("true", retry=WHEN_ASKED)
     await fake_bench.conduct(request)
     await fake_bench.conduct(request, "2 0")
     await fake_bench.conduct(make_request("true", job="other"))

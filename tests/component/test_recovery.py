@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hotswap_airflow import errors
 from hotswap_airflow.slurm.array import Array, Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
-from hotswap_airflow.slurm.retry import Growth, Retry
+from hotswap_airflow.slurm.retry import WHEN_ASKED, Growth, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
 from .conftest import Bench
@@ -89,7 +90,7 @@ async def test_elements_that_failed_are_tried_again_where_the_rule_says_so(
 async def test_only_what_was_wanting_grows_and_never_beyond_its_most(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, ends: list[str], grown: dict[str, str]
 ) -> None:
-    retry = Retry(mem=Growth(2, 160 << 10), time=Growth(3, 3600))
+    retry = replace(WHEN_ASKED, mem=Growth(2, 160 << 10), time=Growth(3, 3600))
     request = make_request("true", retry=retry)
     fake_slurm.outcomes = [[end] for end in ends]
     for number in range(len(ends)):
@@ -103,7 +104,8 @@ async def test_only_what_was_wanting_grows_and_never_beyond_its_most(
 
 
 async def test_what_cannot_grow_is_told(fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest) -> None:
-    request = make_request("true", options=(("partition", "debug"),), retry=Retry(mem=Growth(2, 160 << 10)))
+    retry = replace(WHEN_ASKED, mem=Growth(2, 160 << 10))
+    request = make_request("true", options=(("partition", "debug"),), retry=retry)
     fake_slurm.outcomes = [["OUT_OF_MEMORY"]]
     await fake_bench.conduct(request)
     assert "changes nothing" not in fake_bench.log

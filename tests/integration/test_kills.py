@@ -13,18 +13,25 @@ from hotswap_airflow.testing.processes import descendants
 
 pytestmark = pytest.mark.timeout(600)
 TRIGGERER_POINTS = ("before-mkdir", "after-mkdir", "after-sbatch", "before-id", "after-event")
-WORKER_POINT = "before-defer"
+WORKER_POINT, FAILING_POINT = "before-defer", "before-failing"
+GOOD = "echo ran >> ran; echo n=1 >> $HOTSWAP_OUTPUT"
 
 
-def _hold(lab: Any, point: str) -> tuple[str, str]:
+def _hold(lab: Any, point: str, script: str = GOOD) -> tuple[str, str]:
     """A run of a workflow of its own, held at a point."""
     name = f"killed-{point}"
-    lab.write(name, "jobs: {a: {outputs: {n: {type: integer}}, run: 'echo ran >> ran; echo n=1 >> $HOTSWAP_OUTPUT'}}\n")
+    lab.write(name, f"jobs: {{a: {{outputs: {{n: {{type: integer}}}}, run: '{script}'}}}}\n")
     lab.api.wait(f"Dag {name}", lambda: lab.api.get(f"/dags/{name}"))
     (lab.gates / point).touch()
     run = lab.api.trigger(name)
     lab.api.wait(point, (lab.gates / f"{point}.reached").exists)
     return name, run
+
+
+def _kill_worker(lab: Any, point: str) -> None:
+    """The worker that is held at a point: the task's process and the one above it."""
+    task, supervisor = map(int, (lab.gates / f"{point}.reached").read_text().split())
+    _kill([task, supervisor])
 
 
 def _kill(pids: list[int]) -> None:
@@ -42,17 +49,21 @@ def open_gates(lab: Any) -> Any:
 
 @pytest.mark.usefixtures("open_gates")
 def test_a_triggerer_and_a_worker_killed_at_every_point(lab: Any) -> None:
+    failing = _hold(lab, FAILING_POINT, "echo ran >> ran; exit 3")
+    _kill_worker(lab, FAILING_POINT)
     held = [_hold(lab, point) for point in TRIGGERER_POINTS]
     triggerer = lab.services.daemons["triggerer"]
     _kill([*descendants(triggerer.pid), triggerer.pid])
     held.append(_hold(lab, WORKER_POINT))
-    task, supervisor = map(int, (lab.gates / f"{WORKER_POINT}.reached").read_text().split())
-    _kill([task, supervisor])
+    _kill_worker(lab, WORKER_POINT)
     lab.services.start_component("triggerer")
     (lab.gates / "release").touch()
     for name, run in held:
         assert lab.api.wait_for_run(name, run, 240) == "success", name
         assert lab.api.value(name, run, "a") == {"n": 1}, name
+    assert lab.api.wait_for_run(*failing, 240) == "failed"
+    assert lab.api.get("/dags/{}/dagRuns/{}/taskInstances/a".format(*failing))["try_number"] > 1
+    for name, run in (failing, *held):
         assert (lab.run_dir(name, run) / "ran").read_text() == "ran\n", name
         jobs = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%j").split()
         assert len([job for job in jobs if f".{name}." in job]) == 1, name

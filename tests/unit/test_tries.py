@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap_airflow.slurm.retry import SAVED, WAVE
+from hotswap_airflow.slurm.retry import SAVED, WAVE, WHEN_ASKED, Retry
 from hotswap_airflow.slurm.tries import End, Try, adopting_epoch, choose_generation, past_of
 
 ELEMENTS = st.frozensets(st.integers(0, 99_999))
@@ -50,7 +52,50 @@ def test_an_end_without_its_last_words_is_read() -> None:
     ],
 )
 def test_the_generation_of_a_try(tries: list[Try], asked: str, expected: int) -> None:
-    assert choose_generation(tries, 0, asked) == expected
+    assert choose_generation(tries, 0, asked, WHEN_ASKED) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "asked", "expected"),
+    [
+        (["1 0 FAILED JobFailed"], "2 0", 0),  # told to a worker that died with it
+        (["1 0 FAILED JobFailed"], "2 1", 1),  # a person cleared the run
+        (["1 0 FAILED"], "2 0", 1),
+        (["1 0 CANCELLED JobCancelled"], "2 0", 0),
+        (["1 0 NODE_FAIL JobNodeFailed"], "2 0", 1),
+        (["1 0 NODE_FAIL JobNodeFailed", "2 0 NODE_FAIL JobNodeFailed"], "3 0", 2),
+        (["1 0 NODE_FAIL JobNodeFailed"] * 2 + ["3 0 NODE_FAIL JobNodeFailed"], "4 0", 2),  # twice is enough
+        ([f"1 0 {WAVE} JobNodeFailed", f"1 0 {WAVE} JobNodeFailed", "1 0 FAILED JobNodeFailed"], "2 0", 3),
+        ([f"1 0 {SAVED}", "1 0 FAILED JobFailed"], "2 0", 1),
+        (["1 0 FAILED JobFailed,JobNodeFailed"], "2 0", 0),  # of a sweep, the first was told
+        (["1 0 FAILED JobNodeFailed,JobFailed"], "2 0", 1),
+    ],
+)
+def test_a_failure_that_is_not_tried_again_is_told_again(ends: list[str], asked: str, expected: int) -> None:
+    tries = [Try(0, number, end=End.read(words)) for number, words in enumerate(ends)]
+    assert choose_generation(tries, 0, asked, Retry()) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["JobFailed", "JobNodeFailed", "JobTimedOut", ""]), min_size=9),
+    st.sets(st.sampled_from(["failed", "node_fail"])),
+    st.integers(0, 4),
+    st.lists(st.booleans(), min_size=30),
+)
+def test_as_many_jobs_run_as_the_rule_says_however_many_news_are_lost(
+    ends: list[str], kinds: set[Any], most: int, is_lost: list[bool]
+) -> None:
+    rule, tries = Retry(frozenset(kinds), most), list[Try]()
+    for number, lost in enumerate(is_lost, 1):
+        asked = f"{number} 0"
+        generation = choose_generation(tries, 0, asked, rule)
+        error = ends[generation]
+        end = End(asked, "FAILED", (error,)) if error else End(asked, "COMPLETED")
+        tries[generation:] = [Try(0, generation, end=end)]
+        if not lost and not rule.covers(error, generation):
+            break
+    wanted = next(ran for ran, error in enumerate(ends, 1) if not error or not rule.covers(error, ran - 1))
+    assert len(tries) == wanted
 
 
 def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
@@ -91,4 +136,4 @@ def test_what_a_person_gave_back_counts_for_one_clear(one: Try, epoch: int, aske
 
 def test_a_job_that_ended_before_its_task_took_it_up_again_is_not_run_again() -> None:
     given = Try(0, 0, has_ended=True, asked="1 0", adopt="1 0")
-    assert choose_generation([given], 0, "2 1") == 0
+    assert choose_generation([given], 0, "2 1", Retry()) == 0

@@ -12,7 +12,7 @@ from hotswap_airflow.operators.slurm import SlurmJobOperator
 from hotswap_airflow.triggers.job import SlurmJobTrigger
 
 GATES = Path(os.environ["HOTSWAP_GATES"])
-_defer, _run = SlurmJobOperator._defer, SlurmJobTrigger.run
+_defer, _resume, _run = SlurmJobOperator._defer, SlurmJobOperator.resume, SlurmJobTrigger.run
 
 
 def _reaches(point: str) -> bool:
@@ -26,10 +26,20 @@ def _reaches(point: str) -> bool:
 
 
 def _held_defer(self: Any, *args: Any, **kwargs: Any) -> None:
-    if _reaches("before-defer"):
+    _hold("before-defer")
+    _defer(self, *args, **kwargs)
+
+
+def _held_resume(self: Any, context: Any, event: Any) -> Any:
+    if event["error"]:
+        _hold("before-failing")
+    return _resume(self, context, event)
+
+
+def _hold(point: str) -> None:
+    if _reaches(point):
         while not (GATES / "release").exists():
             time.sleep(0.05)
-    _defer(self, *args, **kwargs)
 
 
 async def _held_run(self: Any) -> Any:
@@ -40,4 +50,6 @@ async def _held_run(self: Any) -> Any:
         yield event
 
 
-SlurmJobOperator._defer, SlurmJobTrigger.run = _held_defer, _held_run  # type: ignore[method-assign,assignment]
+SlurmJobOperator._defer = _held_defer  # type: ignore[method-assign,assignment]
+SlurmJobOperator.resume = _held_resume  # type: ignore[method-assign]
+SlurmJobTrigger.run = _held_run  # type: ignore[method-assign,assignment]
