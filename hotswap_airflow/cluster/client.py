@@ -355,11 +355,10 @@ def _lines(words: Iterable[str]) -> bytes:
 
 
 def _folder(line: str) -> Folder:
-    digest, job_id, cancelled, ended, asked, rows, adopt, void, settled = line.split("|", 8)
+    digest, job_id, cancelled, asked, rows, adopt, void, settled = line.split("|", 7)
     tried = Try(
         *try_of(digest),
         is_cancelled=bool(cancelled),
-        has_ended=bool(ended),
         asked=asked,
         rows=rows,
         end=End.read(settled),

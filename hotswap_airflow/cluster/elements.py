@@ -91,9 +91,8 @@ def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[i
 class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
-    ``goes_on`` is how this part of it is settled where it is not the last one. ``errors`` are those of its own
-    elements by name, also where so many are tolerated: that of ``error`` first, then most of them first. ``lost``,
-    ``again`` and ``nodes`` are as in the note of its end. ``table`` has all elements.
+    ``goes_on`` is how this part of it is settled where it is not the last one. ``errors``, ``lost``, ``again``,
+    ``nodes`` and ``given_up`` are as in the note of its end. ``table`` has all elements.
     """
 
     values: dict[str, Any]
@@ -104,6 +103,7 @@ class Ending:
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
     nodes: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
     table: tuple[ElementResult, ...] = ()
 
 
@@ -131,20 +131,26 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
         pending=state.tally.pending + len(saved),
     )
     again = {e: error for e, error in wrong.items() if e not in lost}
-    before = () if array.held else request.past.parts
-    first = () if error is None or goes_on else (type(error).__name__,)
     nodes = tuple(dict.fromkeys(filter(None, (status.broken_node for status in failed.values()))))
     return Ending(
         {} if error else _lists(request, run_dir, found),
         error,
         tally,
         goes_on,
-        tuple(dict.fromkeys((*first, *_by_number(again or wrong, before)))),
+        _noted(error, goes_on, _by_number(again, () if array.held else request.past.parts)),
         array.lost | lost,
         frozenset(missing),
         nodes,
+        _by_number({e: error for e, error in wrong.items() if e in lost}),
         tabulate(array, statuses, found, {element: type(error).__name__ for element, error in wrong.items()}),
     )
+
+
+def _noted(error: JobError | None, goes_on: str, again: tuple[str, ...]) -> tuple[str, ...]:
+    """The errors that an end is noted with: what is told first; where nothing is told yet, what is run again."""
+    if goes_on:
+        return again
+    return () if error is None else tuple(dict.fromkeys((type(error).__name__, *again)))
 
 
 def _values(
@@ -182,24 +188,29 @@ def _error(
     Where another try may bring few enough of them to a good end, it is an error that is tried again. ``lost`` are
     those that no try follows.
     """
-    array, job = request.array, request.key.job
+    array, past = request.array, request.past
     if array is None:
         return None
     again = {element: error for element, error in wrong.items() if element not in lost}
     is_tolerable = len(wrong) + len(array.lost) + len(array.waiting) <= array.tolerated
     if is_tolerable and not again and not array.waiting:
         return None
+    words = _words(request.key.job, array, failed, wrong)
+    if is_tolerable:
+        return _most_common(again, past.parts)(words)
+    hopeful = {e: error for e, error in wrong.items() if request.retry.covers(type(error).__name__, -1)}
+    if len(wrong) - len(hopeful) + len(array.lost) <= array.tolerated:
+        return _most_common(hopeful, past.parts)(words)
+    return _most_common({e: error for e, error in wrong.items() if e not in hopeful}, past.given_up)(words)
+
+
+def _words(job: str, array: Array, failed: Mapping[int, JobStatus], wrong: Mapping[int, JobError]) -> str:
+    """What became of the elements that went wrong."""
     count = sum(row is not None for row in array.rows)
     if wrong and not failed:
         element, error = next(iter(wrong.items()))
-        return OutputMissing(f"job {job}: {len(wrong)} of {count} elements: {element}: {error}")
-    words = f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
-    if is_tolerable:
-        return _most_common(again, request.past.parts)(words)
-    hopeful = {e: error for e, error in wrong.items() if request.retry.covers(type(error).__name__, -1)}
-    if len(wrong) - len(hopeful) + len(array.lost) <= array.tolerated:
-        return _most_common(hopeful, request.past.parts)(words)
-    return _most_common({e: error for e, error in wrong.items() if e not in hopeful})(words)
+        return f"job {job}: {len(wrong)} of {count} elements: {element}: {error}"
+    return f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
 
 
 def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> type[JobError]:
@@ -208,7 +219,7 @@ def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) ->
     return kind
 
 
-def _by_number(wrong: Mapping[int, JobError], before: Collection[str]) -> tuple[str, ...]:
+def _by_number(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> tuple[str, ...]:
     """The names of errors, most of them first; ``before`` are those of earlier parts."""
     counted = Counter([*(type(error).__name__ for error in wrong.values()), *before])
     return tuple(name for name, _ in counted.most_common())

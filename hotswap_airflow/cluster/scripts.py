@@ -45,14 +45,14 @@ NOTES = (
 # What jobs' folders tell and are told, one a line: `find STEM`, `read FILE`, `settle DIGEST WORDS`. Each answer has its
 # number and size before it, and a `!` after the number where something cannot be read. Files are read up to a size.
 most=$1
-# For each try of a job that has a folder: digest, id, cancelled, ended, who asked last, the digest of a sweep's rows,
-# what a person marked it with, what settled it.
+# For each try of a job that has a folder: digest, id, cancelled, who asked last, the digest of a sweep's rows, what a
+# person marked it with, what settled it.
 find_tries() {
   at "$1"
   [ ! -e "${dir%/*}" ] || [ -r "${dir%/*}" ] || return
   for dir in "$dir"-e*-g*; do
     [ -d "$dir" ] || continue
-    id= settled= asked= cancelled= ended= rows= adopt= anew=
+    id= settled= asked= cancelled= rows= adopt= anew=
     [ -s "$dir/id" ] && read -r id < "$dir/id"
     [ -s "$dir/rows" ] && read -r rows base < "$dir/rows"
     [ -s "$dir/settled" ] && read -r settled < "$dir/settled"
@@ -60,10 +60,8 @@ find_tries() {
     [ -e "$dir/cancelled" ] && cancelled=cancelled
     [ -s "$dir/adopt" ] && read -r adopt < "$dir/adopt"
     [ -e "$dir/anew" ] && anew=anew
-    [ -e "$dir/exit" ] && ended=ended
-    [ -e "$dir/wanted" ] && [ "$(ls "$dir/ends" | wc -l)" -ge "$(cat "$dir/wanted")" ] && ended=ended
-    printf '%s|%s|%s|%s|%s|%s|%s|%s|%s\\n' \
-      "${dir##*/}" "$id" "$cancelled" "$ended" "$asked" "$rows" "$adopt" "$anew" "$settled"
+    printf '%s|%s|%s|%s|%s|%s|%s|%s\\n' \
+      "${dir##*/}" "$id" "$cancelled" "$asked" "$rows" "$adopt" "$anew" "$settled"
   done
 }
 # The end of a job was told to those who waited.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hotswap_airflow import errors
 from hotswap_airflow.cluster import elements
 from hotswap_airflow.cluster.client import OUTPUT_LIMIT, Result
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
@@ -97,7 +98,7 @@ class Session(Placement):
         report: Callable[[str], None],
         listener: Listener | None = None,
     ) -> Outcome:
-        """Find or submit the job of a request and wait for its end. ``asked`` is ``<try> <clear>``.
+        """Find or submit the job of a request and wait for its end. ``asked`` is ``<try number> <epoch>``.
 
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
@@ -119,8 +120,9 @@ class Session(Placement):
             late = [f for f in others if try_number(f.tried.asked) < try_number(asked)]
             await self._cancel_older(request.key, late, report)
         if submission.job_id is None:
-            error = JobCancelled(f"job {request.key.job} was cancelled before it was submitted")
-            return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error)
+            error = _as_told(request, JobCancelled(f"job {request.key.job} was cancelled before it was submitted"))
+            failed = len(request.past.failures)
+            return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error, failed_before=failed)
         verb = "submitted" if submission.is_new else "found"
         report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
         listener.placed(submission.job_id, submission.is_new)
@@ -187,12 +189,13 @@ class Session(Placement):
             error = OutputMissing(f"job {key.job}: {result.reason.removeprefix('hotswap: ')}")
         if error is None and complaints:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
+        error = _as_told(request, error)
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
-        goes_on = SAVED if is_saved else ""
+        goes_on = SAVED if is_saved and request.past.told is None else ""
         names = (type(error).__name__,) if error is not None and not goes_on else ()
         nodes = (status.broken_node,) if status.broken_node else ()
-        await self._settle(key, End(asked, goes_on or state, names, nodes=nodes), report)
+        await self._settle(request, End(asked, goes_on or state, names, nodes=nodes), report)
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
@@ -202,9 +205,10 @@ class Session(Placement):
             return Result(None, "", "")
         return await self._persist(lambda: self.client.result(request.key.digest), report)
 
-    async def _settle(self, key: JobKey, end: End, report: Callable[[str], None]) -> None:
-        """Note on the cluster how the end was told; the error's name decides what grows at the next try."""
-        await self._persist(lambda: self.client.settle(key.digest, end.words), report)
+    async def _settle(self, request: JobRequest, end: End, report: Callable[[str], None]) -> None:
+        """Note on the cluster how the end is told, once; the errors' names decide whether and how it is tried again."""
+        if request.past.told is None:
+            await self._persist(lambda: self.client.settle(request.key.digest, end.words), report)
 
     async def _finish_elements(
         self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
@@ -212,17 +216,15 @@ class Session(Placement):
         """The end of a sweep; without a job where earlier tries have brought every element to an end."""
         key = request.key
         if not state.status.phase.is_final:
-            await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-            error = error_of(state.status, key.job)
-            return Outcome(key, job_id, state.status, {}, error, state.tally)
+            return await self._never_started(request, job_id, state, asked, report)
         await self._show_failed(key, state, report)
         wrote = await self._values(request, report)
         ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
-        status = JobStatus("FAILED" if ending.error else "COMPLETED")
+        error = _as_told(request, ending.error)
+        status = JobStatus("FAILED" if error else "COMPLETED")
         if job_id is not None:
-            names = ending.errors if ending.error or ending.goes_on else ()
-            end = End(asked, ending.goes_on or status.state, names, ending.lost, ending.again, ending.nodes)
-            await self._settle(key, end, report)
+            found = (ending.errors, ending.lost, ending.again, ending.nodes, ending.given_up)
+            await self._settle(request, End(asked, ending.goes_on or status.state, *found), report)
         report(str(ending.tally))
         failed = len(request.past.failures)
         submitted = len(state.array.indices) if job_id is not None else 0
@@ -230,14 +232,24 @@ class Session(Placement):
             key,
             job_id,
             status,
-            ending.values,
-            ending.error,
+            {} if error else ending.values,
+            error,
             tally=ending.tally,
             submitted=submitted,
             failed_before=failed,
-            goes_on=ending.goes_on,
+            goes_on=ending.goes_on if request.past.told is None else "",
             table=ending.table,
         )
+
+    async def _never_started(
+        self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
+    ) -> Outcome:
+        """The end of a sweep some of whose elements wait for what never comes."""
+        key = request.key
+        error = _as_told(request, error_of(state.status, key.job))
+        await self._settle(request, End(asked, state.status.state, ("JobNeverStarts",)), report)
+        await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
+        return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=len(request.past.failures))
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
         """The lines of values that elements wrote, in this try and in those before it."""
@@ -308,3 +320,12 @@ class Session(Placement):
         except CommandFailed as error:
             raise ConnectionLost(str(error)) from error
         return any(row.name in names and row.status.is_active for row in queue)
+
+
+def _as_told(request: JobRequest, error: JobError | None) -> JobError | None:
+    """The error of a job as it was told before: what Slurm knows of a job becomes less with time."""
+    told = request.past.told
+    if told is None or type(error).__name__ == told.errors[0]:
+        return error
+    kind: type[JobError] = getattr(errors, told.errors[0])
+    return kind(f"job {request.key.job} had ended as {told.state}, as was told before")

@@ -111,8 +111,7 @@ submit() {
   fi
   mv -f "$part.script" script || say "error the job's script cannot be written: disk or quota full?"
   if [ "$table" -gt 0 ]; then
-    printf '%s\\n' "$rows" > rows && mv -f "$part.table" table && mkdir -p logs out ends &&
-      grep -vxc -e - table > wanted ||
+    printf '%s\\n' "$rows" > rows && mv -f "$part.table" table && mkdir -p logs out ends ||
       say "error the job's values cannot be written: disk or quota full?"
   fi
   call_sbatch "$@"

@@ -69,5 +69,5 @@ def epoch(context: Context) -> int:
 
 
 def asked(context: Context) -> str:
-    """Who asks for a job: ``<try number> <clear number>``."""
-    return f"{context['ti'].try_number} {context['dag_run'].clear_number or 0}"
+    """Who asks for a job: ``<try number> <epoch>``."""
+    return f"{context['ti'].try_number} {epoch(context)}"

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 _NONE = "-"
 ADOPT, ANEW = "adopt", "anew"
 """A person's marks of a try: its task takes it up again; what it did counts for nothing."""
-_WORDS = 7
+_WORDS = 8
 
 
 @dataclass(frozen=True)
 class End:
     """How the end of a try was told, noted on the cluster as one line of words.
 
-    ``asked`` is ``<try number> <clear number>`` of the one who heard it, ``errors`` are the names of errors' classes,
-    the one that was told first; a sweep may have several. Of a sweep, ``lost`` are the elements that this epoch does
-    not run again, ``again`` those that ended well by themselves and yet did not succeed. ``nodes`` broke down under it.
+    ``asked`` is ``<try number> <epoch>`` of the one who heard it, ``errors`` are the names of errors' classes, the one
+    that was told first; nothing is told yet of a sweep that goes on, whose are those of elements that are run again.
+    ``lost`` are its elements that this epoch does not run again, ``given_up`` their errors, ``again`` those that ended
+    well by themselves and yet did not succeed. ``nodes`` broke down under it.
     """
 
     asked: str
@@ -35,15 +36,17 @@ class End:
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
     nodes: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
         """Write the line.
 
         >>> End("1 0", "FAILED", ("JobFailed",), lost=frozenset({3, 4, 5})).words
-        '1 0 FAILED JobFailed 3-5 - -'
+        '1 0 FAILED JobFailed 3-5 - - -'
         """
-        parts = (",".join(self.errors), ranges(sorted(self.lost)), ranges(sorted(self.again)), ",".join(self.nodes))
+        elements = (ranges(sorted(self.lost)), ranges(sorted(self.again)))
+        parts = (",".join(self.errors), *elements, ",".join(self.nodes), ",".join(self.given_up))
         return " ".join([self.asked, self.state, *(part or _NONE for part in parts)])
 
     @classmethod
@@ -55,31 +58,34 @@ class End:
         """
         if not words.strip():
             return None
-        number, clear, state, *rest = [*words.split(), *[""] * _WORDS][:_WORDS]
-        errors, lost, again, nodes = ("" if part == _NONE else part for part in rest)
-        asked, elements = f"{number} {clear}", (frozenset(numbers(lost)), frozenset(numbers(again)))
-        return cls(asked, state, _names(errors), *elements, _names(nodes))
+        number, epoch, state, *rest = [*words.split(), *[""] * _WORDS][:_WORDS]
+        errors, lost, again, nodes, given_up = ("" if part == _NONE else part for part in rest)
+        asked, elements = f"{number} {epoch}", (frozenset(numbers(lost)), frozenset(numbers(again)))
+        return cls(asked, state, _names(errors), *elements, _names(nodes), _names(given_up))
 
     @property
     def was_good(self) -> bool:
         """Whether a success was told."""
         return JobStatus(self.state).phase is Phase.SUCCEEDED
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing was told yet, since another job followed at once."""
+        return self.state in GOES_ON
+
 
 @dataclass(frozen=True)
 class Try:
     """A try of a job that has a folder on the cluster.
 
-    ``has_ended`` tells whether its script noted its end, ``asked`` who asked last: ``<try number> <clear number>``.
-    ``end`` is how its end was told, ``rows`` a text that changes with the values of a sweep. A person's marks:
-    ``adopt`` is who had asked last when the job was given back to its task, ``is_void`` that what it did counts for
-    nothing.
+    ``asked`` is who asked last: ``<try number> <epoch>``. ``end`` is how its end was told, ``rows`` a text that changes
+    with the values of a sweep. A person's marks: ``adopt`` is who had asked last when the job was given back to its
+    task, ``is_void`` that what it did counts for nothing.
     """
 
     epoch: int
     generation: int
     is_cancelled: bool = False
-    has_ended: bool = False
     asked: str = ""
     rows: str = ""
     end: End | None = None
@@ -96,13 +102,13 @@ def adopting_epoch(tries: Sequence[Try], epoch: int, asked: str, rows: str = "")
     """The epoch under which a try goes on: its own, or that of a job which a person gave back to its task.
 
     ``epoch`` and ``asked`` are of the one who asks, ``rows`` of the sweep. What was given back counts for the first
-    clear that asks after the person did, and for all tries of that clear.
+    epoch that asks after the person did it, and for all its tries.
     """
     given = [
         one.epoch
         for one in tries
         if one.adopt and one.epoch < epoch and not one.is_cancelled and one.rows in {"", rows}
-        if one.asked == one.adopt or _clear_number(one.asked) == _clear_number(asked)
+        if one.asked == one.adopt or _epoch_of(one.asked) == _epoch_of(asked)
     ]
     return max(given, default=epoch)
 
@@ -110,22 +116,19 @@ def adopting_epoch(tries: Sequence[Try], epoch: int, asked: str, rows: str = "")
 def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry) -> int:
     """Give the generation that a try must find or submit.
 
-    ``asked`` is ``<try number> <clear number>`` of the one who asks. A job that is not settled is adopted, and so is an
-    end that was told to the same try. A success, and a failure that ``retry`` lets stand, are told to every later try
-    until a clear: it may have been made only because a worker died with the news.
+    ``asked`` is ``<try number> <epoch>`` of the one who asks. A job that is not settled is adopted, and so is an end
+    that was told to the same try. A success, and a failure that ``retry`` lets stand, are told to every later try of
+    the same epoch: it may have been made only because a worker died with the news.
     """
     mine = [one for one in tries if one.epoch == epoch]
     if not mine:
         return 0
     last = max(mine, key=lambda one: one.generation)
-    if last.is_cancelled:
+    if last.end is None or (last.is_cancelled and last.end.was_good):
+        return last.generation + last.is_cancelled
+    if last.end.goes_on:
         return last.generation + 1
-    if last.end is None:
-        is_of_before = last.has_ended and last.asked != last.adopt and _clear_number(last.asked) < _clear_number(asked)
-        return last.generation + is_of_before
-    if last.end.state in GOES_ON:
-        return last.generation + 1
-    is_told = _clear_number(last.end.asked) == _clear_number(asked) and _stands(last.end, retry, _failures(mine))
+    is_told = _epoch_of(last.end.asked) == _epoch_of(asked) and _stands(last.end, retry, _failures(mine))
     return last.generation if last.end.asked == asked or is_told else last.generation + 1
 
 
@@ -139,8 +142,10 @@ class Past:
     """What was before a try of a job.
 
     ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch, of each by name,
-    ``parts`` those of the earlier parts of the same sweep, which count as one failure together. ``saved`` are the
-    digests of those after which the work went on, oldest first. ``nodes`` broke down under those of the same epoch.
+    ``parts`` those of the earlier parts of the same sweep, which count as one failure together. ``given_up`` are the
+    errors of elements that this epoch does not run again. ``saved`` are the digests of those after which the work went
+    on, oldest first. ``nodes`` broke down under those of the same epoch. ``told`` is the failure that this very try was
+    told to have come to.
     """
 
     starts: int = 0
@@ -148,6 +153,8 @@ class Past:
     parts: tuple[str, ...] = ()
     saved: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
+    told: End | None = None
 
 
 def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
@@ -157,12 +164,15 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
         key=lambda item: (item[1].epoch, item[1].generation),
     )
     ends = [(digest, one.end) for digest, one in before if one.epoch == epoch and one.end is not None]
-    saved = tuple(digest for digest, end in ends if end.state in GOES_ON)
+    saved = tuple(digest for digest, end in ends if end.goes_on)
     failures = _failures(one for _, one in before if one.epoch == epoch)
     whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
     parts = tuple(error for _, end in ends[whole[-1] + 1 if whole else 0 :] for error in end.errors)
     nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
-    return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes)
+    given_up = tuple(error for _, end in ends for error in end.given_up)
+    own = (one.end for one in tries.values() if (one.epoch, one.generation) == (epoch, generation))
+    told = next((end for end in own if end is not None and end.errors and not end.goes_on), None)
+    return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes, given_up, told)
 
 
 def _failures(tries: Iterable[Try]) -> tuple[tuple[str, ...], ...]:
@@ -172,7 +182,7 @@ def _failures(tries: Iterable[Try]) -> tuple[tuple[str, ...], ...]:
 
 
 def try_number(asked: str) -> int:
-    """The try number of ``<try number> <clear number>``; 0 where nobody asked.
+    """The try number of ``<try number> <epoch>``; 0 where nobody asked.
 
     >>> try_number("3 1"), try_number("")
     (3, 0)
@@ -184,5 +194,5 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
 
 
-def _clear_number(asked: str) -> int:
+def _epoch_of(asked: str) -> int:
     return int(asked.split()[1]) if asked.strip() else 0

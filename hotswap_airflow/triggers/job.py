@@ -40,7 +40,7 @@ class SlurmJobTrigger(BaseTrigger):
     """Find or submit a job, watch it, and end the task or let it resume.
 
     ``key`` is whose job it is, as text. ``request`` is the job as text, or None where it is in the task's XCom.
-    ``asked`` is ``<try> <clear>``.
+    ``asked`` is ``<try number> <epoch>``.
     ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
     time in seconds since the epoch after which the job is cancelled. ``monitor`` and ``poll`` are as in ``Reach``.
     """

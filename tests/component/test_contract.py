@@ -110,7 +110,7 @@ async def test_a_clear_cancels_what_an_older_epoch_left(bench: Any, make_request
     await _lay_out(bench, old)
     await bench.session.submit(old, "1 0", bench.lines.append)
     new = replace(old, key=replace(old.key, epoch=2), text="echo new")
-    outcome = await _conduct(bench, new, "2 1")
+    outcome = await _conduct(bench, new, "2 2")
     assert outcome.error is None
     assert "cancelling 1 job(s) of earlier runs" in bench.log
     queue, _ = await bench.client.status([])

@@ -90,13 +90,13 @@ async def test_a_clear_runs_again_exactly_what_failed(bench: Any, make_request: 
     # A try of the same epoch does not repeat what failed by itself, but tells it again.
     retried = await bench.conduct(request, "2 0")
     assert (retried.job_id, str(retried.error)) == (first.job_id, str(first.error))
-    cleared = await bench.conduct(replace(request, key=replace(request.key, epoch=2)), "3 1")
+    cleared = await bench.conduct(replace(request, key=replace(request.key, epoch=2)), "3 2")
     assert cleared.error is None
     assert (cleared.submitted, cleared.tally, cleared.values) == (3, Tally(done=5), {"v": [0, 1, 2, 3, 4]})
     ran = (bench.run_dir(request) / "ran").read_text().split()
     assert sorted(ran) == [*"01223344"]
     # A clear of a sweep that went well runs all of it.
-    again = await bench.conduct(replace(request, key=replace(request.key, epoch=3)), "4 2")
+    again = await bench.conduct(replace(request, key=replace(request.key, epoch=3)), "4 3")
     assert (again.submitted, again.tally) == (5, Tally(done=5))
 
 
@@ -260,7 +260,7 @@ async def test_other_values_under_the_same_numbers_are_run(bench: Any, make_requ
     request = make_request(text, array=_array(["a", "b", "bad"]))
     assert (await bench.conduct(request)).tally == Tally(done=2, failed=1)
     changed = replace(request, array=_array(["a", "x", "y"]), key=replace(request.key, epoch=2))
-    outcome = await bench.conduct(changed, "2 1")
+    outcome = await bench.conduct(changed, "2 2")
     assert (outcome.error, outcome.submitted) == (None, 3)
     assert sorted((bench.run_dir(request) / "ran").read_text().split()) == ["a", "a", "b", "bad", "x", "y"]
 
@@ -273,7 +273,7 @@ async def test_an_element_without_its_value_is_run_again(bench: Any, make_reques
         assert type((await bench.conduct(request)).error) is errors.OutputMissing
         (bench.run_dir(request) / "well").touch()
         again = request if kinds is retry else replace(request, key=replace(request.key, epoch=2))
-        outcome = await bench.conduct(again, "2 0" if kinds is retry else "2 1")
+        outcome = await bench.conduct(again, "2 0" if kinds is retry else "2 2")
         assert (outcome.error, outcome.submitted, outcome.values) == (None, 1, {"v": [0, 1, 2]})
         (bench.run_dir(request) / "well").unlink()
 
@@ -352,7 +352,7 @@ async def test_a_sweep_that_no_array_can_hold_goes_in_several(
         assert str(outcome.error).endswith("1002 (exit status 1)")
         assert "array index 1:\n1002 1002" in bench.log
         (bench.run_dir(request) / "well").touch()
-        outcome = await bench.conduct(replace(request, key=replace(request.key, epoch=2)), "2 1")
+        outcome = await bench.conduct(replace(request, key=replace(request.key, epoch=2)), "2 2")
         assert outcome.submitted == 1
     assert outcome.error is None
     assert outcome.values == {"v": values}

@@ -14,13 +14,14 @@ from hotswap_airflow.testing.processes import descendants
 pytestmark = pytest.mark.timeout(600)
 TRIGGERER_POINTS = ("before-mkdir", "after-mkdir", "after-sbatch", "before-id", "after-event")
 WORKER_POINT, FAILING_POINT = "before-defer", "before-failing"
-GOOD = "echo ran >> ran; echo n=1 >> $HOTSWAP_OUTPUT"
+GOOD = "jobs: {a: {outputs: {n: {type: integer}}, run: 'echo ran >> ran; echo n=1 >> $HOTSWAP_OUTPUT'}}\n"
+FAILING = "jobs: {before: {run: 'true'}, a: {needs: before, run: 'echo ran >> ran; exit 3'}}\n"
 
 
-def _hold(lab: Any, point: str, script: str = GOOD) -> tuple[str, str]:
+def _hold(lab: Any, point: str, text: str = GOOD) -> tuple[str, str]:
     """A run of a workflow of its own, held at a point."""
     name = f"killed-{point}"
-    lab.write(name, f"jobs: {{a: {{outputs: {{n: {{type: integer}}}}, run: '{script}'}}}}\n")
+    lab.write(name, text)
     lab.api.wait(f"Dag {name}", lambda: lab.api.get(f"/dags/{name}"))
     (lab.gates / point).touch()
     run = lab.api.trigger(name)
@@ -49,7 +50,10 @@ def open_gates(lab: Any) -> Any:
 
 @pytest.mark.usefixtures("open_gates")
 def test_a_triggerer_and_a_worker_killed_at_every_point(lab: Any) -> None:
-    failing = _hold(lab, FAILING_POINT, "echo ran >> ran; exit 3")
+    failing = _hold(lab, FAILING_POINT, FAILING)
+    # That a person clears another task is nothing to this one.
+    body = {"dry_run": False, "dag_run_id": failing[1], "task_ids": ["before"], "only_failed": False}
+    lab.api.send("POST", f"/dags/{failing[0]}/clearTaskInstances", body)
     _kill_worker(lab, FAILING_POINT)
     held = [_hold(lab, point) for point in TRIGGERER_POINTS]
     triggerer = lab.services.daemons["triggerer"]
@@ -62,11 +66,12 @@ def test_a_triggerer_and_a_worker_killed_at_every_point(lab: Any) -> None:
         assert lab.api.wait_for_run(name, run, 240) == "success", name
         assert lab.api.value(name, run, "a") == {"n": 1}, name
     assert lab.api.wait_for_run(*failing, 240) == "failed"
-    assert lab.api.get("/dags/{}/dagRuns/{}/taskInstances/a".format(*failing))["try_number"] > 1
+    for task in ("before", "a"):
+        assert lab.api.get("/dags/{}/dagRuns/{}/taskInstances/{}".format(*failing, task))["try_number"] > 1
     for name, run in (failing, *held):
         assert (lab.run_dir(name, run) / "ran").read_text() == "ran\n", name
         jobs = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%j").split()
-        assert len([job for job in jobs if f".{name}." in job]) == 1, name
+        assert len([job for job in jobs if f".{name}.a." in job]) == 1, name
     assert not [path for path in _key_dirs(lab) if not (path / "id").exists()]
 
 

@@ -24,7 +24,7 @@ ELEMENTS = st.frozensets(st.integers(0, 99_999))
 def test_an_end_is_read_as_it_was_written(
     state: str, errors: tuple[str, ...], lost: frozenset[int], again: frozenset[int], nodes: tuple[str, ...]
 ) -> None:
-    end = End("3 1", state, errors, lost, again, nodes)
+    end = End("3 1", state, errors, lost, again, nodes, errors[1:])
     assert End.read(end.words) == end
     assert "\n" not in end.words
 
@@ -40,15 +40,16 @@ def test_an_end_without_its_last_words_is_read() -> None:
         ([], "1 0", 0),
         ([Try(1, 0)], "1 0", 0),  # only of another epoch
         ([Try(0, 0)], "2 0", 0),  # not settled: adopted
-        ([Try(0, 0, asked="1 0")], "2 1", 0),  # still active, a clear came: adopted
-        ([Try(0, 0, has_ended=True, asked="1 0")], "2 0", 0),  # its end was told to nobody
-        ([Try(0, 0, has_ended=True, asked="1 0")], "2 1", 1),  # ended before a clear: not used again
+        ([Try(0, 0, asked="1 0")], "2 0", 0),
+        ([Try(0, 0, asked="1 0", adopt="1 0")], "2 1", 0),  # given back by a person
         ([Try(0, 0, end=End.read("1 0 FAILED"))], "1 0", 0),  # told to the same try
         ([Try(0, 0, end=End.read("1 0 FAILED"))], "2 0", 1),
         ([Try(0, 0, end=End.read("1 0 COMPLETED"))], "2 0", 0),
-        ([Try(0, 0, end=End.read("1 0 COMPLETED"))], "2 1", 1),
+        ([Try(0, 0, end=End.read("1 0 COMPLETED"))], "2 1", 1),  # given back after it was told
         ([Try(0, 0, end=End.read("1 0 FAILED")), Try(0, 1)], "2 0", 1),
         ([Try(0, 0, is_cancelled=True)], "2 0", 1),
+        ([Try(0, 0, is_cancelled=True, end=End.read("1 0 COMPLETED"))], "1 0", 1),
+        ([Try(0, 0, is_cancelled=True, end=End.read("1 0 PENDING JobNeverStarts"))], "1 0", 0),
     ],
 )
 def test_the_generation_of_a_try(tries: list[Try], asked: str, expected: int) -> None:
@@ -59,7 +60,7 @@ def test_the_generation_of_a_try(tries: list[Try], asked: str, expected: int) ->
     ("ends", "asked", "expected"),
     [
         (["1 0 FAILED JobFailed"], "2 0", 0),  # told to a worker that died with it
-        (["1 0 FAILED JobFailed"], "2 1", 1),  # a person cleared the run
+        (["1 0 FAILED JobFailed"], "2 1", 1),  # given back by a person, and run again
         (["1 0 FAILED"], "2 0", 1),
         (["1 0 CANCELLED JobCancelled"], "2 0", 0),
         (["1 0 NODE_FAIL JobNodeFailed"], "2 0", 1),
@@ -115,6 +116,8 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     assert past.starts == 3
     assert past_of(tries, 0, 3).parts == ("JobOutOfMemory",)
     assert past_of(tries, 1, 0).failures == ()
+    assert past_of(tries, 0, 3).told == End.read("2 0 FAILED JobOutOfMemory")
+    assert [number for number in range(6) if past_of(tries, 0, number).told] == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -135,5 +138,5 @@ def test_what_a_person_gave_back_counts_for_one_clear(one: Try, epoch: int, aske
 
 
 def test_a_job_that_ended_before_its_task_took_it_up_again_is_not_run_again() -> None:
-    given = Try(0, 0, has_ended=True, asked="1 0", adopt="1 0")
+    given = Try(0, 0, asked="1 0", adopt="1 0")
     assert choose_generation([given], 0, "2 1", Retry()) == 0
