@@ -66,16 +66,10 @@ def continued(
         saved = saved | _saved(request, noted, turn) if turn else set()
     lost -= done
     saved -= done | lost
-    return replace(
-        request,
-        array=replace(
-            array,
-            done=frozenset(done),
-            lost=frozenset(lost),
-            saved=frozenset(saved),
-            waiting=frozenset(had_turn - done - lost - saved),
-        ),
-    )
+    array = replace(array, done=frozenset(done), lost=frozenset(lost))
+    waits = replace(array, saved=frozenset(saved), waiting=frozenset(had_turn - done - lost - saved))
+    # Where an older epoch's array brought the rest to an end, it is the turn of those that wait for it.
+    return replace(request, array=waits if waits.wanted else array)
 
 
 def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:
@@ -118,8 +112,9 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
     for element, status in failed.items():
         wrong[element] = error_of(status, request.key.job) or JobFailed(status.state)
-    tries = len(request.past.failures)
+    tries, told_before = len(request.past.failures), request.past.told
     lost = {e for e, error in wrong.items() if not request.retry.covers(type(error).__name__, tries)}
+    lost |= set(wrong) if told_before is not None and told_before.was_good else set()
     goes_on = WAVE if array.held else SAVED if saved or array.saved else ""
     error = _error(request, failed, wrong, lost)
     if goes_on and _was_stopped(array, failed):

@@ -67,8 +67,9 @@ find_tries() {
 # The end of a job was told to those who waited.
 settle() {
   at "${1%% *}"
-  # A folder that somebody removed needs no note.
-  [ ! -e "$dir" ] || { printf '%s\\n' "${1#* }" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
+  # A folder that somebody removed needs no note; what was told once stays as it was told.
+  [ ! -e "$dir" ] || [ -s "$dir/settled" ] ||
+    { printf '%s\\n' "${1#* }" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
     return
   printf settled
 } 2> /dev/null

@@ -13,12 +13,20 @@ from hotswap_airflow import errors
 from hotswap_airflow.cluster import elements
 from hotswap_airflow.cluster.client import OUTPUT_LIMIT, Result
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
-from hotswap_airflow.errors import CommandFailed, ConnectionLost, JobCancelled, JobError, JobFailed, OutputMissing
+from hotswap_airflow.errors import (
+    CommandFailed,
+    ConnectionLost,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobTimedOut,
+    OutputMissing,
+)
 from hotswap_airflow.slurm.array import Array, ArrayState
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
-from hotswap_airflow.slurm.tries import End, try_number
+from hotswap_airflow.slurm.tries import End, past_of, try_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -119,6 +127,8 @@ class Session(Placement):
             # Unless it is us who were left behind.
             late = [f for f in others if try_number(f.tried.asked) < try_number(asked)]
             await self._cancel_older(request.key, late, report)
+        if request.past.failed and request.array is None:
+            return await self._tell_again(request, submission.job_id, report)
         if submission.job_id is None:
             error = _as_told(request, JobCancelled(f"job {request.key.job} was cancelled before it was submitted"))
             failed = len(request.past.failures)
@@ -177,8 +187,6 @@ class Session(Placement):
         self, request: JobRequest, job_id: int, status: JobStatus, asked: str, report: Callable[[str], None]
     ) -> Outcome:
         key = request.key
-        if status.never_starts:
-            await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         error = error_of(status, key.job)
         result = await self._result(request, error, report)
         run_dir = await self._run_dir(request, report)
@@ -189,15 +197,25 @@ class Session(Placement):
             error = OutputMissing(f"job {key.job}: {result.reason.removeprefix('hotswap: ')}")
         if error is None and complaints:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
-        error = _as_told(request, error)
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
-        goes_on = SAVED if is_saved and request.past.told is None else ""
+        goes_on = SAVED if is_saved else ""
         names = (type(error).__name__,) if error is not None and not goes_on else ()
         nodes = (status.broken_node,) if status.broken_node else ()
         await self._settle(request, End(asked, goes_on or state, names, nodes=nodes), report)
+        if status.never_starts:
+            await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
+
+    async def _tell_again(self, request: JobRequest, job_id: int | None, report: Callable[[str], None]) -> Outcome:
+        """The failure of a job that was told before, with what its script noted; Slurm may know nothing of it."""
+        key, told = request.key, request.past.told
+        noted = await self._persist(lambda: self.client.result(key.digest), report)
+        status = JobStatus(told.state if told is not None else "FAILED", exit_status=noted.exit_status)
+        report(f"Slurm job {job_id or ''} had ended as {status.state}, which was told before")
+        error = _as_told(request, error_of(status, key.job))
+        return Outcome(key, job_id, status, {}, error, failed_before=len(request.past.failures))
 
     async def _result(self, request: JobRequest, error: JobError | None, report: Callable[[str], None]) -> Result:
         """What a job left: its values, or more about a failure; a good end without values leaves nothing."""
@@ -302,6 +320,19 @@ class Session(Placement):
                     await self._persist(lambda: self.client.send_pack(pack, archive()), report)
         self._ready[folder, pack] = now + READY_FOR
 
+    async def time_out(self, key: JobKey, asked: str, error: JobTimedOut, report: Callable[[str], None]) -> Outcome:
+        """End a job whose task's time is over."""
+        await self.cancel(key, report)
+        folders = await self._persist(lambda: self.client.find(key.stem), report)
+        tries = {folder.digest: folder.tried for folder in folders if folder.tried.epoch == key.epoch}
+        end = End(asked, "TIMEOUT", (type(error).__name__,))
+        failures: tuple[tuple[str, ...], ...] = ()
+        if tries:
+            digest, last = max(tries.items(), key=lambda item: item[1].generation)
+            await self._persist(lambda: self.client.settle(digest, end.words), report)
+            failures = past_of(tries, key.epoch, last.generation).failures
+        return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=len(failures))
+
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""
         folders = await self._persist(lambda: self.client.find(key.stem), report)
@@ -325,7 +356,7 @@ class Session(Placement):
 def _as_told(request: JobRequest, error: JobError | None) -> JobError | None:
     """The error of a job as it was told before: what Slurm knows of a job becomes less with time."""
     told = request.past.told
-    if told is None or type(error).__name__ == told.errors[0]:
+    if told is None or not told.errors or type(error).__name__ == told.errors[0]:
         return error
     kind: type[JobError] = getattr(errors, told.errors[0])
     return kind(f"job {request.key.job} had ended as {told.state}, as was told before")

@@ -63,9 +63,12 @@ def _digest(text: str) -> str:
 
 
 def epoch(context: Context) -> int:
-    """How many tries were used before the last clear: constant over automatic retries."""
+    """How many tries were used before the last clear: constant over automatic retries.
+
+    A run that goes on with a newer version of its file may have been begun with fewer ``retries``.
+    """
     ti: Any = context["ti"]
-    return int(ti.max_tries) - int(context["task"].retries or 0)
+    return max(0, int(ti.max_tries) - int(context["task"].retries or 0))
 
 
 def asked(context: Context) -> str:

@@ -126,7 +126,7 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry
     last = max(mine, key=lambda one: one.generation)
     if last.end is None or (last.is_cancelled and last.end.was_good):
         return last.generation + last.is_cancelled
-    if last.end.goes_on:
+    if last.end.goes_on or last.is_void:
         return last.generation + 1
     is_told = _epoch_of(last.end.asked) == _epoch_of(asked) and _stands(last.end, retry, _failures(mine))
     return last.generation if last.end.asked == asked or is_told else last.generation + 1
@@ -144,7 +144,7 @@ class Past:
     ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch, of each by name,
     ``parts`` those of the earlier parts of the same sweep, which count as one failure together. ``given_up`` are the
     errors of elements that this epoch does not run again. ``saved`` are the digests of those after which the work went
-    on, oldest first. ``nodes`` broke down under those of the same epoch. ``told`` is the failure that this very try was
+    on, oldest first. ``nodes`` broke down under those of the same epoch. ``told`` is the end that this very try was
     told to have come to.
     """
 
@@ -155,6 +155,11 @@ class Past:
     nodes: tuple[str, ...] = ()
     given_up: tuple[str, ...] = ()
     told: End | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether this very try was told to have failed."""
+        return self.told is not None and bool(self.told.errors)
 
 
 def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
@@ -171,7 +176,7 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
     given_up = tuple(error for _, end in ends for error in end.given_up)
     own = (one.end for one in tries.values() if (one.epoch, one.generation) == (epoch, generation))
-    told = next((end for end in own if end is not None and end.errors and not end.goes_on), None)
+    told = next((end for end in own if end is not None and not end.goes_on), None)
     return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes, given_up, told)
 
 

@@ -135,10 +135,11 @@ class SlurmJobTrigger(BaseTrigger):
                 return await session.conduct(request, self.asked, self._report, listener)
         except TimeoutError:
             self._report("the task's time is over; cancelling the job")
+            error = JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout")
             with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
                 async with asyncio.timeout(_CANCEL_LIMIT):
-                    await session.cancel(request.key, self._report)
-            raise JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout") from None
+                    return await session.time_out(request.key, self.asked, error, self._report)
+            raise error from None
 
     async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
         """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from hotswap_airflow import errors
 from hotswap_airflow.slurm.array import Array, Tally
-from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import WHEN_ASKED, Kind, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
@@ -31,22 +33,51 @@ def _told(outcome: Any, request: JobRequest) -> tuple[str, bool]:
     return name, request.retry.covers(name, outcome.failed_before)
 
 
+async def _conducted_later(fake_slurm: FakeSlurm, bench: Any, request: JobRequest) -> Any:
+    """What the next try is told, when whatever Slurm does not know is gone."""
+    seen = len(bench.lines)
+    conducting = asyncio.create_task(bench.conduct(request, "2 0"))
+    missed = re.compile("COMPLETING|[1-9] running")
+    await bench.until(lambda: conducting.done() or any(map(missed.search, bench.lines[seen:])))
+    fake_slurm.advance(61)
+    return await conducting
+
+
+@pytest.mark.parametrize("is_sweep", [False, True])
 @pytest.mark.parametrize("state", ["CANCELLED", "TIMEOUT", "NODE_FAIL"])
 async def test_what_slurm_no_longer_knows_is_told_as_it_was(
-    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, state: str
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, state: str, is_sweep: bool
 ) -> None:
     fake_slurm.has_accounting = False
-    fake_slurm.outcomes = [[state]]
-    request = make_request("true", retry=Retry(most=0))
+    fake_slurm.outcomes = [[state], ["COMPLETED"]]
+    request = make_request("true", retry=Retry(most=0), **({"array": _array("01")} if is_sweep else {}))
     first = await fake_bench.conduct(request)
     note = fake_bench.key_dir(request) / "settled"
     said = note.read_text()
     fake_slurm.forget(1)
-    again = asyncio.create_task(fake_bench.conduct(request, "2 0"))
-    await fake_bench.until(lambda: "COMPLETING" in fake_bench.log)
-    fake_slurm.advance(61)
-    assert _told(await again, request) == _told(first, request)
-    assert note.read_text() == said
+    again = await _conducted_later(fake_slurm, fake_bench, request)
+    assert _told(again, request) == _told(first, request)
+    assert (note.read_text(), _submitted(fake_slurm)) == (said, 1)
+
+
+@pytest.mark.parametrize("status", [None, 143])
+async def test_a_success_stays_one_whatever_slurm_says_of_tolerated_elements(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, status: int | None
+) -> None:
+    fake_slurm.has_accounting = False
+    outputs = (Output("v", "integer"),)
+    text = 'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
+    kinds: frozenset[Kind] = frozenset({"failed", "node_fail"})
+    request = make_request(text, array=_array("01", tolerated=1), outputs=outputs, retry=Retry(kinds))
+    fake_slurm.outcomes = [["TIMEOUT"]]
+    first = await fake_bench.conduct(request)
+    assert (first.error, first.values) == (None, {"v": [None, 1]})
+    if status is not None:
+        (fake_bench.key_dir(request) / "ends" / f"0.{status}").touch()
+    fake_slurm.forget(1)
+    again = await _conducted_later(fake_slurm, fake_bench, request)
+    assert (again.error, again.values) == (None, {"v": [None, 1]})
+    assert _submitted(fake_slurm) == 1
 
 
 @pytest.mark.parametrize("asked", ["1 0", "2 0"])
@@ -106,7 +137,7 @@ async def test_a_tolerated_failure_costs_a_sweep_that_saves_no_try(
     text = '[ "$SWEEP_V" != "$HOTSWAP_ATTEMPT" ] || exit 3; [ "$HOTSWAP_ATTEMPT" -gt 2 ] || exit 85'
     request = make_request(text, array=_array("1289", tolerated=3), saves=True, retry=Retry(most=1))
     begun = asyncio.create_task(fake_bench.conduct(request))
-    await fake_bench.until(lambda: len(fake_slurm.jobs) > 4)
+    await fake_bench.until(lambda: len(fake_slurm.jobs) > 6)
     fake_slurm.outcomes = [["NODE_FAIL"]]
     first = await begun
     assert (_told(first, request), first.failed_before) == (("JobNodeFailed", True), 0)
@@ -124,3 +155,30 @@ async def test_a_sweep_of_which_nothing_is_left_is_told_by_what_it_lost(
         outcome = await fake_bench.conduct(request, asked)
         assert (_told(outcome, request), outcome.tally) == (("JobTimedOut", False), Tally(done=1, failed=1))
     assert _submitted(fake_slurm) == 2
+
+
+async def test_the_rest_of_a_sweep_that_an_older_epoch_brought_to_an_end_is_not_waited_for(
+    fake_bench: Any, make_request: MakeRequest
+) -> None:
+    text = '[ "$SWEEP_V$HOTSWAP_ATTEMPT" != 01 ] || exit 85; sleep 0.3'
+    request = make_request(text, array=_array("01", most_indices=1), saves=True)
+    conducting = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until((fake_bench.key_dir(request) / "id").exists)
+    (fake_bench.key_dir(request) / "ends" / "1.0").touch()
+    outcome = await conducting
+    assert (outcome.error, outcome.tally) == (None, Tally(done=2))
+
+
+async def test_a_job_whose_task_ran_out_of_time_is_told_as_such(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    request = make_request("sleep 60")
+    conducting = await fake_bench.begun(request)
+    conducting.cancel()
+    error = errors.JobTimedOut("late")
+    first = await fake_bench.session.time_out(request.key, "1 0", error, print)
+    again = await fake_bench.conduct(request, "2 0")
+    assert _told(first, request) == _told(again, request) == ("JobTimedOut", False)
+    assert _submitted(fake_slurm) == 1
+    third = make_request("true", retry=Retry(frozenset({"timeout"})))
+    assert (await fake_bench.conduct(third, "3 0")).failed_before == 1

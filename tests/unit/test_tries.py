@@ -50,6 +50,7 @@ def test_an_end_without_its_last_words_is_read() -> None:
         ([Try(0, 0, is_cancelled=True)], "2 0", 1),
         ([Try(0, 0, is_cancelled=True, end=End.read("1 0 COMPLETED"))], "1 0", 1),
         ([Try(0, 0, is_cancelled=True, end=End.read("1 0 PENDING JobNeverStarts"))], "1 0", 0),
+        ([Try(0, 0, is_void=True, end=End.read("1 0 COMPLETED"))], "2 0", 1),  # a person wants all of it anew
     ],
 )
 def test_the_generation_of_a_try(tries: list[Try], asked: str, expected: int) -> None:
@@ -117,7 +118,7 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     assert past_of(tries, 0, 3).parts == ("JobOutOfMemory",)
     assert past_of(tries, 1, 0).failures == ()
     assert past_of(tries, 0, 3).told == End.read("2 0 FAILED JobOutOfMemory")
-    assert [number for number in range(6) if past_of(tries, 0, number).told] == [0, 3]
+    assert [number for number in range(6) if past_of(tries, 0, number).failed] == [0, 3]
 
 
 @pytest.mark.parametrize(
