@@ -50,26 +50,26 @@ def continued(
     part of the sweep only. What is lost for this epoch is run again after a person's clear, which begins a new one;
     what may be tried again is, but not before all parts had their turn.
     """
-    array = request.array
-    if array is None:
+    if request.array is None:
         return request
-    done, lost, had_turn, saved = set(array.done), set(array.lost), set[int](), set[int]()
+    done, lost = set(request.array.done), set(request.array.lost)
+    ours = [folder for folder in earlier if folder.tried.epoch == request.key.epoch]
     for folder in earlier:
-        noted, end = ends.get(folder.digest, {}), folder.tried.end
-        done |= {element for element, status in noted.items() if status == 0}
+        end = folder.tried.end
+        done |= {element for element, status in ends.get(folder.digest, {}).items() if status == 0}
         done -= end.again if end is not None else set()
-        if folder.tried.epoch != request.key.epoch:
-            continue
-        lost |= end.lost if end is not None else set()
+        lost |= end.lost if end is not None and folder in ours else set()
+    array = replace(request.array, done=frozenset(done), lost=frozenset(lost - done))
+    had_turn, saved = set[int](), set[int]()
+    for folder in ours:
         turn = members[folder.digest].elements if folder.tried.is_part else frozenset()
         had_turn = had_turn | turn if turn else set()
-        saved = saved | _saved(request, noted, turn) if turn else set()
-    lost -= done
-    saved -= done | lost
-    array = replace(array, done=frozenset(done), lost=frozenset(lost))
-    waits = replace(array, saved=frozenset(saved), waiting=frozenset(had_turn - done - lost - saved))
-    # Where an older epoch's array brought the rest to an end, it is the turn of those that wait for it.
-    return replace(request, array=waits if waits.wanted else array)
+        saved = saved | _saved(request, ends.get(folder.digest, {}), turn) if turn else set()
+        if had_turn.issuperset(array.wanted):  # the others were brought to an end elsewhere: a new round
+            had_turn, saved = set(), set()
+    saved = {element for element in saved if array.is_wanted(element)}
+    waiting = {element for element in had_turn - saved if array.is_wanted(element)}
+    return replace(request, array=replace(array, saved=frozenset(saved), waiting=frozenset(waiting)))
 
 
 def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:

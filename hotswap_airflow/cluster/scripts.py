@@ -68,7 +68,7 @@ find_tries() {
 settle() {
   at "${1%% *}"
   # A folder that somebody removed needs no note; what was told once stays as it was told.
-  [ ! -e "$dir" ] || [ -s "$dir/settled" ] ||
+  [ ! -e "$dir" ] || { read -r known < "$dir/settled" && [ -n "$known" ]; } ||
     { printf '%s\\n' "${1#* }" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
     return
   printf settled

@@ -29,9 +29,9 @@ from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 from hotswap_airflow.slurm.tries import End, past_of, try_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.cluster.client import ClusterClient, Folder
     from hotswap_airflow.cluster.watched import Observation
     from hotswap_airflow.cluster.watcher import JobWatcher
     from hotswap_airflow.slurm.array import Tally
@@ -214,6 +214,8 @@ class Session(Placement):
         noted = await self._persist(lambda: self.client.result(key.digest), report)
         status = JobStatus(told.state if told is not None else "FAILED", exit_status=noted.exit_status)
         report(f"Slurm job {job_id or ''} had ended as {status.state}, which was told before")
+        if not status.phase.is_final:  # it could never start, and whoever told it may have died before it was cancelled
+            await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         error = _as_told(request, error_of(status, key.job))
         return Outcome(key, job_id, status, {}, error, failed_before=len(request.past.failures))
 
@@ -322,26 +324,34 @@ class Session(Placement):
 
     async def time_out(self, key: JobKey, asked: str, error: JobTimedOut, report: Callable[[str], None]) -> Outcome:
         """End a job whose task's time is over."""
-        await self.cancel(key, report)
         folders = await self._persist(lambda: self.client.find(key.stem), report)
+        names = await self._cancel(key, folders, report)
         tries = {folder.digest: folder.tried for folder in folders if folder.tried.epoch == key.epoch}
         end = End(asked, "TIMEOUT", (type(error).__name__,))
         failures: tuple[tuple[str, ...], ...] = ()
         if tries:
             digest, last = max(tries.items(), key=lambda item: item[1].generation)
             await self._persist(lambda: self.client.settle(digest, end.words), report)
-            failures = past_of(tries, key.epoch, last.generation).failures
+            failures = past_of(tries, key.epoch, last.generation + (last.end is not None)).failures
+        await self._leave_queue(names, report)
         return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=len(failures))
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""
         folders = await self._persist(lambda: self.client.find(key.stem), report)
+        await self._leave_queue(await self._cancel(key, folders, report), report)
+
+    async def _cancel(self, key: JobKey, folders: Sequence[Folder], report: Callable[[str], None]) -> set[str]:
+        """Cancel what ``cancel`` says; give the names of the jobs."""
         mine = [folder.digest for folder in folders if folder.tried.epoch == key.epoch] or [key.digest]
         older = [f.digest for f in folders if f.tried.epoch < key.epoch and f.tried.end is None]
         names = {digest: key.name_of(digest) for digest in (*mine, *older)}
         await self._persist(lambda: self.client.cancel(names.items()), report)
+        return set(names.values())
+
+    async def _leave_queue(self, names: set[str], report: Callable[[str], None]) -> None:
         pause = 0.2
-        while await self._persist(lambda: self._is_queued(set(names.values())), report):
+        while await self._persist(lambda: self._is_queued(names), report):
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -168,9 +168,10 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
         (item for item in tries.items() if (item[1].epoch, item[1].generation) < (epoch, generation)),
         key=lambda item: (item[1].epoch, item[1].generation),
     )
-    ends = [(digest, one.end) for digest, one in before if one.epoch == epoch and one.end is not None]
+    counting = [(digest, one) for digest, one in before if one.epoch == epoch and not one.is_void]
+    ends = [(digest, one.end) for digest, one in counting if one.end is not None]
     saved = tuple(digest for digest, end in ends if end.goes_on)
-    failures = _failures(one for _, one in before if one.epoch == epoch)
+    failures = _failures(one for _, one in counting)
     whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
     parts = tuple(error for _, end in ends[whole[-1] + 1 if whole else 0 :] for error in end.errors)
     nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
@@ -181,8 +182,8 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
 
 
 def _failures(tries: Iterable[Try]) -> tuple[tuple[str, ...], ...]:
-    """The errors of the tries that failed; the parts of a sweep are none."""
-    ends = (one.end for one in tries if one.end is not None)
+    """The errors of the tries that failed; the parts of a sweep are none, and what is void counts for nothing."""
+    ends = (one.end for one in tries if one.end is not None and not one.is_void)
     return tuple(end.errors for end in ends if end.errors and end.state != WAVE)
 
 

@@ -205,7 +205,7 @@ async def test_a_chunk_stops_at_the_signal_that_ends_its_job(
     bench: Any, make_request: MakeRequest, signal: str
 ) -> None:
     text = f"""echo "$SWEEP_V" >> ran
-      [ "$SWEEP_V" != 1 ] || [ -e warned ] || {{ touch warned; trap 'exit 85' {signal}; kill -s {signal} $PPID; sleep 60 & wait; }}"""
+      [ "$SWEEP_V" != 1 ] || [ -e warned ] || {{ touch warned; trap 'kill $!; exit 85' {signal}; sleep 60 & kill -s {signal} $PPID; wait; }}"""
     request = make_request(text, array=_array([*"0123"], chunk=4), saves=True)
     request = replace(request, options=(*request.options, ("signal", "B:USR1@30")))
     outcome = await bench.conduct(request)

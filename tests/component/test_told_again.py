@@ -169,6 +169,24 @@ async def test_the_rest_of_a_sweep_that_an_older_epoch_brought_to_an_end_is_not_
     assert (outcome.error, outcome.tally) == (None, Tally(done=2))
 
 
+async def test_elements_that_fail_for_ever_end_the_sweep_also_where_the_last_part_has_nothing_to_do(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    kinds: frozenset[Kind] = frozenset({"failed"})
+    request = make_request(
+        'echo x >> "ran$SWEEP_V"; exit 3', array=_array("012", most_indices=1), retry=Retry(kinds, 1)
+    )
+    conducting = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until((fake_bench.key_dir(request) / "ends").exists)
+    (fake_bench.key_dir(request) / "ends" / "2.0").touch()
+    first = await conducting
+    assert (_told(first, request), first.tally) == (("JobFailed", True), Tally(done=1, failed=2))
+    second = await fake_bench.conduct(request, "2 0")
+    assert (_told(second, request), second.tally) == (("JobFailed", False), Tally(done=1, failed=2))
+    ran = [len((fake_bench.run_dir(request) / f"ran{element}").read_text().split()) for element in "01"]
+    assert sum(ran) == _submitted(fake_slurm) <= 6
+
+
 async def test_a_job_whose_task_ran_out_of_time_is_told_as_such(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:

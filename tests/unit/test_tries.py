@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.slurm.retry import SAVED, WAVE, WHEN_ASKED, Retry
-from hotswap_airflow.slurm.tries import End, Try, adopting_epoch, choose_generation, past_of
+from hotswap_airflow.slurm.tries import End, Past, Try, adopting_epoch, choose_generation, past_of
 
 ELEMENTS = st.frozensets(st.integers(0, 99_999))
 
@@ -117,6 +118,8 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     assert past.starts == 3
     assert past_of(tries, 0, 3).parts == ("JobOutOfMemory",)
     assert past_of(tries, 1, 0).failures == ()
+    void = {digest: replace(one, is_void=True) for digest, one in tries.items()}
+    assert past_of(void, 0, 6) == Past(starts=3)
     assert past_of(tries, 0, 3).told == End.read("2 0 FAILED JobOutOfMemory")
     assert [number for number in range(6) if past_of(tries, 0, number).failed] == [0, 3]
 
