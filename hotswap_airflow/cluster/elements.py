@@ -53,23 +53,25 @@ def continued(
     if request.array is None:
         return request
     done, lost = set(request.array.done), set(request.array.lost)
-    ours = [folder for folder in earlier if folder.tried.epoch == request.key.epoch]
     for folder in earlier:
         end = folder.tried.end
         done |= {element for element, status in ends.get(folder.digest, {}).items() if status == 0}
         done -= end.again if end is not None else set()
-        lost |= end.lost if end is not None and folder in ours else set()
+        lost |= end.lost if end is not None and folder.tried.epoch == request.key.epoch else set()
     array = replace(request.array, done=frozenset(done), lost=frozenset(lost - done))
+    wanted = frozenset(array.wanted)
     had_turn, saved = set[int](), set[int]()
-    for folder in ours:
+    for folder in earlier:
+        if folder.tried.epoch != request.key.epoch:
+            continue
         turn = members[folder.digest].elements if folder.tried.is_part else frozenset()
-        had_turn = had_turn | turn if turn else set()
-        saved = saved | _saved(request, ends.get(folder.digest, {}), turn) if turn else set()
-        if had_turn.issuperset(array.wanted):  # the others were brought to an end elsewhere: a new round
+        had_turn |= turn
+        saved |= _saved(request, ends.get(folder.digest, {}), turn)
+        # Also where the others were brought to an end elsewhere, a new round begins.
+        if not turn or had_turn.issuperset(wanted):
             had_turn, saved = set(), set()
-    saved = {element for element in saved if array.is_wanted(element)}
-    waiting = {element for element in had_turn - saved if array.is_wanted(element)}
-    return replace(request, array=replace(array, saved=frozenset(saved), waiting=frozenset(waiting)))
+    saved &= wanted
+    return replace(request, array=replace(array, saved=frozenset(saved), waiting=frozenset(had_turn & wanted - saved)))
 
 
 def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:
