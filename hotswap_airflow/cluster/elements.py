@@ -114,9 +114,9 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
     for element, status in failed.items():
         wrong[element] = error_of(status, request.key.job) or JobFailed(status.state)
-    tries, told_before = len(request.past.failures), request.past.told
-    lost = {e for e, error in wrong.items() if not request.retry.covers(type(error).__name__, tries)}
-    lost |= set(wrong) if told_before is not None and told_before.was_good else set()
+    tries, before = len(request.past.failures), request.past.told
+    is_success = before is not None and before.was_good
+    lost = {e for e, error in wrong.items() if is_success or not request.retry.covers(type(error).__name__, tries)}
     goes_on = WAVE if array.held else SAVED if saved or array.saved else ""
     error = _error(request, failed, wrong, lost)
     if goes_on and _was_stopped(array, failed):

@@ -127,8 +127,9 @@ class Session(Placement):
             # Unless it is us who were left behind.
             late = [f for f in others if try_number(f.tried.asked) < try_number(asked)]
             await self._cancel_older(request.key, late, report)
-        if request.past.failed and request.array is None:
-            return await self._tell_again(request, submission.job_id, report)
+        told = request.past.told
+        if told is not None and told.errors and request.array is None:
+            return await self._tell_again(request, told, submission.job_id, report)
         if submission.job_id is None:
             error = _as_told(request, JobCancelled(f"job {request.key.job} was cancelled before it was submitted"))
             failed = len(request.past.failures)
@@ -208,11 +209,13 @@ class Session(Placement):
         failed = len(request.past.failures)
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
-    async def _tell_again(self, request: JobRequest, job_id: int | None, report: Callable[[str], None]) -> Outcome:
+    async def _tell_again(
+        self, request: JobRequest, told: End, job_id: int | None, report: Callable[[str], None]
+    ) -> Outcome:
         """The failure of a job that was told before, with what its script noted; Slurm may know nothing of it."""
-        key, told = request.key, request.past.told
+        key = request.key
         noted = await self._persist(lambda: self.client.result(key.digest), report)
-        status = JobStatus(told.state if told is not None else "FAILED", exit_status=noted.exit_status)
+        status = JobStatus(told.state, exit_status=noted.exit_status)
         report(f"Slurm job {job_id or ''} had ended as {status.state}, which was told before")
         if not status.phase.is_final:  # it could never start, and whoever told it may have died before it was cancelled
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)

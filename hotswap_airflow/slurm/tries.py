@@ -156,11 +156,6 @@ class Past:
     given_up: tuple[str, ...] = ()
     told: End | None = None
 
-    @property
-    def failed(self) -> bool:
-        """Whether this very try was told to have failed."""
-        return self.told is not None and bool(self.told.errors)
-
 
 def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     """The past of a try, given all tries of its job by digest."""

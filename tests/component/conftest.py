@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import asyncssh
 import pytest
@@ -21,6 +21,7 @@ from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.cluster.transport import Transport
 from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing import processes
@@ -93,6 +94,11 @@ def request_of(nonce: str, text: str = "echo hi", job: str = "fit", **changes: o
     options = (("partition", "debug"), ("time", "00:02:00"), ("mem", "50M"))
     key = JobKey(RunKey("test", "flow", "dev", "run", nonce), job)
     return JobRequest(**{"key": key, "text": text, "options": options, **changes})  # type: ignore[arg-type]
+
+
+def array_of(values: Sequence[str | None], **changes: Any) -> Array:
+    """A sweep over ``v``; None is an element that is left out."""
+    return Array(("v",), tuple(None if value is None else (value,) for value in values), **changes)
 
 
 def bench_of(transport: Transport, workdir: Path, patience: float = 2.0, clock: object = None) -> Bench:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,24 +11,22 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement
-from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.array import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.slurm.script import render_table
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
+
+from .conftest import array_of
 
 MakeRequest = Callable[..., JobRequest]
 SAY = 'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; echo "$SWEEP_INDEX of $SWEEP_COUNT" >> "$OUTPUT_D/$SWEEP_INDEX"'
 OUTPUTS = (Output("v", "string"), Output("d", "dir", "d"))
 
 
-def _array(values: Sequence[str | None], **changes: Any) -> Array:
-    return Array(("v",), tuple(None if value is None else (value,) for value in values), **changes)
-
-
 async def test_every_element_gets_its_values_and_they_come_back_in_order(bench: Any, make_request: MakeRequest) -> None:
     values = ["a", "'\"; touch x; $(id)", "two  words \\n", "", "-"]
-    outcome = await bench.conduct(make_request(SAY, array=_array(values, max_parallel=2), outputs=OUTPUTS))
+    outcome = await bench.conduct(make_request(SAY, array=array_of(values, max_parallel=2), outputs=OUTPUTS))
     assert outcome.error is None
     assert outcome.values == {"v": values, "d": f"{bench.run_dir(make_request())}/d"}
     assert (outcome.tally, outcome.submitted) == (Tally(done=5), 5)
@@ -40,7 +38,7 @@ async def test_every_element_gets_its_values_and_they_come_back_in_order(bench: 
 
 
 def test_a_value_with_line_breaks_stands_in_one_line() -> None:
-    table = render_table(_array(["a\nb'\\\r", None, "c"], done=frozenset({2})))
+    table = render_table(array_of(["a\nb'\\\r", None, "c"], done=frozenset({2})))
     assert table == "export SWEEP_V=$'a\\nb\\'\\\\\\r'\n-\n-\n"
 
 
@@ -48,7 +46,7 @@ async def test_a_chunk_runs_its_elements_in_turn_and_goes_on_after_a_failure(
     bench: Any, make_request: MakeRequest
 ) -> None:
     text = 'echo "$SWEEP_V" >> order; [ "$SWEEP_V" != 1 ]'
-    request = make_request(text, array=_array([*"0123456", None], chunk=4, tolerated=1))
+    request = make_request(text, array=array_of([*"0123456", None], chunk=4, tolerated=1))
     outcome = await bench.conduct(request)
     assert outcome.error is None
     assert (outcome.tally, outcome.submitted) == (Tally(done=6, failed=1, skipped=1), 2)
@@ -59,7 +57,7 @@ async def test_a_chunk_runs_its_elements_in_turn_and_goes_on_after_a_failure(
 
 async def test_too_many_failures_are_named_with_the_ends_of_their_logs(bench: Any, make_request: MakeRequest) -> None:
     text = 'echo "this is $SWEEP_V"; exit "$SWEEP_V"'
-    outcome = await bench.conduct(make_request(text, array=_array([*"0300", "4"], tolerated=1)))
+    outcome = await bench.conduct(make_request(text, array=array_of([*"0300", "4"], tolerated=1)))
     assert type(outcome.error) is errors.JobFailed
     assert str(outcome.error) == "job fit: 2 of 5 elements failed: 1 (exit status 3), 4 (exit status 4)"
     assert "the end of the log of array index 4:\nthis is 4" in bench.log
@@ -69,12 +67,12 @@ async def test_too_many_failures_are_named_with_the_ends_of_their_logs(bench: An
 
 async def test_a_value_that_is_not_written_fails_its_element(bench: Any, make_request: MakeRequest) -> None:
     text = '[ "$SWEEP_V" = 1 ] || echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
-    request = make_request(text, array=_array([*"012"]), outputs=(Output("v", "integer"),))
+    request = make_request(text, array=array_of([*"012"]), outputs=(Output("v", "integer"),))
     outcome = await bench.conduct(request)
     assert type(outcome.error) is errors.OutputMissing
     assert "1 of 3 elements: 1: output `v` was not written" in str(outcome.error)
     tolerant = make_request(
-        text, job="tolerant", array=_array([*"012"], tolerated=1), outputs=(Output("v", "integer"),)
+        text, job="tolerant", array=array_of([*"012"], tolerated=1), outputs=(Output("v", "integer"),)
     )
     assert (await bench.conduct(tolerant)).values == {"v": [0, None, 2]}
 
@@ -83,7 +81,7 @@ FLAKY = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ -e well
 
 
 async def test_a_clear_runs_again_exactly_what_failed(bench: Any, make_request: MakeRequest) -> None:
-    request = make_request(FLAKY, array=_array([*"01234"]), outputs=(Output("v", "integer"),))
+    request = make_request(FLAKY, array=array_of([*"01234"]), outputs=(Output("v", "integer"),))
     first = await bench.conduct(request)
     assert first.tally == Tally(done=2, failed=3)
     (bench.run_dir(request) / "well").touch()
@@ -101,7 +99,7 @@ async def test_a_clear_runs_again_exactly_what_failed(bench: Any, make_request: 
 
 
 async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, make_request: MakeRequest) -> None:
-    request = make_request("echo x >> ran; sleep 1", array=_array([*"0123"]))
+    request = make_request("echo x >> ran; sleep 1", array=array_of([*"0123"]))
     first = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "submitted" in bench.log)
     found = await asyncio.gather(*(bench.session.submit(request, "1 0", bench.lines.append) for _ in range(3)))
@@ -112,7 +110,7 @@ async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, ma
 
 
 async def test_a_sweep_that_is_cancelled_leaves_the_queue(bench: Any, make_request: MakeRequest) -> None:
-    request = make_request("sleep 60", array=_array([*map(str, range(40))]))
+    request = make_request("sleep 60", array=array_of([*map(str, range(40))]))
     conducting = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "0 pending" in bench.log or "16 running" in bench.log)
     await bench.session.cancel(request.key, bench.lines.append)
@@ -126,11 +124,11 @@ async def test_a_sweep_that_is_cancelled_leaves_the_queue(bench: Any, make_reque
 async def test_a_lost_node_takes_only_its_elements_along(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
-    request = make_request("true", array=_array([*"0123"]))
+    request = make_request("true", array=array_of([*"0123"]))
     fake_slurm.outcomes = [["COMPLETED"], ["RUNNING", "NODE_FAIL"], ["FAILED"], ["PREEMPTED"]]
     outcome = await fake_bench.conduct(request)
     assert type(outcome.error) is errors.JobFailed  # a failure of its own is not made good by trying again
-    tolerant = make_request("true", job="t", array=_array([*"0123"], tolerated=1))
+    tolerant = make_request("true", job="t", array=array_of([*"0123"], tolerated=1))
     fake_slurm.outcomes = [["COMPLETED"], ["RUNNING", "NODE_FAIL"], ["FAILED"], ["PREEMPTED"]]
     outcome = await fake_bench.conduct(tolerant)
     assert type(outcome.error) is errors.JobNodeFailed
@@ -140,7 +138,7 @@ async def test_a_lost_node_takes_only_its_elements_along(
 async def test_a_try_after_a_lost_node_runs_only_what_was_lost(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
-    request = make_request("echo $SWEEP_V >> ran; exit $SWEEP_V", array=_array([*"0010"], tolerated=1))
+    request = make_request("echo $SWEEP_V >> ran; exit $SWEEP_V", array=array_of([*"0010"], tolerated=1))
     fake_slurm.outcomes = [["NODE_FAIL"], ["PREEMPTED"]]  # the others run their scripts
     first = await fake_bench.conduct(request)
     assert type(first.error) is errors.JobNodeFailed
@@ -157,7 +155,7 @@ async def test_a_lost_reply_does_not_make_a_second_array(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     fake_slurm.lost_replies = 1
-    outcome = await fake_bench.conduct(make_request("true", array=_array([*"012"])))
+    outcome = await fake_bench.conduct(make_request("true", array=array_of([*"012"])))
     assert (outcome.error, outcome.tally) == (None, Tally(done=3))
     assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
 
@@ -168,7 +166,7 @@ async def test_elements_that_left_the_queue_at_once_are_known_by_their_notes(
 ) -> None:
     fake_slurm.min_job_age = -1.0
     fake_slurm.has_accounting = has_accounting
-    outcome = await fake_bench.conduct(make_request('exit "$SWEEP_V"', array=_array([*"0050"])))
+    outcome = await fake_bench.conduct(make_request('exit "$SWEEP_V"', array=array_of([*"0050"])))
     assert str(outcome.error) == "job fit: 1 of 4 elements failed: 2 (exit status 5)"
     assert outcome.tally == Tally(done=3, failed=1)
 
@@ -176,7 +174,7 @@ async def test_elements_that_left_the_queue_at_once_are_known_by_their_notes(
 async def test_a_time_limit_within_a_chunk_is_told_as_such(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
-    request = make_request("true", array=_array([*"01"], chunk=2))
+    request = make_request("true", array=array_of([*"01"], chunk=2))
     fake_slurm.outcomes = [["TIMEOUT"]]
     outcome = await fake_bench.conduct(request)
     assert type(outcome.error) is errors.JobTimedOut
@@ -187,7 +185,7 @@ async def test_what_slurm_ended_is_run_again_where_the_rule_says_so(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     request = make_request(
-        'echo "$SWEEP_V" >> ran; exit $SWEEP_V', array=_array([*"003"]), retry=Retry(frozenset({"timeout"}), 1)
+        'echo "$SWEEP_V" >> ran; exit $SWEEP_V', array=array_of([*"003"]), retry=Retry(frozenset({"timeout"}), 1)
     )
     fake_slurm.outcomes = [["TIMEOUT"]]
     first = await fake_bench.conduct(request)
@@ -206,7 +204,7 @@ async def test_a_chunk_stops_at_the_signal_that_ends_its_job(
 ) -> None:
     text = f"""echo "$SWEEP_V" >> ran
       [ "$SWEEP_V" != 1 ] || [ -e warned ] || {{ touch warned; trap 'kill $!; exit 85' {signal}; sleep 60 & kill -s {signal} $PPID; wait; }}"""
-    request = make_request(text, array=_array([*"0123"], chunk=4), saves=True)
+    request = make_request(text, array=array_of([*"0123"], chunk=4), saves=True)
     request = replace(request, options=(*request.options, ("signal", "B:USR1@30")))
     outcome = await bench.conduct(request)
     assert (outcome.error, outcome.tally) == (None, Tally(done=4))
@@ -218,7 +216,7 @@ async def test_a_chunk_that_is_warned_goes_on_also_where_its_element_just_ended(
 ) -> None:
     text = """echo "$SWEEP_V" >> ran
       [ "$SWEEP_V" != 1 ] || [ -e warned ] || { trap 'touch warned' USR1; kill -s USR1 $PPID; while [ ! -e warned ]; do sleep 0.1; done; }"""
-    request = make_request(text, array=_array([*"0123"], chunk=4), saves=True)
+    request = make_request(text, array=array_of([*"0123"], chunk=4), saves=True)
     request = replace(request, options=(*request.options, ("signal", "B:USR1@30")))
     outcome = await bench.conduct(request)
     assert (outcome.error, outcome.tally) == (None, Tally(done=4))
@@ -232,7 +230,7 @@ async def test_what_may_be_tried_again_is_before_it_is_tolerated(
     retry = Retry(frozenset({"oom", "failed"}), 2, mem=Growth(2, 1 << 20))
     text = '[ "$SWEEP_V" != bad ]'
     fake_slurm.outcomes = [["OUT_OF_MEMORY"]]
-    request = make_request(text, array=_array(["0", "1", "bad", "3"], tolerated=2), retry=retry)
+    request = make_request(text, array=array_of(["0", "1", "bad", "3"], tolerated=2), retry=retry)
     first = await fake_bench.conduct(request)
     assert isinstance(first.error, errors.JobError)
     assert (first.tally, first.failed_before) == (Tally(done=2, failed=2), 0)
@@ -246,7 +244,7 @@ async def test_what_may_be_tried_again_is_before_it_is_tolerated(
 
 async def test_other_values_of_an_earlier_job_are_given_to_all_elements(bench: Any, make_request: MakeRequest) -> None:
     text = 'echo "$INPUT_SCALE" >> ran; [ "$SWEEP_V" != 1 ] || [ -e well ]'
-    request = make_request(text, array=_array([*"012"]), variables=(("INPUT_SCALE", "1"),))
+    request = make_request(text, array=array_of([*"012"]), variables=(("INPUT_SCALE", "1"),))
     assert (await bench.conduct(request)).tally == Tally(done=2, failed=1)
     (bench.run_dir(request) / "well").touch()
     changed = replace(request, variables=(("INPUT_SCALE", "2"),), key=replace(request.key, epoch=1))
@@ -257,9 +255,9 @@ async def test_other_values_of_an_earlier_job_are_given_to_all_elements(bench: A
 
 async def test_other_values_under_the_same_numbers_are_run(bench: Any, make_request: MakeRequest) -> None:
     text = 'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" != bad ]'
-    request = make_request(text, array=_array(["a", "b", "bad"]))
+    request = make_request(text, array=array_of(["a", "b", "bad"]))
     assert (await bench.conduct(request)).tally == Tally(done=2, failed=1)
-    changed = replace(request, array=_array(["a", "x", "y"]), key=replace(request.key, epoch=2))
+    changed = replace(request, array=array_of(["a", "x", "y"]), key=replace(request.key, epoch=2))
     outcome = await bench.conduct(changed, "2 2")
     assert (outcome.error, outcome.submitted) == (None, 3)
     assert sorted((bench.run_dir(request) / "ran").read_text().split()) == ["a", "a", "b", "bad", "x", "y"]
@@ -269,7 +267,7 @@ async def test_an_element_without_its_value_is_run_again(bench: Any, make_reques
     text = '[ "$SWEEP_V" != 1 ] || [ -e well ] || exit 0; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
     retry = Retry(frozenset({"failed"}), 1)
     for job, kinds in (("cleared", Retry()), ("retried", retry)):
-        request = make_request(text, job=job, array=_array([*"012"]), outputs=(Output("v", "integer"),), retry=kinds)
+        request = make_request(text, job=job, array=array_of([*"012"]), outputs=(Output("v", "integer"),), retry=kinds)
         assert type((await bench.conduct(request)).error) is errors.OutputMissing
         (bench.run_dir(request) / "well").touch()
         again = request if kinds is retry else replace(request, key=replace(request.key, epoch=2))
@@ -281,14 +279,14 @@ async def test_an_element_without_its_value_is_run_again(bench: Any, make_reques
 async def test_what_a_failed_attempt_wrote_counts_for_nothing(bench: Any, make_request: MakeRequest) -> None:
     text = '[ "$HOTSWAP_ATTEMPT" -gt 1 ] || { echo v=1 >> $HOTSWAP_OUTPUT; exit 3; }'
     retry = Retry(frozenset({"failed"}), 1)
-    request = make_request(text, array=_array([*"01"]), outputs=(Output("v", "integer"),), retry=retry)
+    request = make_request(text, array=array_of([*"01"]), outputs=(Output("v", "integer"),), retry=retry)
     assert type((await bench.conduct(request)).error) is errors.JobFailed
     assert type((await bench.conduct(request, "2 0")).error) is errors.OutputMissing
 
 
 async def test_a_try_that_was_cancelled_early_does_no_harm_to_the_next(bench: Any, make_request: MakeRequest) -> None:
     request = make_request(
-        'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT', array=_array([*"01"]), outputs=(Output("v", "integer"),)
+        'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT', array=array_of([*"01"]), outputs=(Output("v", "integer"),)
     )
     await bench.lay_out(request)
     await bench.session.cancel(request.key, bench.lines.append)
@@ -297,7 +295,7 @@ async def test_a_try_that_was_cancelled_early_does_no_harm_to_the_next(bench: An
 
 
 async def test_a_person_who_ends_an_array_ends_what_would_follow(bench: Any, make_request: MakeRequest) -> None:
-    request = make_request('[ "$SWEEP_V" = 0 ] && exit 85; sleep 60', array=_array([*"012"]), saves=True)
+    request = make_request('[ "$SWEEP_V" = 0 ] && exit 85; sleep 60', array=array_of([*"012"]), saves=True)
     conducting = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "1 failed · 2 running" in bench.log)
     await bench.client.transport.run(("scancel", "--quiet", f"--name={request.key.job_name}"))
@@ -326,7 +324,7 @@ async def test_a_sweep_goes_in_waves_where_the_cluster_takes_only_so_many(
 ) -> None:
     fake_slurm.submit_limit = 12
     text = 'echo "$SWEEP_V" >> ran; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ "$SWEEP_V" != 3 ] && [ "$SWEEP_V" != 38 ]'
-    array = _array([*map(str, range(40))], tolerated=2)
+    array = array_of([*map(str, range(40))], tolerated=2)
     outcome = await fake_bench.conduct(make_request(text, array=array, outputs=(Output("v", "integer"),)))
     assert outcome.error is None
     assert outcome.tally == Tally(done=38, failed=2)
@@ -344,7 +342,7 @@ async def test_a_sweep_that_no_array_can_hold_goes_in_several(
     """The sandbox's arrays have 1,001 indices at most; the points of a sweep may come from an earlier job."""
     values = [str(number) if number < 4 or number > 1001 * chunk - 3 else None for number in range(1001 * chunk + 4)]
     text = 'echo "$SWEEP_INDEX $SWEEP_V"; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT; [ "$SWEEP_V" != 1002 ] || [ -e well ]'
-    array = _array(values, chunk=chunk, most_indices=1001)
+    array = array_of(values, chunk=chunk, most_indices=1001)
     request = make_request(text, array=array, outputs=(Output("v", "string"),))
     outcome = await bench.conduct(request)
     assert bench.log.count("submitted Slurm job") == 2
@@ -369,7 +367,7 @@ async def test_what_failed_in_a_wave_is_tried_again_after_the_last_one(
     text = (
         'echo "$SWEEP_V" >> ran; [ "$SWEEP_V" != 1 ] || [ -e well ]' if "failed" in kinds else 'echo "$SWEEP_V" >> ran'
     )
-    request = make_request(text, array=_array([*map(str, range(8))]), retry=Retry(kinds, 1))
+    request = make_request(text, array=array_of([*map(str, range(8))]), retry=Retry(kinds, 1))
     first = await fake_bench.conduct(request)
     assert (first.tally.failed, first.tally.done) == (1, 7)
     assert request.retry.covers(type(first.error).__name__, first.failed_before) or "failed" in kinds
@@ -383,7 +381,7 @@ async def test_a_wave_that_was_submitted_before_a_death_is_known_again(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     fake_slurm.submit_limit = 6
-    request = make_request("echo x >> ran; sleep 0.2", array=_array([*map(str, range(10))]))
+    request = make_request("echo x >> ran; sleep 0.2", array=array_of([*map(str, range(10))]))
     dying = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: "submitted Slurm job" in fake_bench.log)
     dying.cancel()
@@ -404,7 +402,7 @@ async def test_parts_of_a_sweep_save_fail_and_grow_as_one(
       [ "$SWEEP_V" = 1 ] || echo step2=0 >> $HOTSWAP_OUTPUT; echo step1=$SWEEP_V >> $HOTSWAP_OUTPUT"""
     outputs = (Output("step1", "integer"), Output("step2", "integer"))
     retry = Retry(frozenset({"oom"}), 1, mem=Growth(2, 1 << 20))
-    request = make_request(text, array=_array([*map(str, range(8))]), saves=True, retry=retry, outputs=outputs)
+    request = make_request(text, array=array_of([*map(str, range(8))]), saves=True, retry=retry, outputs=outputs)
     outcome = await fake_bench.conduct(request)
     # What saved goes on in a third part with what ran out of memory, which is the job's one failure.
     assert (outcome.error, outcome.tally, outcome.failed_before) == (None, Tally(done=8), 1)
@@ -423,7 +421,7 @@ async def test_the_error_of_parts_is_that_of_their_elements(
     fake_slurm.submit_limit = 4
     fake_slurm.outcomes = [["TIMEOUT"]]
     retry = Retry(frozenset({"timeout"}), 1)
-    outcome = await fake_bench.conduct(make_request("true", array=_array([*map(str, range(8))]), retry=retry))
+    outcome = await fake_bench.conduct(make_request("true", array=array_of([*map(str, range(8))]), retry=retry))
     assert type(outcome.error) is errors.JobTimedOut
 
 

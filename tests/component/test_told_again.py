@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.array import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import WHEN_ASKED, Kind, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
+from .conftest import array_of
+
 MakeRequest = Callable[..., JobRequest]
-
-
-def _array(values: Sequence[str], **changes: Any) -> Array:
-    return Array(("v",), tuple((value,) for value in values), **changes)
 
 
 def _submitted(fake_slurm: FakeSlurm) -> int:
@@ -50,7 +48,7 @@ async def test_what_slurm_no_longer_knows_is_told_as_it_was(
 ) -> None:
     fake_slurm.has_accounting = False
     fake_slurm.outcomes = [[state], ["COMPLETED"]]
-    request = make_request("true", retry=Retry(most=0), **({"array": _array("01")} if is_sweep else {}))
+    request = make_request("true", retry=Retry(most=0), **({"array": array_of("01")} if is_sweep else {}))
     first = await fake_bench.conduct(request)
     note = fake_bench.key_dir(request) / "settled"
     said = note.read_text()
@@ -68,7 +66,7 @@ async def test_a_success_stays_one_whatever_slurm_says_of_tolerated_elements(
     outputs = (Output("v", "integer"),)
     text = 'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
     kinds: frozenset[Kind] = frozenset({"failed", "node_fail"})
-    request = make_request(text, array=_array("01", tolerated=1), outputs=outputs, retry=Retry(kinds))
+    request = make_request(text, array=array_of("01", tolerated=1), outputs=outputs, retry=Retry(kinds))
     fake_slurm.outcomes = [["TIMEOUT"]]
     first = await fake_bench.conduct(request)
     assert (first.error, first.values) == (None, {"v": [None, 1]})
@@ -86,7 +84,7 @@ async def test_what_never_starts_is_not_submitted_again(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, asked: str, is_sweep: bool
 ) -> None:
     fake_slurm.outcomes = [["PENDING"], ["FAILED"]]
-    request = make_request("true", **({"array": _array("01")} if is_sweep else {}))
+    request = make_request("true", **({"array": array_of("01")} if is_sweep else {}))
     first = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[1].reason = "BadConstraints"
@@ -107,7 +105,7 @@ async def test_another_try_of_an_operator_runs_what_was_cancelled(
 async def test_a_sweep_that_nothing_makes_good_is_not_tried_again_for_some_of_its_elements(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
-    request = make_request("true", array=_array("012"))
+    request = make_request("true", array=array_of("012"))
     fake_slurm.outcomes = [["NODE_FAIL"], ["FAILED"], ["NODE_FAIL"]]
     for asked in ("1 0", "2 0"):
         outcome = await fake_bench.conduct(request, asked)
@@ -121,7 +119,7 @@ async def test_a_sweep_that_nothing_makes_good_is_not_tried_again_for_some_of_it
 async def test_a_part_with_tolerated_failures_does_not_keep_others_from_being_tried_again(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, failing: list[str]
 ) -> None:
-    array = _array(failing, tolerated=3, most_indices=1)
+    array = array_of(failing, tolerated=3, most_indices=1)
     request = make_request("true", array=array)
     fake_slurm.outcomes = [["FAILED"] if value == "bad" else ["NODE_FAIL"] for value in failing]
     first = await fake_bench.conduct(request)
@@ -135,7 +133,7 @@ async def test_a_tolerated_failure_costs_a_sweep_that_saves_no_try(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     text = '[ "$SWEEP_V" != "$HOTSWAP_ATTEMPT" ] || exit 3; [ "$HOTSWAP_ATTEMPT" -gt 2 ] || exit 85'
-    request = make_request(text, array=_array("1289", tolerated=3), saves=True, retry=Retry(most=1))
+    request = make_request(text, array=array_of("1289", tolerated=3), saves=True, retry=Retry(most=1))
     begun = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: len(fake_slurm.jobs) > 6)
     fake_slurm.outcomes = [["NODE_FAIL"]]
@@ -149,7 +147,7 @@ async def test_a_sweep_of_which_nothing_is_left_is_told_by_what_it_lost(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     kinds: frozenset[Kind] = frozenset({"failed"})
-    request = make_request("true", array=_array("01", most_indices=1), retry=Retry(kinds, 3))
+    request = make_request("true", array=array_of("01", most_indices=1), retry=Retry(kinds, 3))
     fake_slurm.outcomes = [["TIMEOUT"]]
     for asked in ("1 0", "2 0"):
         outcome = await fake_bench.conduct(request, asked)
@@ -161,7 +159,7 @@ async def test_the_rest_of_a_sweep_that_an_older_epoch_brought_to_an_end_is_not_
     fake_bench: Any, make_request: MakeRequest
 ) -> None:
     text = '[ "$SWEEP_V$HOTSWAP_ATTEMPT" != 01 ] || exit 85; sleep 0.3'
-    request = make_request(text, array=_array("01", most_indices=1), saves=True)
+    request = make_request(text, array=array_of("01", most_indices=1), saves=True)
     conducting = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until((fake_bench.key_dir(request) / "id").exists)
     (fake_bench.key_dir(request) / "ends" / "1.0").touch()
@@ -174,7 +172,7 @@ async def test_elements_that_fail_for_ever_end_the_sweep_also_where_the_last_par
 ) -> None:
     kinds: frozenset[Kind] = frozenset({"failed"})
     request = make_request(
-        'echo x >> "ran$SWEEP_V"; exit 3', array=_array("012", most_indices=1), retry=Retry(kinds, 1)
+        'echo x >> "ran$SWEEP_V"; exit 3', array=array_of("012", most_indices=1), retry=Retry(kinds, 1)
     )
     conducting = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until((fake_bench.key_dir(request) / "ends").exists)

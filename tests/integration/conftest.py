@@ -113,7 +113,8 @@ class Lab:
 def gated_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A cluster whose login node can be held at named points; ``HOTSWAP_GATES`` says in which folder."""
     made = sandbox.create("lab")
-    made.up(ClusterOptions(), sshd=True)
+    # The tests count jobs; on a slow machine the usual five minutes are over before the last one is counted.
+    made.up(ClusterOptions(extra=("MinJobAge=3600",)), sshd=True)
     node = made.login_nodes["main"]
     node.stop()
     node.environment |= {"HOTSWAP_GATES": str(tmp_path_factory.mktemp("gates")), "PATH": f"{GATES / 'bin'}:{PATH}"}

@@ -121,7 +121,7 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     void = {digest: replace(one, is_void=True) for digest, one in tries.items()}
     assert past_of(void, 0, 6) == Past(starts=3)
     assert past_of(tries, 0, 3).told == End.read("2 0 FAILED JobOutOfMemory")
-    assert [number for number in range(6) if past_of(tries, 0, number).failed] == [0, 3]
+    assert [number for number in range(6) if past_of(tries, 0, number).told] == [0, 3]
 
 
 @pytest.mark.parametrize(
