@@ -43,20 +43,23 @@ def continued(
     earlier: Sequence[Folder],
     ends: Mapping[str, Mapping[int, int]],
     members: Mapping[str, Members],
+    wrote: Mapping[str, Mapping[int, str]],
 ) -> JobRequest:
     """The request without the elements that earlier tries have brought to an end.
 
     ``ends`` are the notes of the elements of each try, by digest; ``members`` the elements of those tries that were a
-    part of the sweep only. What is lost for this epoch is run again after a person's clear, which begins a new one;
-    what may be tried again is, but not before all parts had their turn.
+    part of the sweep only; ``wrote`` the lines of values of those whose end nobody was told. What is lost for this
+    epoch is run again after a person's clear, which begins a new one; what may be tried again is, but not before all
+    parts had their turn.
     """
     if request.array is None:
         return request
     done, lost = set(request.array.done), set(request.array.lost)
     for folder in earlier:
         end = folder.tried.end
-        done |= {element for element, status in ends.get(folder.digest, {}).items() if status == 0}
-        done -= end.again if end is not None else set()
+        good = {element for element, status in ends.get(folder.digest, {}).items() if status == 0}
+        missing = _values(request, good, wrote[folder.digest])[1].keys() if end is None else end.again
+        done = (done | good) - missing
         lost |= end.lost if end is not None and folder.tried.epoch == request.key.epoch else set()
     array = replace(request.array, done=frozenset(done), lost=frozenset(lost - done))
     wanted = frozenset(array.wanted)
@@ -114,7 +117,7 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
     for element, status in failed.items():
         wrong[element] = error_of(status, request.key.job) or JobFailed(status.state)
-    tries, before = len(request.past.failures), request.past.told
+    tries, before = request.past.failed, request.past.told
     is_success = before is not None and before.was_good
     lost = {e for e, error in wrong.items() if is_success or not request.retry.covers(type(error).__name__, tries)}
     goes_on = WAVE if array.held else SAVED if saved or array.saved else ""

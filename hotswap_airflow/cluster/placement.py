@@ -161,7 +161,15 @@ class Placement:
         parts = [folder.digest for folder in earlier if folder.tried.is_part]
         ends = await self._persist(lambda: self.client.ends(digests), report)
         members = await self._persist(lambda: self.client.members(parts), report) if parts else {}
-        return elements.continued(request, earlier, ends, members)
+        untold = [folder.digest for folder in earlier if folder.tried.end is None]
+        wrote = {digest: await self._wrote(request, digest, report) for digest in untold}
+        return elements.continued(request, earlier, ends, members, wrote)
+
+    async def _wrote(self, request: JobRequest, digest: str, report: Callable[[str], None]) -> dict[int, str]:
+        """The lines of values that the elements of a try wrote; asked only where some are declared."""
+        if not request.has_values:
+            return {}
+        return await self._persist(lambda: self.client.element_values(digest), report)
 
     async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
         """Also what was cancelled before: the controller may have been away then."""

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap_airflow import errors
@@ -23,7 +22,7 @@ from hotswap_airflow.errors import (
     OutputMissing,
 )
 from hotswap_airflow.slurm.array import Array, ArrayState
-from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
+from hotswap_airflow.slurm.request import read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 from hotswap_airflow.slurm.tries import End, past_of, try_number
@@ -132,8 +131,8 @@ class Session(Placement):
             return await self._tell_again(request, told, submission.job_id, report)
         if submission.job_id is None:
             error = _as_told(request, JobCancelled(f"job {request.key.job} was cancelled before it was submitted"))
-            failed = len(request.past.failures)
-            return Outcome(request.key, None, JobStatus("CANCELLED"), {}, error, failed_before=failed)
+            status = JobStatus("CANCELLED")
+            return Outcome(request.key, None, status, {}, error, failed_before=request.past.failed)
         verb = "submitted" if submission.is_new else "found"
         report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
         listener.placed(submission.job_id, submission.is_new)
@@ -206,7 +205,7 @@ class Session(Placement):
         await self._settle(request, End(asked, goes_on or state, names, nodes=nodes), report)
         if status.never_starts:
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-        failed = len(request.past.failures)
+        failed = request.past.failed
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
     async def _tell_again(
@@ -220,11 +219,11 @@ class Session(Placement):
         if not status.phase.is_final:  # it could never start, and whoever told it may have died before it was cancelled
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         error = _as_told(request, error_of(status, key.job))
-        return Outcome(key, job_id, status, {}, error, failed_before=len(request.past.failures))
+        return Outcome(key, job_id, status, {}, error, failed_before=request.past.failed)
 
     async def _result(self, request: JobRequest, error: JobError | None, report: Callable[[str], None]) -> Result:
         """What a job left: its values, or more about a failure; a good end without values leaves nothing."""
-        if error is None and all(output.type in PATH_TYPES for output in request.outputs):
+        if error is None and not request.has_values:
             return Result(None, "", "")
         return await self._persist(lambda: self.client.result(request.key.digest), report)
 
@@ -249,7 +248,6 @@ class Session(Placement):
             found = (ending.errors, ending.lost, ending.again, ending.nodes, ending.given_up)
             await self._settle(request, End(asked, ending.goes_on or status.state, *found), report)
         report(str(ending.tally))
-        failed = len(request.past.failures)
         submitted = len(state.array.indices) if job_id is not None else 0
         return Outcome(
             key,
@@ -259,7 +257,7 @@ class Session(Placement):
             error,
             tally=ending.tally,
             submitted=submitted,
-            failed_before=failed,
+            failed_before=request.past.failed,
             goes_on=ending.goes_on if request.past.told is None else "",
             table=ending.table,
         )
@@ -272,11 +270,11 @@ class Session(Placement):
         error = _as_told(request, error_of(state.status, key.job))
         await self._settle(request, End(asked, state.status.state, ("JobNeverStarts",)), report)
         await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-        return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=len(request.past.failures))
+        return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=request.past.failed)
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
         """The lines of values that elements wrote, in this try and in those before it."""
-        if all(output.type in PATH_TYPES for output in request.outputs):
+        if not request.has_values:
             return {}
         key = request.key
         folders = await self._persist(lambda: self.client.find(key.stem), report)
@@ -285,7 +283,7 @@ class Session(Placement):
         wrote: dict[int, str] = {}
         ends = await self._persist(lambda: self.client.ends([*earlier, *own]), report)
         for digest in (*earlier, *own):
-            found = await self._persist(partial(self.client.element_values, digest), report)
+            found = await self._wrote(request, digest, report)
             # What a failed attempt wrote counts for nothing.
             assumed = 0 if digest == key.digest else None
             wrote |= {e: text for e, text in found.items() if ends.get(digest, {}).get(e, assumed) == 0}

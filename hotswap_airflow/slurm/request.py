@@ -80,6 +80,11 @@ class JobRequest:
         return ("sbatch", *ours, *theirs, "script")
 
     @property
+    def has_values(self) -> bool:
+        """Whether it declares outputs that its script writes by name."""
+        return any(output.type not in PATH_TYPES for output in self.outputs)
+
+    @property
     def rows(self) -> str:
         """Of a sweep, a short text that changes with any value of an element, or of an earlier job that all get."""
         if self.array is None:

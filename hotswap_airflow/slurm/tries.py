@@ -156,6 +156,11 @@ class Past:
     given_up: tuple[str, ...] = ()
     told: End | None = None
 
+    @property
+    def failed(self) -> int:
+        """How many tries of the same epoch failed before."""
+        return len(self.failures)
+
 
 def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     """The past of a try, given all tries of its job by digest."""

@@ -276,6 +276,18 @@ async def test_an_element_without_its_value_is_run_again(bench: Any, make_reques
         (bench.run_dir(request) / "well").unlink()
 
 
+async def test_an_element_without_its_value_is_run_again_also_where_nobody_was_told(
+    bench: Any, make_request: MakeRequest
+) -> None:
+    text = '[ "$SWEEP_V" != 1 ] || [ -e well ] || exit 0; echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'
+    request = make_request(text, array=array_of([*"012"]), outputs=(Output("v", "integer"),))
+    await bench.conduct(request)
+    (bench.key_dir(request) / "settled").unlink()
+    (bench.run_dir(request) / "well").touch()
+    outcome = await bench.conduct(replace(request, key=replace(request.key, epoch=1)), "2 1")
+    assert (outcome.error, outcome.submitted, outcome.values) == (None, 1, {"v": [0, 1, 2]})
+
+
 async def test_what_a_failed_attempt_wrote_counts_for_nothing(bench: Any, make_request: MakeRequest) -> None:
     text = '[ "$HOTSWAP_ATTEMPT" -gt 1 ] || { echo v=1 >> $HOTSWAP_OUTPUT; exit 3; }'
     retry = Retry(frozenset({"failed"}), 1)
