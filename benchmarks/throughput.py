@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.lab import Lab, cpu_seconds, lab, machine, rss_mb, tell, tree
 from hotswap_airflow.slurm.array import PROGRESS_KEY
 from hotswap_airflow.store.results import ResultStore
-from hotswap_airflow.testing.slurm import ClusterOptions
+from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,7 @@ class Load:
 
 def measure(minutes: float, runs: int, elements: int) -> dict[str, Any]:
     """Keep the load for so long; give what came of it."""
-    options = ClusterOptions(nodes=NODES, max_array_size=20_001)
+    options = ClusterOptions(nodes=NODES, max_array_size=20_001, extra=(SELDOM_SAMPLED,))
     settings: Mapping[str, str] = {
         "AIRFLOW__CORE__MAX_ACTIVE_RUNS_PER_DAG": str(runs + 5),
         "AIRFLOW__CORE__PARALLELISM": "4",

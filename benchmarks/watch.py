@@ -30,7 +30,7 @@ from benchmarks.lab import Lab, cpu_seconds, lab, machine, percentile, pss_mb, r
 from benchmarks.probe import late_between
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.testing import processes
-from hotswap_airflow.testing.slurm import ClusterOptions
+from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -297,7 +297,7 @@ def _command(pid: int) -> str:
 
 def measure(counts: list[int], kinds: list[str], *, push: bool) -> dict[str, Any]:
     """All figures, by kind and count."""
-    options = ClusterOptions(nodes=NODES, max_array_size=20_001)
+    options = ClusterOptions(nodes=NODES, max_array_size=20_001, extra=(SELDOM_SAMPLED,))
     settings = {
         "AIRFLOW__TRIGGERER__CAPACITY": str(MANY + 100),
         "AIRFLOW__CORE__MAX_MAP_LENGTH": "20000",

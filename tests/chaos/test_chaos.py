@@ -24,7 +24,7 @@ from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.airflow_services import COMPONENTS, USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.sandbox import Sandbox
-from hotswap_airflow.testing.slurm import ClusterOptions
+from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 ROUNDS = int(os.environ.get("HOTSWAP_CHAOS_ROUNDS", "4"))
 JOBS = int(os.environ.get("HOTSWAP_CHAOS_JOBS", "60"))
@@ -175,7 +175,7 @@ def chaos() -> Iterator[Chaos]:
     folder = Path(tempfile.mkdtemp(prefix="hotswap-chaos-"))
     services = AirflowServices(folder, {})
     try:
-        made.up(ClusterOptions(nodes=SLOTS // 4, accounting=True), sshd=True)
+        made.up(ClusterOptions(nodes=SLOTS // 4, accounting=True, extra=(SELDOM_SAMPLED,)), sshd=True)
         services.settings = {
             "AIRFLOW_CONN_SLURM_MAIN": made.connection_uri("main"),
             "AIRFLOW__HOTSWAP__SITE": str(made.site_file),

@@ -26,7 +26,7 @@ from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.processes import PATH
 from hotswap_airflow.testing.sandbox import Sandbox
-from hotswap_airflow.testing.slurm import ClusterOptions
+from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 PASSWORD = "hunter2-must-never-show"
 GATES = Path(__file__).parent / "gates"
@@ -114,7 +114,7 @@ def gated_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]
     """A cluster whose login node can be held at named points; ``HOTSWAP_GATES`` says in which folder."""
     made = sandbox.create("lab")
     # The tests count jobs; on a slow machine the usual five minutes are over before the last one is counted.
-    made.up(ClusterOptions(extra=("MinJobAge=3600",)), sshd=True)
+    made.up(ClusterOptions(extra=("MinJobAge=3600", SELDOM_SAMPLED)), sshd=True)
     node = made.login_nodes["main"]
     node.stop()
     node.environment |= {"HOTSWAP_GATES": str(tmp_path_factory.mktemp("gates")), "PATH": f"{GATES / 'bin'}:{PATH}"}
