@@ -29,7 +29,7 @@ from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowSe
 from hotswap_airflow.testing.login_node import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from hotswap_airflow.testing.login_node import LoginNode
     from hotswap_airflow.testing.sandbox import Sandbox
@@ -62,12 +62,25 @@ class Lab:
         """Put a Python Dag into its folder."""
         (self.services.folder / "python" / f"{name}.py").write_text(text, encoding="utf-8")
 
-    def plant(self, *words: str) -> None:
-        """Run ``benchmarks.plant`` in this Airflow."""
+    @contextmanager
+    def planting(self, *words: str) -> Iterator[Callable[[int, int], None]]:
+        """Run ``benchmarks.plant`` in this Airflow; what is given defers the tasks from one map index to another."""
         argv = [sys.executable, "-m", "benchmarks.plant", *words]
-        done = subprocess.run(argv, env=self.services.environment(), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"benchmarks.plant {' '.join(words)} failed: {done.stderr[-3000:]}")
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, env=self.services.environment(), stdin=pipe, stdout=pipe, text=True) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            said, heard = program.stdin, program.stdout
+
+            def plant(first: int, last: int) -> None:
+                said.write(f"{first} {last}\n")
+                said.flush()
+                while (answer := heard.readline()) != "planted\n":  # Airflow may say something, too
+                    if not answer:
+                        raise SystemExit(f"benchmarks.plant {' '.join(words)} failed")
+
+            yield plant
+            said.close()
 
     def seconds(self, dag_id: str, run_id: str) -> float:
         """How long a run took by Airflow's own clock."""

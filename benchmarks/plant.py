@@ -1,7 +1,9 @@
 """Thousands of deferred tasks at once, written as Airflow itself would write them; run inside Airflow's environment.
 
-    python -m benchmarks.plant jobs DAG RUN TASK FIRST LAST FOLDER COMMAND [IDENTITIES]
-    python -m benchmarks.plant noop DAG RUN TASK FIRST LAST
+    python -m benchmarks.plant jobs DAG RUN TASK FOLDER COMMAND [IDENTITIES]
+    python -m benchmarks.plant noop DAG RUN TASK
+
+Each line `FIRST LAST` on stdin defers the tasks of these map indices, and is answered when they are.
 
 Airflow defers some ten tasks a second on the machine of the benchmarks; what is measured here begins after that. The
 tasks must be mapped and ``scheduled`` (a pool without slots keeps them so). Jobs of several identities, the connections
@@ -82,9 +84,12 @@ def plant(dag_id: str, run_id: str, task: str, chosen: range, make: Callable[[in
 
 def main() -> None:
     """Plant what the command line says."""
-    kind, dag_id, run_id, task, first, last, *rest = sys.argv[1:]
+    kind, dag_id, run_id, task, *rest = sys.argv[1:]
     make = _job(dag_id, run_id, task, *rest) if kind == "jobs" else lambda _: SleepTrigger()
-    plant(dag_id, run_id, task, range(int(first), int(last)), make)
+    for line in sys.stdin:
+        first, last = map(int, line.split())
+        plant(dag_id, run_id, task, range(first, last), make)
+        print("planted", flush=True)
 
 
 if __name__ == "__main__":

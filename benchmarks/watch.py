@@ -143,7 +143,8 @@ class Watching:
         count, name, folder = 2 * IDENTITIES, f"jobs-{2 * IDENTITIES}", str(self.lab.work)
         run = self.scheduled(name, count)
         submitted = self.lab.called().count("sbatch")
-        self.lab.plant("jobs", name, run, "j", "0", str(count), folder, COMMAND, str(IDENTITIES))
+        with self.lab.planting("jobs", name, run, "j", folder, COMMAND, str(IDENTITIES)) as plant:
+            plant(0, count)
         self.lab.api.wait("all submissions", lambda: self.lab.called().count("sbatch") >= submitted + count, 300)
         seen, before, began = Seen(), len(self.lab.called()), time.monotonic()
         self.quiet(seen)
@@ -153,8 +154,8 @@ class Watching:
         self.end(name, run)
         return {"commands_per_interval": each, "questions_of_both": questions, "seconds": seconds}
 
-    def array(self, count: int) -> Seen:
-        """So many elements of one array."""
+    def array(self, count: int) -> tuple[Seen, str, str]:
+        """So many elements of one array. Gives the Dag and the run, which goes on, as well."""
         seen, name = Seen(), f"sweep-{count}"
         run = self.lab.api.trigger(name)
         waiting = self.lab.work / "runs" / name
@@ -174,10 +175,9 @@ class Watching:
             if noticed is not None:
                 delays.append(noticed - end)
         self.judge(seen, delays)
-        self.end(name, run)
-        return seen
+        return seen, name, run
 
-    def triggers(self, count: int) -> Seen:
+    def triggers(self, count: int) -> tuple[Seen, str, str]:
         """So many jobs, each with a trigger of its own; and no-op triggers before them, to compare with."""
         seen = Seen()
         if count > MANY:
@@ -204,8 +204,19 @@ class Watching:
             noticed = next((at for at, line in self.log(name, run, "j", index) if line.startswith("COMPLETED")), None)
             delays.append((noticed or time.time()) - exit_file.stat().st_mtime)
         self.judge(seen, delays)
-        self.end(name, run)
-        return seen
+        return seen, name, run
+
+    def figures(self, kind: str, counts: list[int], *, is_last: bool) -> dict[str, dict[str, Any]]:
+        """What was measured of one kind, by figure and count; nobody waits for the end of the last run."""
+        found: dict[str, dict[str, Any]] = {}
+        for count in counts:
+            seen, name, run = self.array(count) if kind == "array" else self.triggers(count)
+            say(f"{kind} {count}: {json.dumps(rounded(vars(seen)))}")
+            for figure, value in vars(seen).items():
+                found.setdefault(figure, {})[str(count)] = value
+            if not is_last or count != counts[-1]:
+                self.end(name, run)
+        return found
 
     def noops(self, count: int) -> dict[str, float]:
         """What as many triggers cost that only wait."""
@@ -221,10 +232,11 @@ class Watching:
 
     def planted(self, kind: str, name: str, run: str, count: int, *words: str) -> Iterator[int]:
         """Defer some tasks after the other; give how many there are, when these are to be waited for."""
-        for first in range(0, count, AT_ONCE):
-            last = min(first + AT_ONCE, count)
-            self.lab.plant(kind, name, run, "j", str(first), str(last), *words)
-            yield last
+        with self.lab.planting(kind, name, run, "j", *words) as plant:
+            for first in range(0, count, AT_ONCE):
+                last = min(first + AT_ONCE, count)
+                plant(first, last)
+                yield last
 
     def logs(self, name: str, run: str) -> int:
         """Logs of triggers of a run, each of one that has begun."""
@@ -323,12 +335,7 @@ def measure(counts: list[int], kinds: list[str], *, push: bool) -> dict[str, Any
         figures: dict[str, Any] = {"machine": machine()}
         watched = [kind for kind in ("array", "triggers") if kind in kinds]
         for kind in watched:
-            figures[kind] = {}
-            for count in counts:
-                seen = getattr(watching, kind)(count)
-                for name, value in vars(seen).items():
-                    figures[kind].setdefault(name, {})[str(count)] = value
-                say(f"{kind} {count}: {json.dumps(rounded(vars(seen)))}")
+            figures[kind] = watching.figures(kind, counts, is_last=kind == kinds[-1])
         if "identities" in kinds:
             figures["identities"] = watching.identities()
             say(f"identities: {json.dumps(rounded(figures['identities']))}")
