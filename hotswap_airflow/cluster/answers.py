@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hotswap_airflow.errors import CommandFailed, UnreadableAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 _ANSWERED = re.compile(r"^hotswap-answered ([0-9]+) (.*)$", re.MULTILINE)
+_SLICE = 1_000
+Item = TypeVar("Item")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
@@ -22,6 +25,14 @@ def answered(said: str, program: str, name: str) -> tuple[str, str]:
     if match[1] != "0":
         raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}")
     return said[: match.start()], said[match.end() :]
+
+
+async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """Items of which there may be ten thousand, with a breath for the event loop now and then."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
 
 
 def lacks_accounting(error: CommandFailed) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import posixpath
 import re
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import scripts
-from hotswap_airflow.cluster.answers import answered, parts, sized
+from hotswap_airflow.cluster.answers import answered, in_slices, parts, sized
 from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, TRANSFER_TIMEOUT
@@ -198,22 +197,21 @@ class ClusterClient:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
         said = await self.words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(digests))
         queue, rest = answered(said, "squeue", self.name)
-        rows = parsing.parse_squeue(queue)
-        await asyncio.sleep(0)  # of each there may be ten thousand
-        return rows, self._glimpses(rest)
+        return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(rest)
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
         said = await self.words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
-        return parsing.parse_squeue(answered(said, "squeue", self.name)[0])
+        rows = parsing.parse_squeue(answered(said, "squeue", self.name)[0])
+        return [row async for row in in_slices(rows)]
 
     async def glimpses(self, digests: Iterable[str]) -> dict[str, Glimpse]:
         """What each folder shows; no question to Slurm."""
-        return self._glimpses(await self.words(scripts.STATUS, "", stdin=_lines(digests)))
+        return await self._glimpses(await self.words(scripts.STATUS, "", stdin=_lines(digests)))
 
-    def _glimpses(self, lines: str) -> dict[str, Glimpse]:
+    async def _glimpses(self, lines: str) -> dict[str, Glimpse]:
         sizes, found = {}, []
-        for line in lines.splitlines():
+        async for line in in_slices(lines.splitlines()):
             name, *numbers = line.split() or [""]
             if name.endswith("/job.log") and len(numbers) == 1:
                 sizes[name.split("/")[1]] = int(numbers[0])
@@ -221,7 +219,7 @@ class ClusterClient:
                 found.append(_fields(line, self.name))
         return {
             digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id), signalled != "-")
-            for digest, exit_status, job_id, signalled in found
+            async for digest, exit_status, job_id, signalled in in_slices(found)
         }
 
     async def accounting(
@@ -234,7 +232,8 @@ class ClusterClient:
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
         all_users = "-a" if everybody else ""
         said = await self.words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which, all_users)
-        return parsing.parse_sacct(answered(said, "sacct", self.name)[0])
+        rows = parsing.parse_sacct(answered(said, "sacct", self.name)[0])
+        return [row async for row in in_slices(rows)]
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""

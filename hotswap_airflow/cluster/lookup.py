@@ -70,10 +70,10 @@ async def sight(client: ClusterClient, which: str, since: str) -> Sighting:
             raise
         queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
     try:
-        accounted = parsing.parse_sacct(answered(rest, "sacct", client.name)[0])
+        accounted = list(parsing.parse_sacct(answered(rest, "sacct", client.name)[0]))
     except CommandFailed as error:
-        return Sighting(parsing.parse_squeue(queue), None, is_sure=lacks_accounting(error))
-    return Sighting(parsing.parse_squeue(queue), accounted)
+        return Sighting(list(parsing.parse_squeue(queue)), None, is_sure=lacks_accounting(error))
+    return Sighting(list(parsing.parse_squeue(queue)), accounted)
 
 
 class Search:

@@ -10,9 +10,9 @@ import contextlib
 import math
 import time
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.answers import lacks_accounting
+from hotswap_airflow.cluster.answers import in_slices, lacks_accounting
 from hotswap_airflow.cluster.looking import look, of_each
 from hotswap_airflow.cluster.push import Listeners
 from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
@@ -22,7 +22,7 @@ from hotswap_airflow.slurm.judgement import Evidence, is_missing, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 LOG_CHUNK = 64 * 1024
 _MOST_LOGS = 64
 _LOOKS_AFTER_AN_END = 3
-_SLICE = 1_000
-Item = TypeVar("Item")
 _MOST_ENDS = 300
 _LONGEST_QUESTION = 100_000
 """Characters of ids that one question to accounting may have; Linux takes no argument above 128 KiB."""
@@ -182,13 +180,14 @@ class JobWatcher:
         wanted = {job.named for job in jobs.values()}
         jobs = self._without(seen.troubles, jobs)
         rows_of = by_job(seen.queue, wanted)
+        await asyncio.sleep(0)
         jobs = self._without(await self._look_at_elements(jobs, rows_of), jobs)
         queued = _statuses(rows_of, jobs)
         await asyncio.sleep(0)
         rows = await self._accounting(_unsure(jobs, queued), jobs.values())
         accounted = None if rows is None else by_job(rows, wanted)
         found: dict[str, JobStatus] = {}
-        async for digest, job in _in_slices(jobs.items()):
+        async for digest, job in in_slices(jobs.items()):
             if job.elements is None:
                 found[digest] = self._judged(job, queued.get(digest), accounted, seen.glimpses.get(digest))
             else:
@@ -215,7 +214,7 @@ class JobWatcher:
         told = {d: job for d, job in jobs.items() if job.client not in troubles or not found[d].phase.is_final}
         changes = [
             self._tell(job, found[digest], *tails.get(digest, (b"", 0)))
-            async for digest, job in _in_slices(told.items())
+            async for digest, job in in_slices(told.items())
         ]
         self._without(troubles, {digest: job for digest, job in jobs.items() if digest not in told})
         return any(changes) or bool(later)
@@ -326,14 +325,6 @@ class JobWatcher:
         if status.phase.is_final:
             self.forget(job)
         return is_new
-
-
-async def _in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """Items of which there may be ten thousand, with a breath for the event loop now and then."""
-    for number, item in enumerate(items, 1):
-        yield item
-        if number % _SLICE == 0:
-            await asyncio.sleep(0)
 
 
 def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> list[int | str]:

@@ -202,9 +202,11 @@ def by_job(rows: Iterable[QueuedJob], wanted: Collection[tuple[int, str]]) -> di
     Slurm gives an id again when all are used up, when the cluster is installed anew, and when a controller died before
     it wrote down the job that had it: two jobs that are waited for may have one id. Another name is another job.
     """
+    names = {name for _, name in wanted}
     found: dict[tuple[int, str], list[QueuedJob]] = {}
     for row in rows:
-        if (job := (row.base_id, row.name)) in wanted:
+        # The name first: most rows may be other people's, and it takes long to read an id.
+        if row.name in names and (job := (row.base_id, row.name)) in wanted:
             found.setdefault(job, []).append(row)
     return found
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import UnreadableAnswer
 from hotswap_airflow.slurm.states import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SUBMITTED = re.compile(r"([1-9][0-9]{0,9})(?:;([A-Za-z0-9_.-]+))?")
 _UNKNOWN_OUTCOME = re.compile(
@@ -82,15 +86,14 @@ def submit_limit(stderr: str) -> str | None:
     return match[0] if match else None
 
 
-def parse_squeue(stdout: str) -> list[QueuedJob]:
+def parse_squeue(stdout: str) -> Iterator[QueuedJob]:
     """Read ``squeue -h -t all -o SQUEUE_FORMAT``; a line that is cut off is an error.
 
     A line that begins with no job id belongs to the name before it: names may hold line breaks.
 
-    >>> parse_squeue("7|PENDING|Resources||hs.a.b.c")[0].status.reason
+    >>> next(parse_squeue("7|PENDING|Resources||hs.a.b.c")).status.reason
     'Resources'
     """
-    jobs = []
     for line in stdout.split("\n"):
         if not _JOB_ID.match(line):
             continue
@@ -98,17 +101,15 @@ def parse_squeue(stdout: str) -> list[QueuedJob]:
         if len(fields) < _FIELDS:
             raise UnreadableAnswer("squeue", line, f"line of {_FIELDS} fields")
         job_id, state, reason, nodes, name = fields
-        jobs.append(QueuedJob(job_id, name, JobStatus(state, reason=reason, nodes=nodes)))
-    return jobs
+        yield QueuedJob(job_id, name, JobStatus(state, reason=reason, nodes=nodes))
 
 
-def parse_sacct(stdout: str) -> list[QueuedJob]:
+def parse_sacct(stdout: str) -> Iterator[QueuedJob]:
     """Read ``sacct -X -n -P -o SACCT_FIELDS``: one line a job.
 
-    >>> parse_sacct("7|CANCELLED by 1000|0:15|n1|hs.a.b.c")[0].status.by
+    >>> next(parse_sacct("7|CANCELLED by 1000|0:15|n1|hs.a.b.c")).status.by
     '1000'
     """
-    jobs = []
     for line in stdout.split("\n"):
         if not _JOB_ID.match(line):
             continue
@@ -119,8 +120,7 @@ def parse_sacct(stdout: str) -> list[QueuedJob]:
         word, _, by = state.partition(" by ")
         status, signal = _exit_code(ending)
         found = JobStatus(word.rstrip("+"), exit_status=status, signal=signal, nodes=nodes, by=by)
-        jobs.append(QueuedJob(job_id, name, found))
-    return jobs
+        yield QueuedJob(job_id, name, found)
 
 
 def _exit_code(text: str) -> tuple[int | None, int | None]:
