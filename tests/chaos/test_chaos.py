@@ -97,19 +97,32 @@ class Chaos:
         for component in COMPONENTS:
             self.services.start_component(component)
 
-    def attend(self) -> None:
+    def attend(self, run: str) -> None:
         """End what Airflow's own health check has called unhealthy for half a minute, as a service manager does.
 
-        A scheduler that lost its database may wait for its workers for ever.
+        A scheduler that lost its database may wait for its workers for ever. And one whose LocalExecutor lost a worker
+        that had taken a task and not begun it leaves that task queued, until another scheduler comes.
         """
         health = self.ask(lambda api: api.get("/monitor/health"))
         for component in ("scheduler", "triggerer", "dag-processor"):
-            if health[component.replace("-", "_")]["status"] == "healthy":
-                self.unwell.pop(component, None)
-            elif time.monotonic() > self.unwell.setdefault(component, time.monotonic()) + 30:
+            if self._is_ill(component, health[component.replace("-", "_")]["status"] != "healthy", 30):
                 self._kill_tree(component)
                 self.killed[f"{component} that hung"] += 1
-                del self.unwell[component]
+        states = self.ask(lambda api: api.tasks("chaos", run))
+        lost = [task for task, state in states.items() if self._is_ill(task, state == "queued", 45)]
+        if lost:
+            self._kill_tree("scheduler")
+            self.killed["scheduler that lost a task"] += 1
+
+    def _is_ill(self, what: str, seems: bool, seconds: float) -> bool:
+        """Whether something has seemed unwell for so long; it is given as much time again then."""
+        if not seems:
+            self.unwell.pop(what, None)
+            return False
+        if time.monotonic() <= self.unwell.setdefault(what, time.monotonic()) + seconds:
+            return False
+        del self.unwell[what]
+        return True
 
     def release(self) -> None:
         """Let go on what Slurm holds since it could not start it, and use the nodes it gave up: an administrator's work."""
@@ -250,6 +263,6 @@ def _end(chaos: Chaos, run: str) -> str:
             return state
         assert time.monotonic() < deadline, chaos.ask(lambda api: api.tasks("chaos", run))
         chaos.revive()
-        chaos.attend()
+        chaos.attend(run)
         chaos.release()
         time.sleep(1)
