@@ -80,7 +80,6 @@ class Lab:
                         raise SystemExit(f"benchmarks.plant {' '.join(words)} failed")
 
             yield plant
-            said.close()
 
     def seconds(self, dag_id: str, run_id: str) -> float:
         """How long a run took by Airflow's own clock."""

@@ -334,9 +334,10 @@ def measure(counts: list[int], kinds: list[str], *, push: bool) -> dict[str, Any
         made.api.wait("the probe", lags.exists)
         figures: dict[str, Any] = {"machine": machine()}
         watched = [kind for kind in ("array", "triggers") if kind in kinds]
+        has_identities = "identities" in kinds
         for kind in watched:
-            figures[kind] = watching.figures(kind, counts, is_last=kind == kinds[-1])
-        if "identities" in kinds:
+            figures[kind] = watching.figures(kind, counts, is_last=kind == watched[-1] and not has_identities)
+        if has_identities:
             figures["identities"] = watching.identities()
             say(f"identities: {json.dumps(rounded(figures['identities']))}")
         for name in NAMES if watched else ():

@@ -329,13 +329,13 @@ class Session(Placement):
         names = await self._cancel(key, folders, report)
         tries = {folder.digest: folder.tried for folder in folders if folder.tried.epoch == key.epoch}
         end = End(asked, "TIMEOUT", (type(error).__name__,))
-        failures: tuple[tuple[str, ...], ...] = ()
+        failed = 0
         if tries:
             digest, last = max(tries.items(), key=lambda item: item[1].generation)
             await self._persist(lambda: self.client.settle(digest, end.words), report)
-            failures = past_of(tries, key.epoch, last.generation + (last.end is not None)).failures
+            failed = past_of(tries, key.epoch, last.generation + (last.end is not None)).failed
         await self._leave_queue(names, report)
-        return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=len(failures))
+        return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=failed)
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""

@@ -35,8 +35,6 @@ PACKAGES = {
 """Which Debian package brings a program."""
 CPUS, MEMORY_MB, GPUS, LICENCES = 4, 8000, 2, {"solver": 2}
 GPU_NODES = 2
-
-
 SELDOM_SAMPLED = "JobAcctGatherFrequency=30"
 """An extra line of slurm.conf for many jobs at once. Else their memory is sampled once a second, so that accounting
 knows that of short ones, and the daemon of each looks at all processes of the machine: 64 jobs keep a core busy."""
