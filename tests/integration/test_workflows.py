@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,10 +165,7 @@ def test_airflows_own_trial_of_a_dag(lab: Any) -> None:
         f"  b: {{inputs: {{x: {{from: jobs.a.x}}}}, outputs: {{y: {{type: string}}}}, run: 'echo y=$INPUT_X >> $HOTSWAP_OUTPUT # {'x' * 2000}'}}\n",
     )
     lab.api.wait("the Dag", lambda: lab.api.get("/dags/tried"))
-    command = [sys.executable, "-m", "airflow", "dags", "test", "tried"]
-    tried = subprocess.run(
-        command, env=lab.services.environment(), capture_output=True, text=True, timeout=240, check=False
-    )
+    tried = lab.run("airflow", "dags", "test", "tried")
     assert tried.returncode == 0, tried.stdout + tried.stderr
     (run,) = lab.api.get("/dags/tried/dagRuns")["dag_runs"]
     assert run["state"] == "success"
