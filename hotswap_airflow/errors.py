@@ -13,7 +13,7 @@
     │   ├── SubmitLimitReached   wait until some of our jobs have ended
     │   └── UnreadableAnswer     a command answered in words we do not know
     ├── JobError             a job ended without success
-    │   ├── JobFailed JobTimedOut JobOutOfMemory JobCancelled
+    │   ├── JobFailed JobTimedOut JobOutOfMemory JobCancelled JobPastDeadline
     │   ├── JobPreempted JobNodeFailed     not the user's doing: submitted again
     │   └── JobNeverStarts OutputMissing
     ├── StoreError           content that a run began with cannot be read
@@ -127,6 +127,10 @@ class JobTimedOut(JobError):
 
 class JobOutOfMemory(JobError):
     """The job used more memory than it asked for: raise ``slurm.mem``."""
+
+
+class JobPastDeadline(JobError):
+    """The job was not done by its deadline: move ``slurm.deadline``, or begin sooner."""
 
 
 class JobCancelled(JobError):

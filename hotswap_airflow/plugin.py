@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlsplit
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SlurmJobLink(BaseOperatorLink):
-    """Where a task's job is. The web server makes it: a link of the operator's own costs every task a call."""
+    """What a task's job tells. The web server makes it: a link of the operator's own costs every task a call."""
 
     name = "Slurm job"
 
@@ -27,9 +28,11 @@ class SlurmJobLink(BaseOperatorLink):
         return [SlurmJobOperator, WorkflowJobOperator]
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """The job's page; the key is enough to find it while its id is not known."""
-        ids = {"dag": ti_key.dag_id, "run": ti_key.run_id, "task": ti_key.task_id, "map": ti_key.map_index}
-        return f"/hotswap/jobs?{urlencode(ids)}"
+        """What the job has told Airflow so far: a sweep's progress, and the values in the end."""
+        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+        dag_id, run_id, task_id = (quote(name, safe="") for name in (ti_key.dag_id, ti_key.run_id, ti_key.task_id))
+        mapped = f"/mapped/{ti_key.map_index}" if ti_key.map_index >= 0 else ""
+        return f"{base}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/xcom"
 
 
 class HotswapPlugin(AirflowPlugin):

@@ -122,9 +122,10 @@ def _task(key: JobKey) -> tuple[str, str, str, int]:
 
 
 async def _cancel(orphans: Sequence[Orphan]) -> None:
-    for orphan in orphans:
-        async with reached(orphan.cluster) as client:
-            await client.cancel([(orphan.job.key.digest, orphan.job.name)])
+    for cluster in {orphan.cluster.name: orphan.cluster for orphan in orphans}.values():
+        jobs = [orphan.job for orphan in orphans if orphan.cluster.name == cluster.name]
+        async with reached(cluster) as client:
+            await client.cancel((job.key.digest, job.name) for job in jobs)
 
 
 async def _give_back(orphan: Orphan, *, is_on: bool = True) -> None:

@@ -39,7 +39,7 @@ class Runner:
     transports: dict[str, Transport]
     store: ContentStore
     report: Callable[[str, str], None]
-    interval: Interval = field(default_factory=Interval)
+    interval: Interval | None = None
     is_attached: bool = False
     states: dict[str, JobState] = field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -57,8 +57,9 @@ class Runner:
     def session(self, cluster: str) -> Session:
         """The one session of a cluster."""
         if cluster not in self._sessions:
-            client = ClusterClient(self.transports[cluster], self.site.clusters[cluster].workdir, cluster)
-            self._sessions[cluster] = Session(client, JobWatcher(client, self.interval))
+            known = self.site.clusters[cluster]
+            client = ClusterClient(self.transports[cluster], known.workdir, cluster)
+            self._sessions[cluster] = Session(client, JobWatcher(client, self.interval or Interval(*known.poll)))
         return self._sessions[cluster]
 
     async def run(self) -> str:
@@ -113,7 +114,8 @@ class Runner:
         self.active[job.name] = JobKey(self.run_key, job.name)
         session = self.session(job.cluster)
         stream = partial(archive, self.plan.pack, self.store)
-        await session.lay_out(self.run_key.folder, self.plan.pack.digest, stream, report)
+        lay_out = partial(session.lay_out, self.run_key.folder, self.plan.pack.digest, stream, report)
+        await session.while_queued(self.active[job.name], lay_out, report)
         # A try whose end was told already tells it again, whoever asks under its number.
         attempt = await session.last_try(self.active[job.name], report) if self.is_attached else 1
         outcome = await self._attempt(session, job, attempt)
@@ -141,7 +143,9 @@ class Runner:
         if self.is_stopping:
             raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
         request = bind(self.plan, job, self.active[job.name], self._values())
-        return await session.conduct(request, f"{attempt} 0", partial(self.report, job.name))
+        report = partial(self.report, job.name)
+        conduct = partial(session.conduct, request, f"{attempt} 0", report)
+        return await session.while_queued(request.key, conduct, report)
 
     def _values(self) -> RunValues:
         return RunValues(

@@ -1,12 +1,13 @@
-"""A login that was refused rests: nobody hammers a node that wants a person."""
+"""A login that failed rests: nobody hammers a node that wants a person, or comes back after it was away."""
 
 from __future__ import annotations
 
 import datetime as dt
+import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from hotswap_airflow.errors import LoginAwaited, LoginRequired
+from hotswap_airflow.errors import ConnectionLost, LoginAwaited, LoginRequired
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 FIRST_REST, LONGEST_REST = 60.0, 300.0
 """Seconds until a login is tried again: after the first refusal, and after many."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
+"""The same where there was no answer; half of it or half as much more, so that not all come back at once."""
 
 
 class Breaker:
@@ -29,17 +32,31 @@ class Breaker:
         self._refusal: LoginRequired | None = None
         self._rest = FIRST_REST
         self._until = 0.0
+        self._loss: ConnectionLost | None = None
+        self._pause = FIRST_PAUSE
 
     async def attempt(self, login: Callable[[], Awaitable[Value]]) -> Value:
-        """Log in. Raises ``LoginAwaited``, ``LoginRequired``, and what else the login raises."""
-        if self._refusal is not None and self._clock() < self._until:
-            raise self._told(self._refusal)
+        """Log in. Raises ``LoginAwaited``, ``LoginRequired``, ``ConnectionLost``, and what else the login raises."""
+        if self._clock() < self._until:
+            if self._refusal is not None:
+                raise self._told(self._refusal)
+            if self._loss is not None:
+                raise ConnectionLost(str(self._loss))
         try:
             made = await login()
         except LoginRequired as error:
             raise self.refused(error) from error
+        except ConnectionLost as error:
+            self._lost(error)
+            raise
         self._waits, self._refusal, self._rest = True, None, FIRST_REST
+        self._loss, self._pause = None, FIRST_PAUSE
         return made
+
+    def _lost(self, error: ConnectionLost) -> None:
+        self._loss, self._refusal = error, None
+        self._until = self._clock() + self._pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def refused(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
         """Note a refusal; give what is to be raised."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster import scripts
+from hotswap_airflow.cluster import cancellation, scripts
 from hotswap_airflow.cluster.answers import answered, in_slices, parts, sized
 from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
 
 SUBMISSIONS_AT_ONCE = 20
+_EVERYBODY = 10_000
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
 _GLIMPSE_FIELDS = 4
@@ -99,6 +100,8 @@ class ClusterClient:
         self._results = Coalescer(partial(self._read_and_note, TRANSFER_TIMEOUT), pace=pace)
         self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
         self._folders = Coalescer(self._lay_out_all, pace=pace)
+        self._cancels = Coalescer(partial(cancellation.cancel_all, self), most=cancellation.AT_ONCE, pace=pace)
+        self._looks = Coalescer(partial(cancellation.active_names, self), most=_EVERYBODY, at_once=1, pace=pace)
 
     def below(self, workdir: str) -> ClusterClient:
         """The same account with another work folder, over the same connection."""
@@ -304,9 +307,11 @@ class ClusterClient:
 
         Raises ``ConnectionLost`` where the controller is away: asked again, it cancels all the same.
         """
-        said = await self.words(scripts.CANCEL, stdin=_lines(f"{digest} {name}" for digest, name in jobs))
-        if said.startswith("failed"):
-            raise ConnectionLost(f"{self.name}: cancelling {said.strip()}")
+        await self._cancels(tuple(jobs))
+
+    async def active_names(self) -> frozenset[str]:
+        """The names of this account's jobs that wait or run. Raises ``CommandFailed`` where squeue fails."""
+        return await self._looks(None)
 
     async def lay_out(self, folder: str, pack: str) -> str | None:
         """Find or make a run's folder; give its absolute path, or None where the pack must be sent first."""

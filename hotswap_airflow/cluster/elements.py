@@ -11,7 +11,7 @@ from hotswap_airflow.errors import JobCancelled, JobError, JobFailed, OutputMiss
 from hotswap_airflow.slurm.array import Array, ArrayState, Tally, told, value_lists
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
-from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
+from hotswap_airflow.slurm.states import JobStatus, Phase, error_of, state_of
 from hotswap_airflow.slurm.table import tabulate
 
 if TYPE_CHECKING:
@@ -54,13 +54,18 @@ def continued(
     """
     if request.array is None:
         return request
-    done, lost = set(request.array.done), set(request.array.lost)
+    done, lost, known = set(request.array.done), set(request.array.lost), dict[int, JobStatus]()
     for folder in earlier:
-        end = folder.tried.end
-        good = {element for element, status in ends.get(folder.digest, {}).items() if status == 0}
+        end, noted = folder.tried.end, ends.get(folder.digest, {})
+        good = {element for element, status in noted.items() if status == 0}
         missing = _values(request, good, wrote[folder.digest])[1].keys() if end is None else end.again
         done = (done | good) - missing
-        lost |= end.lost if end is not None and folder.tried.epoch == request.key.epoch else set()
+        if end is not None and folder.tried.epoch == request.key.epoch:
+            lost |= end.lost
+            known |= {e: JobStatus("FAILED", exit_status=status) for e, status in noted.items()}
+            if len(end.given_up) == 1:  # of several errors nobody knows which one was whose
+                state = state_of(end.given_up[0])
+                known |= {e: JobStatus(state, exit_status=noted.get(e)) for e in end.lost}
     array = replace(request.array, done=frozenset(done), lost=frozenset(lost - done))
     wanted = frozenset(array.wanted)
     had_turn, saved = set[int](), set[int]()
@@ -74,7 +79,9 @@ def continued(
         if not turn or had_turn.issuperset(wanted):
             had_turn, saved = set(), set()
     saved &= wanted
-    return replace(request, array=replace(array, saved=frozenset(saved), waiting=frozenset(had_turn & wanted - saved)))
+    array = replace(array, saved=frozenset(saved), waiting=frozenset(had_turn & wanted - saved))
+    ended = {e: status for e, status in known.items() if e in array.lost or e in array.waiting}
+    return replace(request, array=replace(array, earlier=ended))
 
 
 def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:

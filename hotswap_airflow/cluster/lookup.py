@@ -106,13 +106,14 @@ class Search:
         which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
         seen = await sight(self._client, which, since)
         self._recognize(seen.queue)
-        self._recognize(seen.accounted or ())
+        if not self._job_id:
+            self._recognize(seen.accounted or ())
         return self._judged(seen, glimpse)
 
     def _recognize(self, rows: Sequence[QueuedJob]) -> None:
         """Whose rows count: of a name the newest job's, of an id those of the names that it had at first.
 
-        The queue knows first, and an id of accounting's may be of another job, long ago.
+        The queue knows first: a greater id in accounting may be of a job that ended before ids began anew.
         """
         rows = [row for row in rows if self._is_it(row)]
         newest = max((row.base_id for row in rows), default=self._job_id)

@@ -56,6 +56,34 @@ class Placement:
         folders = await self._persist(lambda: self.client.find(key.stem), report)
         return max((try_number(folder.tried.asked) for folder in folders), default=0) or 1
 
+    async def while_queued(
+        self, key: JobKey, work: Callable[[], Awaitable[Value]], report: Callable[[str], None]
+    ) -> Value:
+        """Do what a person must mend where it fails, and do it again where a job of the key waits or runs meanwhile.
+
+        A file system that is full, read-only or away is waited for then: nobody takes its job for failed.
+        """
+        while True:
+            try:
+                return await work()
+            except SubmissionRefused:
+                raise
+            except CommandFailed as error:
+                if not await self._may_be_queued(key):
+                    raise
+                report(f"waiting, the job is in the queue: {error}")
+            await asyncio.sleep(LONGEST_PAUSE)
+
+    async def _may_be_queued(self, key: JobKey) -> bool:
+        """Whether a job of a key waits or runs, or nobody can tell."""
+        try:
+            names = await self.client.active_names()
+        except LoginRequired:
+            raise
+        except ClusterError:
+            return True
+        return any(f".{key.stem}-" in name for name in names)
+
     async def place(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission | None]:

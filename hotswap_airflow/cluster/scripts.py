@@ -10,7 +10,7 @@ END = "hotswap-end"
 LOADER = 'program=$(head -c "$1"); shift; eval "$program"'
 """The program comes on stdin, its length first: the command line stays one line for any login shell."""
 
-PROLOGUE = """\
+HOME = """\
 set -u
 export LC_ALL=C SLURM_BITSTR_LEN=0
 umask 077
@@ -32,12 +32,20 @@ note() {
 at() { dir=.hotswap/jobs/${1%"${1#???}"}/$1; }
 last_line() { [ ! -s "$1" ] || while IFS= read -r line; do found=$line; done < "$1"; printf '%s' "${found-}"; }
 cd 2> /dev/null || say "away the home folder is not there; is it mounted?"
+"""
+ROOT = """\
 [ -d "$root/.hotswap/jobs" ] && [ -d "$root/.hotswap/packs" ] && [ -d "$root/runs" ] ||
   mkdir -p -- "$root/.hotswap/jobs" "$root/.hotswap/packs" "$root/runs" 2> /dev/null
+"""
+PROLOGUE = (
+    HOME
+    + ROOT
+    + """\
 cd -P -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
 [ -w . ] || say "error the work folder cannot be written: $root"
 here=$PWD
 """
+)
 
 NOTES = (
     PROLOGUE
@@ -271,27 +279,6 @@ while read -r name offset count; do
   [ "$size" -eq 0 ] || tail -c "+$((offset + 1))" "$file" | head -c "$size"
   printf '\\n'
 done
-end
-"""
-)
-
-CANCEL = (
-    PROLOGUE
-    + """\
-# For every line `digest name`: nothing is submitted under the key any more, and what was is cancelled.
-user=$(id -un)
-failed=
-full=
-while read -r digest name; do
-  at "$digest"
-  { mkdir -p -- "$dir" && touch -- "$dir/cancelled"; } 2> /dev/null ||
-    full=" the job's folder cannot be written: disk or quota full?"
-  # By name, so that an id that Slurm gave to another job meanwhile is left alone.
-  said=$(scancel --quiet --user="$user" --name="$name" 2>&1) || failed="$failed $said"
-done
-begin
-failed=$failed$full
-[ -z "$failed" ] && echo cancelled || printf 'failed %s\\n' "$failed"
 end
 """
 )

@@ -18,6 +18,7 @@ from hotswap_airflow.errors import (
     JobCancelled,
     JobError,
     JobFailed,
+    JobNeverStarts,
     JobTimedOut,
     OutputMissing,
 )
@@ -198,7 +199,8 @@ class Session(Placement):
         if error is None and complaints:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
-        is_saved = request.saves and isinstance(error, JobFailed) and result.exit_status == SAVED_STATUS
+        is_ended = error is None or isinstance(error, (JobCancelled, JobNeverStarts))
+        is_saved = request.saves and not is_ended and result.exit_status == SAVED_STATUS
         goes_on = SAVED if is_saved else ""
         names = (type(error).__name__,) if error is not None and not goes_on else ()
         nodes = (status.broken_node,) if status.broken_node else ()
@@ -358,10 +360,9 @@ class Session(Placement):
 
     async def _is_queued(self, names: set[str]) -> bool:
         try:
-            queue, _ = await self.client.status([])
+            return not names.isdisjoint(await self.client.active_names())
         except CommandFailed as error:
             raise ConnectionLost(str(error)) from error
-        return any(row.name in names and row.status.is_active for row in queue)
 
 
 def _as_told(request: JobRequest, error: JobError | None) -> JobError | None:

@@ -94,8 +94,9 @@ submit() {
   mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
     say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
   cd -- "$digest" || say "error the job's folder cannot be entered"
-  printf '%s\\n' "$key" > key
-  printf '%s\\n' "$asked" >> asked || say "error the job's folder cannot be written: disk or quota full?"
+  # Who is there already needs no room on a disk that is full, and loses nothing that was noted.
+  [ -s key ] || printf '%s\\n' "$key" > key || { rm -f key; say "error $no_room"; }
+  [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || say "error $no_room"
   [ ! -e cancelled ] || say cancelled
   [ ! -s id ] || say "found $(cat id)"
   # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
@@ -134,6 +135,7 @@ submit() {
 for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
   [ "$name" = SLURM_CONF ] || unset "$name"
 done
+no_room="the job's folder cannot be written: disk or quota full?"
 part=$here/.hotswap/part.$(hostname).$$
 began=$(date +%s)
 late=

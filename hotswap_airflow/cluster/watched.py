@@ -55,6 +55,7 @@ class WatchedJob:
     submitted_at: float
     client: ClusterClient
     offset: int = 0
+    read_at: float = 0.0
     elements: ArrayState | None = None
     missing_since: float | None = None
     notes_due: float = 0.0

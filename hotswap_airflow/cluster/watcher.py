@@ -179,12 +179,15 @@ class JobWatcher:
         await asyncio.sleep(0)
         wanted = {job.named for job in jobs.values()}
         jobs = self._without(seen.troubles, jobs)
+        await asyncio.sleep(0)
         rows_of = by_job(seen.queue, wanted)
         await asyncio.sleep(0)
         jobs = self._without(await self._look_at_elements(jobs, rows_of), jobs)
         queued = _statuses(rows_of, jobs)
         await asyncio.sleep(0)
-        rows = await self._accounting(_unsure(jobs, queued), jobs.values())
+        unsure = _unsure(jobs, queued)
+        await asyncio.sleep(0)
+        rows = await self._accounting(unsure, jobs.values())
         accounted = None if rows is None else by_job(rows, wanted)
         found: dict[str, JobStatus] = {}
         async for digest, job in in_slices(jobs.items()):
@@ -206,12 +209,13 @@ class JobWatcher:
     async def _tell_all(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
     ) -> bool:
-        ends = [digest for digest in jobs if found[digest].phase.is_final]
+        ends = [digest async for digest in in_slices(jobs) if found[digest].phase.is_final]
         later = set(ends[_MOST_ENDS:])  # of thousands at once, the logs would not come within the limit of a command
         jobs = {digest: job for digest, job in jobs.items() if digest not in later}
         tails, troubles = await self._tails(jobs, found, glimpses)
         # An end is told with the last of its log.
-        told = {d: job for d, job in jobs.items() if job.client not in troubles or not found[d].phase.is_final}
+        untold = {digest for digest in ends if digest in jobs and jobs[digest].client in troubles}
+        told = {digest: job for digest, job in jobs.items() if digest not in untold}
         changes = [
             self._tell(job, found[digest], *tails.get(digest, (b"", 0)))
             async for digest, job in in_slices(told.items())
@@ -299,16 +303,21 @@ class JobWatcher:
     ) -> tuple[dict[str, tuple[bytes, int]], dict[ClusterClient, ClusterError]]:
         """New bytes of each log, and how many before them are left out because a poll may take only so many.
 
-        Of what all logs together have, a poll takes so much and leaves the rest to the next; ends go first.
+        Of what all logs together have, a poll takes so much and leaves the rest to the next; ends go first, then those
+        that were read longest ago.
         """
         pieces: list[tuple[str, int, int]] = []
         skipped = {}
-        for digest, job in sorted(jobs.items(), key=lambda item: not found[item[0]].phase.is_final):
-            if job.elements is not None:
-                continue
+        turns = []
+        async for digest, job in in_slices(jobs.items()):
             size = glimpses[digest].log_size if digest in glimpses else 0
             is_final = found[digest].phase.is_final
-            if is_final or (size > job.offset and len(pieces) < _MOST_LOGS):
+            if job.elements is None and (is_final or size > job.offset):
+                turns.append((not is_final, job.read_at, digest, size))
+        for goes_on, _, digest, size in sorted(turns):
+            job = jobs[digest]
+            if not goes_on or len(pieces) < _MOST_LOGS:
+                job.read_at = time.monotonic()
                 skipped[digest] = max(0, size - job.offset - LOG_CHUNK)
                 pieces.append((digest, job.offset + skipped[digest], LOG_CHUNK))
         read, troubles = await of_each(jobs, ((piece[0], piece) for piece in pieces), lambda c, items: c.tails(items))

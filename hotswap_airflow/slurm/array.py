@@ -41,8 +41,9 @@ class Array:
     earlier array has brought to a good end, ``lost`` those that failed there for good: neither is run again.
     ``held`` are elements that a later array runs, since the cluster takes only so many at a time; ``waiting`` those
     that had their turn in an earlier one without a good end, and may be run again after the last; ``saved`` those that
-    saved their state there and go on after the last. ``most_indices`` is how many indices an array may have on the
-    cluster; None where that is not known. ``submitted_base`` is the base that an array was submitted with.
+    saved their state there and go on after the last. ``earlier`` is how lost and waiting ones ended there, as far as
+    that was noted. ``most_indices`` is how many indices an array may have on the cluster; None where that is not known.
+    ``submitted_base`` is the base that an array was submitted with.
     """
 
     variables: tuple[str, ...]
@@ -57,6 +58,7 @@ class Array:
     saved: frozenset[int] = frozenset()
     most_indices: int | None = None
     submitted_base: int | None = None
+    earlier: Mapping[int, JobStatus] = field(default_factory=dict, compare=False)
 
     @cached_property
     def wanted(self) -> list[int]:

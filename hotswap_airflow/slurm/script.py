@@ -155,12 +155,12 @@ finish() {{
 }}
 alone "$key_dir/job.log"
 for earlier in "${{key_dir%-e*}}"-e*; do [ "$earlier" = "$key_dir" ] || outlive "$earlier/job.log"; done
+export HOTSWAP_OUTPUT="$key_dir/output"
 if [ -s "$key_dir/exit" ]; then
   noted=$(cat "$key_dir/exit")
   [ "$requeued" -gt 0 ] && [ -e "$key_dir/signalled" ] || ! stands "$noted" || exit "$noted"
-fi
+{keep}fi
 reason=$key_dir/reason
-export HOTSWAP_OUTPUT="$key_dir/output"
 rm -f "$key_dir/exit" "$key_dir/signalled" "$reason"
 {output}
 row=
@@ -204,7 +204,7 @@ for ((element = first; element <= last; element++)); do
   case ${{last_signal-}} in
     TERM) worst=143; break ;;
 {on_warning}  esac
-  [ -z "$began" ] || rm -f "$key_dir/ends/$element".*
+{keep}  [ -z "$began" ] || rm -f "$key_dir/ends/$element".*
   : > "$HOTSWAP_OUTPUT"
 {output}  work "$@"
   ended=$?
@@ -228,11 +228,22 @@ _ON_WARNING = """\
       worst={status}
       break ;;
 """
+_KEEP = """\
+  # Saved, then requeued: what it wrote before it saved is kept, what it writes now may come to nothing.
+  [ "$noted" -ne {status} ] || cp -f "$HOTSWAP_OUTPUT" "$key_dir/saved" 2> /dev/null
+"""
+_KEEP_LINES = """\
+  [ ! -e "$key_dir/ends/$element.{status}" ] ||
+    {{ mkdir -p "$key_dir/saved" && cp -f "$HOTSWAP_OUTPUT" "$key_dir/saved/$element"; }} 2> /dev/null
+"""
 _SAVED_LINES = """\
   for before in {before}; do
     [ ! -e "$key_dir/../$before/ends/$element.{status}" ] || [ ! -s "$key_dir/../$before/out/$element" ] ||
       cp -f "$key_dir/../$before/out/$element" "$HOTSWAP_OUTPUT" 2> /dev/null
   done
+"""
+_SAVED_HERE = """\
+  [ ! -s "$key_dir/saved/$element" ] || cp -f "$key_dir/saved/$element" "$HOTSWAP_OUTPUT" 2> /dev/null
 """
 
 
@@ -265,18 +276,25 @@ def _warning(request: JobRequest) -> str:
 def _ending(request: JobRequest) -> str:
     command, array, before = _command(request), request.array, request.past.saved
     if array is None:
-        kept = f'cp -f "$key_dir/../{before[-1]}/output" "$HOTSWAP_OUTPUT" 2> /dev/null || ' if before else ""
-        return _ONE.format(command=command, output=f'{kept}: > "$HOTSWAP_OUTPUT"')
+        saved = ["$key_dir/saved"] if request.saves else []
+        saved += [f"$key_dir/../{before[-1]}/output"] if before else []
+        kept = "".join(f'cp -f "{file}" "$HOTSWAP_OUTPUT" 2> /dev/null || ' for file in saved)
+        return _ONE.format(
+            command=command,
+            keep=_KEEP.format(status=SAVED_STATUS) if request.saves else "",
+            output=f'{kept}: > "$HOTSWAP_OUTPUT"',
+        )
     signal = _warning(request) if request.saves else ""
     warning = _ON_WARNING.format(signal=signal, status=SAVED_STATUS) if signal.isalnum() else ""
-    output = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before and request.saves else ""
+    earlier = _SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before else ""
     index = f"({array.base} + SLURM_ARRAY_TASK_ID)" if array.base else "SLURM_ARRAY_TASK_ID"
     return _ELEMENTS.format(
         command=command,
         index=index,
         chunk=array.chunk,
         count=len(array.rows),
-        output=output,
+        keep=_KEEP_LINES.format(status=SAVED_STATUS) if request.saves else "",
+        output=f"{earlier}{_SAVED_HERE}" if request.saves else "",
         on_warning=warning,
         status=SAVED_STATUS,
     )

@@ -28,6 +28,14 @@ _STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OU
 SIGNALS = 128
 """A greater exit status tells of a signal."""
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
+_STATES = {
+    "JobTimedOut": "TIMEOUT",
+    "JobOutOfMemory": "OUT_OF_MEMORY",
+    "JobCancelled": "CANCELLED",
+    "JobPreempted": "PREEMPTED",
+    "JobNodeFailed": "NODE_FAIL",
+    "JobPastDeadline": "DEADLINE",
+}
 _NEVER = {
     "BadConstraints": "no node has what the job asks for",
     "PartitionTimeLimit": "its time is longer than the partition allows",
@@ -37,6 +45,8 @@ _NEVER = {
     "AccountNotAllowed": "its account may not use the partition",
     "QOSNotAllowed": "its QOS may not use the partition",
 }
+# Limits of a single job, which do not wait for others to end.
+_NEVER_FOR_A_JOB = re.compile(r"(QOS|Assoc)(Max\w+(PerJob(Limit)?|PerNode)|Min\w+)")
 _REASONS = {
     "Priority": "jobs of higher priority are before it",
     "Resources": "it is next, as soon as nodes are free",
@@ -104,7 +114,7 @@ class JobStatus:
     @property
     def never_starts(self) -> bool:
         """Whether the reason for waiting can never clear."""
-        return self.phase is Phase.WAITING and self.reason in _NEVER
+        return self.phase is Phase.WAITING and bool(_why_never(self.reason))
 
     @property
     def broken_node(self) -> str:
@@ -119,7 +129,7 @@ class JobStatus:
     def sentence(self) -> str:
         """The status in words for a log."""
         if self.phase is Phase.WAITING and self.reason not in {"", "None"}:
-            words = _NEVER.get(self.reason) or _REASONS.get(self.reason)
+            words = _why_never(self.reason) or _REASONS.get(self.reason)
             return f"{self.state} ({self.reason}: {words})" if words else f"{self.state} ({self.reason})"
         return f"{self.state} on {self.nodes}" if self.nodes and self.nodes != "(null)" else self.state
 
@@ -129,6 +139,26 @@ class JobStatus:
             return replace(self, exit_status=exit_status) if self.exit_status is None else self
         state = "COMPLETED" if exit_status == 0 else "FAILED"
         return replace(self, state=state, exit_status=exit_status)
+
+
+def _why_never(reason: str) -> str:
+    """Why a job that waits for this will not start; empty where it may.
+
+    >>> _why_never("QOSMaxWallDurationPerJobLimit"), _why_never("QOSMaxJobsPerUserLimit")
+    ('one job may not ask for so much, or must ask for more', '')
+    """
+    if _NEVER_FOR_A_JOB.fullmatch(reason):
+        return "one job may not ask for so much, or must ask for more"
+    return _NEVER.get(reason, "")
+
+
+def state_of(error: str) -> str:
+    """Slurm's word for an end, by the name of the error's class.
+
+    >>> state_of("JobTimedOut"), state_of("OutputMissing")
+    ('TIMEOUT', 'FAILED')
+    """
+    return _STATES.get(error, "FAILED")
 
 
 GONE = JobStatus("GONE")
@@ -155,8 +185,12 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
 
 def _ended_by_slurm(status: JobStatus, job: str) -> errors.JobError | None:
     match status.state:
-        case "TIMEOUT" | "DEADLINE":
+        case "TIMEOUT":
             return errors.JobTimedOut(f"job {job} reached its time limit; raise slurm.time")
+        case "DEADLINE":
+            return errors.JobPastDeadline(
+                f"job {job} cannot be done, or was not done, by its deadline; move slurm.deadline, or ask for less time"
+            )
         case "CANCELLED":
             by = f" by {status.by}" if status.by else ""
             return errors.JobCancelled(f"job {job} was cancelled on the cluster{by}")

@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hotswap_airflow.slurm.states import JobStatus, error_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hotswap_airflow.slurm.array import Array
-    from hotswap_airflow.slurm.states import JobStatus
 
 SKIPPED = "SKIPPED"
 """How an element is told that was left out."""
@@ -55,17 +56,24 @@ def tabulate(
 ) -> tuple[ElementResult, ...]:
     """The table of a sweep that has ended.
 
-    ``statuses`` are those of the elements of its last array, ``errors`` names of classes.
+    ``statuses`` are those of the elements of its last array, ``errors`` names of classes of what went wrong in it.
     """
     table = []
     for element, row in enumerate(array.rows):
         point = dict(zip(array.variables, row or (), strict=False))
-        status = statuses.get(element)
+        status = statuses.get(element) or array.earlier.get(element)
         state = _state(array, element, status)
         exit_status = status.exit_status if status is not None else None
-        error = errors.get(element, "JobFailed" if state == "FAILED" else "")
+        error = errors.get(element) or _error(state, exit_status)
         table.append(ElementResult(element, point, state, error, exit_status, values.get(element)))
     return tuple(table)
+
+
+def _error(state: str, exit_status: int | None) -> str:
+    """The name of an element's error that is told by its state alone; empty where it has none."""
+    if state == "FAILED" and exit_status == 0:
+        return "OutputMissing"
+    return type(error).__name__ if (error := error_of(JobStatus(state), "")) is not None else ""
 
 
 def _state(array: Array, element: int, status: JobStatus | None) -> str:

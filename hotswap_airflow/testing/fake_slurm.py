@@ -264,7 +264,8 @@ class FakeSlurm:
 
     def _scancel(self, options: dict[str, str], _cwd: str) -> Answer:
         for job in self.jobs.values():
-            if job.name == options.get("name") and job.state not in _ENDED:
+            is_meant = job.name == options.get("name") or any(map(job.is_named, options[""].split()))
+            if is_meant and job.state not in _ENDED:
                 _kill(job)
                 job.states, job.by, job.ending = ["CANCELLED"], str(os.getuid()), "0:15"
                 job.ended_at = self.clock()
@@ -290,9 +291,9 @@ def _handler(answer: Callable[[Sequence[str], str], Answer]) -> type[socketserve
 
 
 def _options(argv: Sequence[str]) -> dict[str, str]:
-    """Long options of a command line; short ones are of no interest here."""
+    """Long options of a command line, and under no name its other words; short ones are of no interest here."""
     pairs = (word[2:].partition("=") for word in argv if word.startswith("--"))
-    return {name: value for name, _, value in pairs}
+    return {name: value for name, _, value in pairs} | {"": " ".join(word for word in argv if word[:1] != "-")}
 
 
 def _run_script(job: FakeJob, options: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -131,8 +131,8 @@ class SlurmJobTrigger(BaseTrigger):
     async def _in_time(self, session: Session, request: JobRequest, listener: Listener) -> Outcome:
         try:
             async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                await self._lay_out(session, request)
-                return await session.conduct(request, self.asked, self._report, listener)
+                conduct = partial(self._from_its_folder, session, request, listener)
+                return await session.while_queued(request.key, conduct, self._report)
         except TimeoutError:
             self._report("the task's time is over; cancelling the job")
             error = JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout")
@@ -140,6 +140,10 @@ class SlurmJobTrigger(BaseTrigger):
                 async with asyncio.timeout(_CANCEL_LIMIT):
                     return await session.time_out(request.key, self.asked, error, self._report)
             raise error from None
+
+    async def _from_its_folder(self, session: Session, request: JobRequest, listener: Listener) -> Outcome:
+        await self._lay_out(session, request)
+        return await session.conduct(request, self.asked, self._report, listener)
 
     async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
         """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""

@@ -40,12 +40,15 @@ class ReconcileTrigger(ClusterPass):
             return
         await asyncio.sleep(self.second_look)
         still = {job.name for job in await owned_jobs(session.client, self.installation)}
-        for job in suspects:
-            run = job.key.run
-            state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
-            if job.name in still and state in ENDED:
-                self._report(f"cancelling {job.name}: task {job.key.job} of {run.run} is {state}")
-                await session.client.cancel([(job.key.digest, job.name)])
+        ended = [job for job in suspects if job.name in still and await self._is_over(job)]
+        await session.client.cancel((job.key.digest, job.name) for job in ended)
+
+    async def _is_over(self, job: OwnedJob) -> bool:
+        run = job.key.run
+        state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
+        if state in ENDED:
+            self._report(f"cancelling {job.name}: task {job.key.job} of {run.run} is {state}")
+        return state in ENDED
 
     async def _without_task(self, jobs: Iterable[OwnedJob]) -> AsyncIterator[OwnedJob]:
         runs: dict[tuple[str, str], list[OwnedJob]] = defaultdict(list)

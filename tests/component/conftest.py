@@ -70,6 +70,11 @@ class Bench:
         async with asyncio.timeout(self.limit):
             return await self.session.conduct(request, asked, self.lines.append)
 
+    async def while_queued(self, request: JobRequest, asked: str) -> Outcome:
+        """The same, and again where it fails while the job is in the queue."""
+        conduct = partial(self.conduct, request, asked)
+        return await self.session.while_queued(request.key, conduct, self.lines.append)
+
     async def begun(self, request: JobRequest, asked: str = "1 0") -> asyncio.Task[Outcome]:
         """A request on its way to its end, whose job runs."""
         conducting = asyncio.create_task(self.conduct(request, asked))

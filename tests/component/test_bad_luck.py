@@ -179,7 +179,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
             await fake_bench.session.cancel(request.key, fake_bench.lines.append)
     cleared = replace(request, key=replace(request.key, epoch=1))
     second = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
-    await Bench.until(lambda: "waiting for main: main: cancelling failed" in fake_bench.log)
+    await Bench.until(lambda: "waiting for main: cancelling on main failed" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(second, 60)).error is None
     assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED", "COMPLETED"]
@@ -364,6 +364,29 @@ async def test_a_refusal_after_a_login_is_waited_out_and_not_hammered(own_login_
         await transport.run(("true",))
     now += breaker.FIRST_REST
     assert (await transport.run(("true",))).status == 0
+
+
+async def test_a_node_that_is_away_is_not_hammered_and_found_when_it_is_back(own_login_node: LoginNode) -> None:
+    now, attempts = 0.0, 0
+    transport = _ssh(own_login_node)
+    transport._breaker = breaker.Breaker(clock=lambda: now)
+    connect = transport._connect
+
+    def counted() -> Any:
+        nonlocal attempts
+        attempts += 1
+        return connect()
+
+    transport._connect = counted
+    own_login_node.stop()
+    for expected in (1, 2, 3):
+        answers = await asyncio.gather(*(transport.run(("true",)) for _ in range(20)), return_exceptions=True)
+        assert {type(answer) for answer in answers} == {errors.ConnectionLost}
+        assert attempts == expected
+        now += 1.5 * breaker.FIRST_PAUSE * 2 ** (expected - 1)
+    own_login_node.start()
+    assert (await transport.run(("true",))).status == 0
+    await transport.close()
 
 
 async def test_what_cannot_be_fed_is_told(own_login_node: LoginNode) -> None:
@@ -601,6 +624,35 @@ async def test_jobs_that_are_submitted_together_share_their_round_trips(
     assert type(placed[-1]) is errors.SubmissionRefused
     assert len(fake_slurm.jobs) == 60
     assert len(trips) < 20  # three questions a job
+
+
+async def test_jobs_that_are_cancelled_together_share_their_round_trips(
+    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]] * 61
+    requests = [make_request("true", job=f"together-{number}") for number in range(60)]
+    other = make_request("true", job="goes-on")
+    await fake_bench.lay_out(other)
+    for request in [*requests, other]:
+        await fake_bench.session.place(request, "1 0", fake_bench.lines.append)
+    fake_slurm.calls.clear()
+    await asyncio.gather(*(fake_bench.session.cancel(request.key, fake_bench.lines.append) for request in requests))
+    states = [job.state for job in fake_slurm.jobs.values()]
+    assert states == ["CANCELLED"] * 60 + ["RUNNING"]
+    assert len(fake_slurm.calls) < 30  # a few to cancel them, others to see them gone
+
+
+async def test_the_logs_of_many_jobs_are_read_in_turns(
+    fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "_MOST_LOGS", 1)
+    text = "while [ ! -e go ]; do echo i am {}; sleep 0.02; done"
+    requests = [make_request(text.format(name), job=name) for name in ("ada", "bob", "cleo")]
+    running = [asyncio.create_task(fake_bench.conduct(request)) for request in requests]
+    await fake_bench.until(lambda: all(f"i am {name}" in fake_bench.log for name in ("ada", "bob", "cleo")))
+    assert not any(task.done() for task in running)
+    (fake_bench.run_dir(requests[0]) / "go").touch()
+    assert [outcome.error for outcome in await asyncio.gather(*running)] == [None] * 3
 
 
 async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(

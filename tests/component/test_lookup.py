@@ -64,6 +64,18 @@ async def test_the_next_job_of_a_name_counts_from_its_own_beginning(
     assert await states(search) == ["PENDING"]
 
 
+async def test_an_old_job_of_a_name_is_not_taken_for_one_that_is_in_the_queue(
+    fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob
+) -> None:
+    """Ids begin anew where a cluster is installed anew, and accounting knows the old ones still."""
+    old = fake_slurm.jobs[9_000] = FakeJob(9_000, "theirs", "", states=["COMPLETED"])
+    old.ended_at = fake_slurm.clock() - 10 * fake_slurm.min_job_age
+    search = Search(fake_bench.client, SoughtJob(name="theirs"), fake_slurm.clock)
+    assert await states(search) == ["RUNNING"]
+    running.states, running.ended_at = ["FAILED"], old.ended_at
+    assert await states(search) == ["FAILED"]
+
+
 async def test_accounting_that_is_away_says_nothing(fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob) -> None:
     search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
     assert await states(search) == ["RUNNING"]

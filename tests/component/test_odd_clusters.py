@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import session
+from hotswap_airflow.cluster import placement, session
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.slurm.array import Array, Tally
@@ -261,6 +261,63 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
     quota.is_used_up = False
     assert (await running).error is None
     await bench.session.watcher.close()
+
+
+@pytest.mark.parametrize("asked", ["1 0", "2 0"])
+async def test_who_takes_a_job_over_while_the_quota_is_used_up_waits(
+    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """A triggerer that dies hands on the same try; a dead worker makes a later one."""
+    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
+    quota = Quota(fake_slurm)
+    bench, request = bench_of(quota, tmp_path / "work"), make_request(GATE)
+    (await bench.begun(request)).cancel()
+    key = bench.key_dir(request) / "key"
+    noted = key.read_text()
+    quota.is_used_up = True
+    bench.lines.clear()
+    running = asyncio.create_task(bench.while_queued(request, asked))
+    await bench.until(lambda: "waiting, the job is in the queue: " in bench.log)
+    assert (key.read_text(), running.done()) == (noted, False)
+    quota.is_used_up = False
+    (bench.run_dir(request) / "go").touch()
+    assert (await running).error is None
+    assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
+    await bench.session.watcher.close()
+
+
+async def test_a_work_folder_that_is_away_while_a_job_runs_is_waited_for(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request("true")
+    (await fake_bench.begun(request)).cancel()
+    away = fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
+    fake_bench.workdir.write_text("no folder")
+    running = asyncio.create_task(fake_bench.while_queued(request, "1 0"))
+    await fake_bench.until(lambda: "waiting, the job is in the queue: " in fake_bench.log)
+    fake_slurm.is_down = True  # nobody can tell
+    await fake_bench.until(lambda: fake_bench.log.count("waiting, the job is in the queue: ") > 3)
+    assert not running.done()
+    fake_slurm.is_down = False
+    fake_bench.workdir.unlink()
+    away.rename(fake_bench.workdir)
+    await fake_bench.until(lambda: "found Slurm job" in fake_bench.log)
+    running.cancel()
+
+
+async def test_a_job_is_cancelled_also_where_its_work_folder_is_away(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request("true")
+    (await fake_bench.begun(request)).cancel()
+    fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
+    fake_bench.workdir.write_text("no folder")
+    with pytest.raises(errors.ConnectionLost, match="disk or quota full"):
+        await fake_bench.client.cancel([(request.key.digest, request.key.job_name)])
+    assert fake_slurm.jobs[1].state == "CANCELLED"
 
 
 async def test_more_output_than_is_read_is_told_and_not_cut(

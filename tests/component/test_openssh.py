@@ -103,7 +103,16 @@ async def test_a_node_that_is_away_is_a_lost_connection(login: Login, own_login_
     own_login_node.stop()
     assert "slurm_main cannot be reached" in await _lost(transport)
     own_login_node.start()
-    assert (await transport.run(("true",))).status == 0
+    async with asyncio.timeout(60):
+        while not await _answers(transport):  # it rests for a moment after each attempt
+            await asyncio.sleep(0.05)
+
+
+async def _answers(transport: Transport) -> bool:
+    try:
+        return (await transport.run(("true",))).status == 0
+    except errors.ConnectionLost:
+        return False
 
 
 @pytest.mark.parametrize("length", [90, 200])

@@ -7,9 +7,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.providers_manager import ProvidersManager
 
 from hotswap_airflow import settings
+from hotswap_airflow.plugin import SlurmJobLink
 from hotswap_airflow.provider_info import get_provider_info
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +43,17 @@ def test_every_setting_is_described() -> None:
     options = get_provider_info()["config"]["hotswap"]["options"]
     assert set(options) == set(settings.Settings.__dataclass_fields__)
     assert options["reconcile"]["default"] == settings.RECONCILE
+
+
+def test_the_link_of_a_task_is_a_page_of_airflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://lab.example/airflow/")
+    key = TaskInstanceKey("fit", "a", "manual__2026-01-01T00:00:00+00:00", 1, 3)
+    page = "/airflow/dags/fit/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/a/mapped/3/xcom"
+    assert SlurmJobLink().get_link(None, ti_key=key) == page
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://localhost:8080")
+    assert (
+        SlurmJobLink().get_link(None, ti_key=key._replace(run_id="r", map_index=-1)) == "/dags/fit/runs/r/tasks/a/xcom"
+    )
 
 
 def test_the_entry_points_are_there() -> None:

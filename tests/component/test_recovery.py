@@ -41,6 +41,18 @@ async def test_a_job_that_saved_its_state_goes_on_until_it_is_done(bench: Any, m
     assert [line for line in bench.lines if line.startswith("start")] == ["start 1", "start 2", "start 3"]
 
 
+async def test_a_job_that_saved_its_state_as_it_was_preempted_goes_on_uncounted(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]]
+    request = make_request("echo v=1 >> $HOTSWAP_OUTPUT", saves=True, outputs=(Output("v", "integer"),))
+    running = await fake_bench.begun(request)
+    (fake_bench.key_dir(request) / "exit").write_text("85\n")
+    fake_slurm.jobs[1].states = ["PREEMPTED"]
+    outcome = await running
+    assert (outcome.error, outcome.key.generation, outcome.failed_before) == (None, 1, 0)
+
+
 async def test_elements_that_saved_their_state_go_on_alone(bench: Any, make_request: MakeRequest) -> None:
     text = f'[ "$SWEEP_V" = slow ] || {{ for i in 0 1 2; do echo step$i=0 >> $HOTSWAP_OUTPUT; done; exit 0; }}\n{STEPS}'
     array = Array(("v",), (("quick",), ("slow",), ("quick",)))

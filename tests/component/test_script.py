@@ -84,6 +84,29 @@ def test_a_job_that_has_ended_by_itself_is_not_run_again_by_a_requeue(tmp_path: 
         assert (tmp_path / "runs" / KEY.run.folder / f"ran.{status}").read_text() == "once\n"
 
 
+SAVING = """\
+echo "s$HOTSWAP_ATTEMPT=1" >> $HOTSWAP_OUTPUT
+case $HOTSWAP_ATTEMPT in 1) exit 85 ;; 2) exit 3 ;; esac
+"""
+
+
+def test_what_a_job_wrote_before_it_saved_is_kept_by_a_requeue(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text=SAVING, saves=True)
+    restarts = [{}, {"SLURM_RESTART_COUNT": "1"}, {"SLURM_RESTART_COUNT": "2"}]
+    assert [_run(tmp_path, request, **restart)[0] for restart in restarts] == [85, 3, 0]
+    assert (_key_dir(tmp_path) / "output").read_text() == "s1=1\ns3=1\n"
+
+
+def test_what_an_element_wrote_before_it_saved_is_kept_by_a_requeue(tmp_path: Path) -> None:
+    request = JobRequest(KEY, text=SAVING, saves=True, array=Array(("i",), (("a",), ("b",))))
+    folder = _elements(tmp_path, request)
+    index = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
+    restarts = [{}, {"SLURM_RESTART_COUNT": "1"}, {"SLURM_RESTART_COUNT": "2"}]
+    assert [_run(tmp_path, request, **index, **restart)[0] for restart in restarts] == [85, 3, 0]
+    assert (folder / "out" / "1").read_text() == "s1=1\ns3=1\n"
+    assert sorted(path.name for path in (folder / "ends").iterdir()) == ["1.0"]
+
+
 def test_a_job_whose_end_was_told_is_not_run_again(tmp_path: Path) -> None:
     """Another try may be at work: a controller that lost its memory begins this one again."""
     request = JobRequest(KEY, text="echo once >> ran; exit 85")

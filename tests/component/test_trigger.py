@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hotswap_airflow.errors import SetupError
+from hotswap_airflow.errors import ConnectionLost, SetupError
 from hotswap_airflow.hooks.slurm import SlurmHook
 from hotswap_airflow.operators.slurm import SMALL_ENOUGH, SlurmJobOperator, airflow_settings
 from hotswap_airflow.slurm.array import Tally
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.states import JobStatus
-from hotswap_airflow.testing.login_node import LoginNode
+from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.triggers import events, job, progress, sessions, telemetry
 from hotswap_airflow.triggers.awaited import AwaitJobTrigger
@@ -241,6 +242,28 @@ def test_the_button_of_a_connection(monkeypatch: pytest.MonkeyPatch, slurm_sandb
         "slurm_main cannot be reached: [Errno 111] Connect call failed ('127.0.0.1', 1)",
     )
     assert "there is no connection nowhere" in SlurmHook("nowhere").test_connection()[1]
+
+
+async def test_a_node_behind_another_is_reached_as_the_users_configuration_says(
+    own_login_node: LoginNode, ssh_login_node: LoginNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jump, inner = own_login_node, ssh_login_node
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text(
+        f"Host inner\n  HostName {HOST}\n  Port {inner.port}\n  ProxyJump outer\n"
+        f"Host outer\n  HostName {HOST}\n  Port {jump.port}\n  User {jump.user}\n"
+        f"  IdentityFile {jump.key}\n  UserKnownHostsFile {jump.known_hosts}\n"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    extra = {"key_file": str(inner.key), "known_hosts": str(inner.known_hosts)}
+    connection = {"conn_type": "slurm", "host": "inner", "port": inner.port, "login": inner.user, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_INNER", json.dumps(connection))
+    client = await SlurmHook("slurm_inner", str(tmp_path / "work")).client()
+    assert (await client.probe()).user == inner.user
+    await client.transport.close()
+    jump.stop()
+    with pytest.raises(ConnectionLost, match="slurm_inner cannot be reached"):
+        await client.probe()
 
 
 @pytest.mark.parametrize("name", ["a b", "x;id", "", "SLURM_CONF", "HOTSWAP_OUTPUT", "é"])

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -26,7 +27,10 @@ def test_the_examples_with_sweeps(lab: Any) -> None:
     assert residuals[best] == min(residuals)
     assert "tile-06 7" in lab.api.log("tiles", runs["tiles"], "merge")
     run = runs["pi-fan-out"]
-    shown = lab.api.get(f"/dags/pi-fan-out/dagRuns/{run}/taskInstances/throw/xcomEntries/hotswap_progress")["value"]
+    task = f"/dags/pi-fan-out/dagRuns/{run}/taskInstances/throw"
+    shown = lab.api.get(f"{task}/xcomEntries/hotswap_progress")["value"]
+    page = f"/dags/pi-fan-out/runs/{quote(run, safe='')}/tasks/throw/xcom"
+    assert lab.api.get(f"{task}/links")["extra_links"] == {"Slurm job": page}
     assert "'text': '20 done · 0 failed · 0 running · 0 pending'" in str(shown)
     log = lab.api.log("pi-fan-out", runs["pi-fan-out"], "throw")
     assert "20 of 20 elements are to be run" in log

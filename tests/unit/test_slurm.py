@@ -115,7 +115,7 @@ def test_phases(state: str, phase: Phase) -> None:
     [
         (JobStatus("FAILED", exit_status=3), errors.JobFailed), (JobStatus("FAILED", exit_status=0, signal=125), errors.JobOutOfMemory),
         (JobStatus("OUT_OF_MEMORY"), errors.JobOutOfMemory), (JobStatus("TIMEOUT"), errors.JobTimedOut),
-        (JobStatus("DEADLINE"), errors.JobTimedOut), (JobStatus("CANCELLED", by="1000"), errors.JobCancelled),
+        (JobStatus("DEADLINE"), errors.JobPastDeadline), (JobStatus("CANCELLED", by="1000"), errors.JobCancelled),
         (JobStatus("PREEMPTED"), errors.JobPreempted), (JobStatus("NODE_FAIL", nodes="n1"), errors.JobNodeFailed),
         (GONE, errors.JobNodeFailed), (JobStatus("PENDING", "BadConstraints"), errors.JobNeverStarts),
         (JobStatus("FAILED"), errors.JobFailed), (JobStatus("FAILED", signal=9), errors.JobFailed),

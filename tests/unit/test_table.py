@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ def test_every_element_has_its_row() -> None:
     assert [row.state for row in table] == ["COMPLETED", "SKIPPED", "FAILED", "COMPLETED", "TIMEOUT", "PENDING"]
     assert [row.error for row in table] == ["", "", "JobFailed", "", "JobTimedOut", ""]
     assert [str(row) for row in table[2:5]] == ["2  FAILED  v=2", "3  COMPLETED  v=3  -> y=2", "4  TIMEOUT  v=4"]
+    known = {2: JobStatus("FAILED", exit_status=4)}
+    table = tabulate(replace(array, earlier=known), statuses, {}, {})
+    assert (str(table[2]), table[2].error) == ("2  FAILED (exit status 4)  v=2", "JobFailed")
+    known = {2: JobStatus("FAILED", exit_status=0)}
+    assert tabulate(replace(array, earlier=known), {}, {}, {})[2].error == "OutputMissing"
+    table = tabulate(replace(array, earlier={2: JobStatus("OUT_OF_MEMORY")}), {}, {}, {})
+    assert (table[2].state, table[2].error) == ("OUT_OF_MEMORY", "JobOutOfMemory")
     assert str(ElementResult(7, {}, "FAILED", exit_status=3)) == "7  FAILED (exit status 3)  "
 
 

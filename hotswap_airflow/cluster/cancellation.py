@@ -1,0 +1,86 @@
+"""Cancelling: many jobs in one round trip, and a look at who is left in the queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.cluster.answers import answered, in_slices
+from hotswap_airflow.cluster.scripts import HOME, ROOT
+from hotswap_airflow.errors import CommandFailed, ConnectionLost
+from hotswap_airflow.slurm.parsing import SQUEUE_FORMAT, parse_squeue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotswap_airflow.cluster.client import ClusterClient
+
+AT_ONCE = 100
+Jobs = tuple[tuple[str, str], ...]
+"""Digests and names."""
+
+CANCEL = (
+    HOME
+    + ROOT
+    + """\
+# For every line `digest name`: nothing is submitted under the key any more, and what was is cancelled. The digests
+# are given back whose folders cannot be written; their jobs are cancelled all the same.
+cd -P -- "$root" 2> /dev/null && is_there=yes || is_there=
+wanted=$(cat)
+begin
+printf '%s\\n' "$wanted" | while read -r digest name; do
+  at "$digest"
+  { [ -n "$is_there" ] && mkdir -p -- "$dir" && touch -- "$dir/cancelled"; } 2> /dev/null || printf '%s\\n' "$digest"
+done
+# By the ids that jobs of these names have now: one that Slurm gave to another job meanwhile is left alone.
+stop() {
+  queue=$(squeue -h -u "$(id -un)" -o "$1") || return
+  printf '%s\\n' "$queue" | wanted=$wanted awk -F '|' '
+    BEGIN { for (n = split(ENVIRON["wanted"], lines, "\\n"); n; n--) { split(lines[n], words, " "); names[words[2]] } }
+    $NF in names { sub(/[_+].*/, "", $1); if (!seen[$1]++) print $1 }
+  ' | xargs -r scancel --quiet
+}
+answer stop "$1"
+end
+"""
+)
+
+QUEUED = (
+    HOME
+    + """\
+# The jobs of this user that have not ended; no work folder is needed.
+begin
+answer squeue -h -u "$(id -un)" -o "$1"
+end
+"""
+)
+
+
+async def cancel_all(client: ClusterClient, items: list[Jobs]) -> list[Exception | None]:
+    """Cancel all jobs of all items; an error for an item whose folders cannot be written.
+
+    Raises ``ConnectionLost`` where the controller is away.
+    """
+    jobs = list(dict.fromkeys(job for item in items for job in item))
+    unnoted: set[str] = set()
+    for first in range(0, len(jobs), AT_ONCE):
+        unnoted |= await _cancel(client, jobs[first : first + AT_ONCE])
+    full = ConnectionLost(f"{client.name}: a cancelled job's folder cannot be written: disk or quota full?")
+    return [full if any(digest in unnoted for digest, _ in item) else None for item in items]
+
+
+async def _cancel(client: ClusterClient, jobs: Sequence[tuple[str, str]]) -> set[str]:
+    """Cancel jobs; give the digests of those whose folders cannot be written."""
+    lines = "".join(f"{digest} {name}\n" for digest, name in jobs)
+    said = await client.words(CANCEL, SQUEUE_FORMAT, stdin=lines.encode())
+    try:
+        return set(answered(said, "cancelling", client.name)[0].split())
+    except CommandFailed as error:
+        raise ConnectionLost(str(error)) from error
+
+
+async def active_names(client: ClusterClient, items: list[None]) -> list[frozenset[str] | Exception]:
+    """The names of the account's jobs that wait or run, for each who asks. Raises ``CommandFailed``."""
+    said = await client.words(QUEUED, SQUEUE_FORMAT)
+    rows = parse_squeue(answered(said, "squeue", client.name)[0])
+    names = frozenset([row.name async for row in in_slices(rows) if row.status.is_active])
+    return [names for _ in items]
