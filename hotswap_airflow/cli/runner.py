@@ -140,11 +140,14 @@ class Runner:
             self.counts["retried"] += 1 if outcome.tally is None else outcome.submitted
 
     async def _attempt(self, session: Session, job: PlannedJob, attempt: int) -> Outcome:
-        if self.is_stopping:
-            raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
         request = bind(self.plan, job, self.active[job.name], self._values())
         report = partial(self.report, job.name)
-        conduct = partial(session.conduct, request, f"{attempt} 0", report)
+
+        async def conduct() -> Outcome:
+            if self.is_stopping:
+                raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
+            return await session.conduct(request, f"{attempt} 0", report)
+
         return await session.while_queued(request.key, conduct, report)
 
     def _values(self) -> RunValues:

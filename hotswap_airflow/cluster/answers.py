@@ -11,9 +11,10 @@ from hotswap_airflow.errors import CommandFailed, UnreadableAnswer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
+MARK = "hotswap-answered "
 # Begins with a text that is searched for quickly; `^` would be tried at each of a million characters.
-_ANSWERED = re.compile(r"\nhotswap-answered ([0-9]+) (.*)")
-_AT_ONCE = re.compile(r"hotswap-answered ([0-9]+) (.*)")
+_ANSWERED = re.compile(rf"\n{MARK}([0-9]+) (.*)")
+_AT_ONCE = re.compile(rf"{MARK}([0-9]+) (.*)")
 _SLICE = 250
 Item = TypeVar("Item")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)

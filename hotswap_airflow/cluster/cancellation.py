@@ -10,7 +10,7 @@ from hotswap_airflow.errors import CommandFailed, ConnectionLost
 from hotswap_airflow.slurm.parsing import SQUEUE_FORMAT, parse_squeue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient
 
@@ -33,7 +33,7 @@ printf '%s\\n' "$wanted" | while read -r digest name; do
 done
 # By the ids that jobs of these names have now: one that Slurm gave to another job meanwhile is left alone.
 stop() {
-  queue=$(squeue -h -u "$(id -un)" -o "$1") || return
+  queue=$(squeue -h -a -u "$(id -un)" -o "$1") || return
   printf '%s\\n' "$queue" | wanted=$wanted awk -F '|' '
     BEGIN { for (n = split(ENVIRON["wanted"], lines, "\\n"); n; n--) { split(lines[n], words, " "); names[words[2]] } }
     $NF in names { sub(/[_+].*/, "", $1); if (!seen[$1]++) print $1 }
@@ -49,7 +49,7 @@ QUEUED = (
     + """\
 # The jobs of this user that have not ended; no work folder is needed.
 begin
-answer squeue -h -u "$(id -un)" -o "$1"
+answer squeue -h -a -u "$(id -un)" -o "$1"
 end
 """
 )
@@ -62,8 +62,14 @@ async def cancel_all(client: ClusterClient, items: list[Jobs]) -> list[Exception
     """
     jobs = list(dict.fromkeys(job for item in items for job in item))
     unnoted: set[str] = set()
+    failed: ConnectionLost | None = None
     for first in range(0, len(jobs), AT_ONCE):
-        unnoted |= await _cancel(client, jobs[first : first + AT_ONCE])
+        try:
+            unnoted |= await _cancel(client, jobs[first : first + AT_ONCE])
+        except ConnectionLost as error:
+            failed = error
+    if failed is not None:
+        raise failed
     full = ConnectionLost(f"{client.name}: a cancelled job's folder cannot be written: disk or quota full?")
     return [full if any(digest in unnoted for digest, _ in item) else None for item in items]
 
@@ -78,9 +84,14 @@ async def _cancel(client: ClusterClient, jobs: Sequence[tuple[str, str]]) -> set
         raise ConnectionLost(str(error)) from error
 
 
-async def active_names(client: ClusterClient, items: list[None]) -> list[frozenset[str] | Exception]:
-    """The names of the account's jobs that wait or run, for each who asks. Raises ``CommandFailed``."""
+async def unfinished(client: ClusterClient, items: list[None]) -> list[Mapping[str, bool] | Exception]:
+    """The names of the account's jobs that have not ended, for each who asks. Raises ``CommandFailed``.
+
+    With each whether there is something left to cancel.
+    """
     said = await client.words(QUEUED, SQUEUE_FORMAT)
-    rows = parse_squeue(answered(said, "squeue", client.name)[0])
-    names = frozenset([row.name async for row in in_slices(rows) if row.status.is_active])
-    return [names for _ in items]
+    found: dict[str, bool] = {}
+    async for row in in_slices(parse_squeue(answered(said, "squeue", client.name)[0])):
+        if not row.status.phase.is_final:
+            found[row.name] = found.get(row.name, False) or row.status.is_active
+    return [found for _ in items]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import cancellation, scripts
-from hotswap_airflow.cluster.answers import answered, in_slices, parts, sized
+from hotswap_airflow.cluster.answers import MARK, answered, in_slices, parts, sized
 from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, TRANSFER_TIMEOUT
@@ -27,7 +27,7 @@ from hotswap_airflow.slurm.states import SIGNALS
 from hotswap_airflow.slurm.tries import End, Try
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from hotswap_airflow.cluster.transport import Transport
     from hotswap_airflow.slurm.identity import JobKey
@@ -101,7 +101,7 @@ class ClusterClient:
         self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
         self._folders = Coalescer(self._lay_out_all, pace=pace)
         self._cancels = Coalescer(partial(cancellation.cancel_all, self), most=cancellation.AT_ONCE, pace=pace)
-        self._looks = Coalescer(partial(cancellation.active_names, self), most=_EVERYBODY, at_once=1, pace=pace)
+        self._looks = Coalescer(partial(cancellation.unfinished, self), most=_EVERYBODY, at_once=1, pace=pace)
 
     def below(self, workdir: str) -> ClusterClient:
         """The same account with another work folder, over the same connection."""
@@ -205,8 +205,10 @@ class ClusterClient:
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
         said = await self.words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
-        rows = parsing.parse_squeue(answered(said, "squeue", self.name)[0])
-        return [row async for row in in_slices(rows)]
+        # The last mark is ours; what stands before it may be a stranger's name for a job.
+        queue, mark, ending = said.rpartition(MARK)
+        answered(f"{mark}{ending}", "squeue", self.name)
+        return [row async for row in in_slices(parsing.parse_squeue(queue))]
 
     async def glimpses(self, digests: Iterable[str]) -> dict[str, Glimpse]:
         """What each folder shows; no question to Slurm."""
@@ -309,8 +311,11 @@ class ClusterClient:
         """
         await self._cancels(tuple(jobs))
 
-    async def active_names(self) -> frozenset[str]:
-        """The names of this account's jobs that wait or run. Raises ``CommandFailed`` where squeue fails."""
+    async def unfinished(self) -> Mapping[str, bool]:
+        """The names of this account's jobs in the queue, and whether there is something left to cancel.
+
+        Raises ``CommandFailed`` where squeue fails.
+        """
         return await self._looks(None)
 
     async def lay_out(self, folder: str, pack: str) -> str | None:

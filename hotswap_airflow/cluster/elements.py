@@ -61,11 +61,11 @@ def continued(
         missing = _values(request, good, wrote[folder.digest])[1].keys() if end is None else end.again
         done = (done | good) - missing
         if end is not None and folder.tried.epoch == request.key.epoch:
-            lost |= end.lost
             known |= {e: JobStatus("FAILED", exit_status=status) for e, status in noted.items()}
             if len(end.given_up) == 1:  # of several errors nobody knows which one was whose
                 state = state_of(end.given_up[0])
-                known |= {e: JobStatus(state, exit_status=noted.get(e)) for e in end.lost}
+                known |= {e: JobStatus(state, exit_status=noted.get(e)) for e in end.lost - lost}
+            lost |= end.lost
     array = replace(request.array, done=frozenset(done), lost=frozenset(lost - done))
     wanted = frozenset(array.wanted)
     had_turn, saved = set[int](), set[int]()

@@ -19,10 +19,11 @@ from hotswap_airflow.errors import (
     SubmitLimitReached,
     UnreadableAnswer,
 )
+from hotswap_airflow.slurm.identity import digest_of, try_of
 from hotswap_airflow.slurm.tries import adopting_epoch, choose_generation, past_of, try_number
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient, Folder
     from hotswap_airflow.cluster.submission import Submission
@@ -63,26 +64,48 @@ class Placement:
 
         A file system that is full, read-only or away is waited for then: nobody takes its job for failed.
         """
+        said = ""
         while True:
             try:
                 return await work()
             except SubmissionRefused:
                 raise
             except CommandFailed as error:
-                if not await self._may_be_queued(key):
+                if not (why := await self._why_queued(key)):
                     raise
-                report(f"waiting, the job is in the queue: {error}")
+                words = f"waiting, {why}: {error}"
+            if words != said:
+                report(words)
+                said = words
             await asyncio.sleep(LONGEST_PAUSE)
 
-    async def _may_be_queued(self, key: JobKey) -> bool:
-        """Whether a job of a key waits or runs, or nobody can tell."""
+    async def _why_queued(self, key: JobKey) -> str:
+        """Why a job of a key is to be waited for: it has not ended, or nobody can tell; empty where it has."""
         try:
-            names = await self.client.active_names()
+            queue = await self.client.unfinished()
         except LoginRequired:
             raise
-        except ClusterError:
-            return True
-        return any(f".{key.stem}-" in name for name in names)
+        except ClusterError as error:
+            return "" if "failed with status 127" in str(error) else "nobody can tell whether the job is in the queue"
+        return "the job is in the queue" if any(f".{key.stem}-" in name for name in queue) else ""
+
+    async def cancel_unseen(self, key: JobKey, report: Callable[[str], None]) -> None:
+        """Cancel what the queue has of a key's epoch and older ones, where its folders cannot be looked at."""
+        while jobs := self._up_to(key, await self._persist(self._queue, report)):
+            with contextlib.suppress(ConnectionLost):  # nor can it be noted there
+                await self.client.cancel(jobs)
+            await asyncio.sleep(FIRST_PAUSE)
+
+    def _up_to(self, key: JobKey, queue: Mapping[str, bool]) -> list[tuple[str, str]]:
+        """The digests and names of those jobs that can be cancelled."""
+        jobs = [(digest_of(name), name) for name, is_active in queue.items() if is_active]
+        return [(d, name) for d, name in jobs if d.startswith(f"{key.stem}-") and try_of(d)[0] <= key.epoch]
+
+    async def _queue(self) -> Mapping[str, bool]:
+        try:
+            return await self.client.unfinished()
+        except CommandFailed as error:
+            raise ConnectionLost(str(error)) from error
 
     async def place(
         self, request: JobRequest, asked: str, report: Callable[[str], None]

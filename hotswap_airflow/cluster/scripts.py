@@ -13,6 +13,11 @@ LOADER = 'program=$(head -c "$1"); shift; eval "$program"'
 HOME = """\
 set -u
 export LC_ALL=C SLURM_BITSTR_LEN=0
+# What the account's own settings would leave out of the answers.
+unset SQUEUE_ACCOUNT SQUEUE_ALL SQUEUE_ARRAY SQUEUE_CLUSTERS SQUEUE_FORMAT SQUEUE_FORMAT2 SQUEUE_LICENSES SQUEUE_NAMES \
+  SQUEUE_PARTITION SQUEUE_PRIORITY SQUEUE_QOS SQUEUE_SORT SQUEUE_STATES SQUEUE_USERS SACCT_FORMAT SCANCEL_ACCOUNT \
+  SCANCEL_BATCH SCANCEL_CTLD SCANCEL_FULL SCANCEL_HURRY SCANCEL_INTERACTIVE SCANCEL_NAME SCANCEL_PARTITION SCANCEL_QOS \
+  SCANCEL_STATE SCANCEL_USER SCANCEL_VERBOSE SCANCEL_WCKEY
 umask 077
 root=$1; shift
 begin() { printf '\\nhotswap-begin\\n'; }
@@ -134,7 +139,7 @@ STATUS = (
 # All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status, id, and
 # whether a signal came; and the sizes of the logs.
 begin
-[ -z "$1" ] || answer squeue -h -r -t all -u "$(id -un)" -o "$1"
+[ -z "$1" ] || answer squeue -h -r -t all -a -u "$(id -un)" -o "$1"
 digests=$(cat)
 for digest in $digests; do
   at "$digest"
@@ -189,7 +194,7 @@ LOOK_UP = (
     + """\
 # A job that anybody submitted: the queue's lines and accounting's, by id or by name.
 begin
-answer squeue -h -r -t all "$1" -o "$2"
+answer squeue -h -r -t all -a "$1" -o "$2"
 answer sacct -a -X -n -P -S "$3" -o "$4" "$1"
 end
 """

@@ -14,17 +14,18 @@ from hotswap_airflow.cluster.client import OUTPUT_LIMIT, Result
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
 from hotswap_airflow.errors import (
     CommandFailed,
-    ConnectionLost,
     JobCancelled,
     JobError,
     JobFailed,
-    JobNeverStarts,
+    JobNodeFailed,
+    JobPreempted,
     JobTimedOut,
     OutputMissing,
 )
 from hotswap_airflow.slurm.array import Array, ArrayState
 from hotswap_airflow.slurm.request import read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
+from hotswap_airflow.slurm.script import CANCELLED
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 from hotswap_airflow.slurm.tries import End, past_of, try_number
 
@@ -43,6 +44,8 @@ _GOES_ON = {
     SAVED: "the script saved its state; it goes on in another job",
     WAVE: "the next elements are submitted, as many as the cluster takes",
 }
+# It ended as it saved its state, or because somebody else wanted it to end.
+_MAY_GO_ON = (JobFailed, JobTimedOut, JobPreempted, JobNodeFailed)
 _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 READY_FOR = 10.0
@@ -194,13 +197,14 @@ class Session(Placement):
         values, complaints = read_outputs(request.outputs, run_dir, result.output)
         if request.outputs and len(result.output.encode()) >= OUTPUT_LIMIT:
             complaints = [f"it wrote more than {OUTPUT_LIMIT:,} bytes to $HOTSWAP_OUTPUT; let it write a file instead"]
-        if isinstance(error, JobFailed) and result.reason:
+        if isinstance(error, JobFailed) and result.reason == CANCELLED:
+            error = JobCancelled(f"job {key.job} was cancelled as it began")
+        elif isinstance(error, JobFailed) and result.reason:
             error = OutputMissing(f"job {key.job}: {result.reason.removeprefix('hotswap: ')}")
         if error is None and complaints:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
-        is_ended = error is None or isinstance(error, (JobCancelled, JobNeverStarts))
-        is_saved = request.saves and not is_ended and result.exit_status == SAVED_STATUS
+        is_saved = request.saves and isinstance(error, _MAY_GO_ON) and result.exit_status == SAVED_STATUS
         goes_on = SAVED if is_saved else ""
         names = (type(error).__name__,) if error is not None and not goes_on else ()
         nodes = (status.broken_node,) if status.broken_node else ()
@@ -327,10 +331,12 @@ class Session(Placement):
 
     async def time_out(self, key: JobKey, asked: str, error: JobTimedOut, report: Callable[[str], None]) -> Outcome:
         """End a job whose task's time is over."""
-        folders = await self._persist(lambda: self.client.find(key.stem), report)
+        end = End(asked, "TIMEOUT", (type(error).__name__,))
+        folders = await self._found(key, report)
+        if folders is None:
+            return Outcome(key, None, JobStatus(end.state), {}, error)
         names = await self._cancel(key, folders, report)
         tries = {folder.digest: folder.tried for folder in folders if folder.tried.epoch == key.epoch}
-        end = End(asked, "TIMEOUT", (type(error).__name__,))
         failed = 0
         if tries:
             digest, last = max(tries.items(), key=lambda item: item[1].generation)
@@ -341,8 +347,18 @@ class Session(Placement):
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""
-        folders = await self._persist(lambda: self.client.find(key.stem), report)
-        await self._leave_queue(await self._cancel(key, folders, report), report)
+        folders = await self._found(key, report)
+        if folders is not None:
+            await self._leave_queue(await self._cancel(key, folders, report), report)
+
+    async def _found(self, key: JobKey, report: Callable[[str], None]) -> list[Folder] | None:
+        """The folders of a job that is to be cancelled; where none can be looked at its jobs are cancelled here."""
+        try:
+            return await self._persist(lambda: self.client.find(key.stem), report)
+        except CommandFailed as error:
+            report(f"cancelling what the queue has: {error}")
+            await self.cancel_unseen(key, report)
+            return None
 
     async def _cancel(self, key: JobKey, folders: Sequence[Folder], report: Callable[[str], None]) -> set[str]:
         """Cancel what ``cancel`` says; give the names of the jobs."""
@@ -359,10 +375,8 @@ class Session(Placement):
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _is_queued(self, names: set[str]) -> bool:
-        try:
-            return not names.isdisjoint(await self.client.active_names())
-        except CommandFailed as error:
-            raise ConnectionLost(str(error)) from error
+        queue = await self._queue()
+        return any(queue.get(name) for name in names)
 
 
 def _as_told(request: JobRequest, error: JobError | None) -> JobError | None:

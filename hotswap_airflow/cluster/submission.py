@@ -95,7 +95,7 @@ submit() {
     say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
   cd -- "$digest" || say "error the job's folder cannot be entered"
   # Who is there already needs no room on a disk that is full, and loses nothing that was noted.
-  [ -s key ] || printf '%s\\n' "$key" > key || { rm -f key; say "error $no_room"; }
+  [ -s key ] || { printf '%s\\n' "$key" > "key.$$" && mv -f "key.$$" key; } || { rm -f "key.$$"; say "error $no_room"; }
   [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || say "error $no_room"
   [ ! -e cancelled ] || say cancelled
   [ ! -s id ] || say "found $(cat id)"

@@ -18,6 +18,7 @@ from hotswap_airflow.errors import (
     CommandFailed,
     HotswapError,
     JobNeverStarts,
+    JobPastDeadline,
     LoginRequired,
     SetupError,
     StoreError,
@@ -52,6 +53,7 @@ _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     CommandFailed,
     SubmissionRefused,
     JobNeverStarts,
+    JobPastDeadline,
     SetupError,
     StoreError,
 )

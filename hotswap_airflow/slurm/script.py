@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
 
 RUNS = "runs"
+CANCELLED = "cancelled"
+"""The reason of a job that was cancelled before it began, and began before Slurm was told."""
 FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2"
 """Not CONT, which comes before TERM: of two that are pending bash runs one trap only."""
 _PATIENCE = 120
@@ -46,7 +48,7 @@ fi
 known=$(cat "$key_dir/id") || {{ echo "hotswap: the job's folder is not there on $(hostname): $key_dir" >&2; exit 1; }}
 [ "$known" = "$id" ] || exit 0
 is_wanted() {{
-  [ ! -e "$key_dir/cancelled" ] || exit 1
+  [ ! -e "$key_dir/cancelled" ] || {{ echo {cancelled} > "$key_dir/reason"; exit 1; }} 2> /dev/null
   # Its end was told, and another try may be at work: a controller that lost its memory begins this again.
   if [ -s "$key_dir/settled" ]; then
     [ ! -s "$key_dir/exit" ] || read -r noted < "$key_dir/exit"
@@ -198,7 +200,8 @@ for ((element = first; element <= last; element++)); do
   [ "$row" != - ] || continue
   export HOTSWAP_OUTPUT="$key_dir/out/$element" SWEEP_INDEX=$element SWEEP_COUNT={count}
   # Only what has begun before can have ended: to look through ten thousand ends for each element is a load.
-  [ -e "$HOTSWAP_OUTPUT" ] && began=yes || began=
+  began=
+  for mark in "$HOTSWAP_OUTPUT" "$key_dir/saved/$element"; do [ ! -e "$mark" ] || began=yes; done
   [ -z "$began" ] || ! has_ended "$element" || continue
   # Whoever ends the job, or warns it, ends the elements that have not begun, too; what they saved before stays.
   case ${{last_signal-}} in
@@ -230,11 +233,11 @@ _ON_WARNING = """\
 """
 _KEEP = """\
   # Saved, then requeued: what it wrote before it saved is kept, what it writes now may come to nothing.
-  [ "$noted" -ne {status} ] || cp -f "$HOTSWAP_OUTPUT" "$key_dir/saved" 2> /dev/null
+  [ "$noted" -ne {status} ] || mv -f "$HOTSWAP_OUTPUT" "$key_dir/saved" 2> /dev/null
 """
 _KEEP_LINES = """\
   [ ! -e "$key_dir/ends/$element.{status}" ] ||
-    {{ mkdir -p "$key_dir/saved" && cp -f "$HOTSWAP_OUTPUT" "$key_dir/saved/$element"; }} 2> /dev/null
+    {{ mkdir -p "$key_dir/saved" && mv -f "$HOTSWAP_OUTPUT" "$key_dir/saved/$element"; }} 2> /dev/null
 """
 _SAVED_LINES = """\
   for before in {before}; do
@@ -259,7 +262,14 @@ def render_script(request: JobRequest) -> str:
         signals=_signals(request),
     )
     numbers = {"patience": _PATIENCE, "signals": SIGNALS, "saved": SAVED_STATUS, "attempt": request.past.starts + 1}
-    return "".join([_HEAD.format(**names, **numbers, folder=folder), *_places(request), work, _ending(request)])
+    return "".join(
+        [
+            _HEAD.format(**names, **numbers, folder=folder, cancelled=CANCELLED),
+            *_places(request),
+            work,
+            _ending(request),
+        ]
+    )
 
 
 def _signals(request: JobRequest) -> str:

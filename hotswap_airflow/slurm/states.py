@@ -44,9 +44,10 @@ _NEVER = {
     "InvalidQOS": "its QOS is not valid",
     "AccountNotAllowed": "its account may not use the partition",
     "QOSNotAllowed": "its QOS may not use the partition",
+    # Not the other limits of one job: they are held against the nodes that were just chosen, and others may do.
+    "QOSMaxWallDurationPerJobLimit": "its time is longer than the QOS allows",
+    "AssocMaxWallDurationPerJobLimit": "its time is longer than the account allows",
 }
-# Limits of a single job, which do not wait for others to end.
-_NEVER_FOR_A_JOB = re.compile(r"(QOS|Assoc)(Max\w+(PerJob(Limit)?|PerNode)|Min\w+)")
 _REASONS = {
     "Priority": "jobs of higher priority are before it",
     "Resources": "it is next, as soon as nodes are free",
@@ -114,7 +115,7 @@ class JobStatus:
     @property
     def never_starts(self) -> bool:
         """Whether the reason for waiting can never clear."""
-        return self.phase is Phase.WAITING and bool(_why_never(self.reason))
+        return self.phase is Phase.WAITING and self.reason in _NEVER
 
     @property
     def broken_node(self) -> str:
@@ -129,7 +130,7 @@ class JobStatus:
     def sentence(self) -> str:
         """The status in words for a log."""
         if self.phase is Phase.WAITING and self.reason not in {"", "None"}:
-            words = _why_never(self.reason) or _REASONS.get(self.reason)
+            words = _NEVER.get(self.reason) or _REASONS.get(self.reason)
             return f"{self.state} ({self.reason}: {words})" if words else f"{self.state} ({self.reason})"
         return f"{self.state} on {self.nodes}" if self.nodes and self.nodes != "(null)" else self.state
 
@@ -139,17 +140,6 @@ class JobStatus:
             return replace(self, exit_status=exit_status) if self.exit_status is None else self
         state = "COMPLETED" if exit_status == 0 else "FAILED"
         return replace(self, state=state, exit_status=exit_status)
-
-
-def _why_never(reason: str) -> str:
-    """Why a job that waits for this will not start; empty where it may.
-
-    >>> _why_never("QOSMaxWallDurationPerJobLimit"), _why_never("QOSMaxJobsPerUserLimit")
-    ('one job may not ask for so much, or must ask for more', '')
-    """
-    if _NEVER_FOR_A_JOB.fullmatch(reason):
-        return "one job may not ask for so much, or must ask for more"
-    return _NEVER.get(reason, "")
 
 
 def state_of(error: str) -> str:

@@ -45,7 +45,11 @@ class ReconcileTrigger(ClusterPass):
 
     async def _is_over(self, job: OwnedJob) -> bool:
         run = job.key.run
-        state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
+        try:
+            state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
+        except TimeoutError:
+            self._report(f"Airflow does not say how {job.key.job} of {run.run} is; {job.name} is left to the next pass")
+            return False
         if state in ENDED:
             self._report(f"cancelling {job.name}: task {job.key.job} of {run.run} is {state}")
         return state in ENDED

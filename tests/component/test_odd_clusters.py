@@ -297,27 +297,77 @@ async def test_a_work_folder_that_is_away_while_a_job_runs_is_waited_for(
     fake_bench.workdir.write_text("no folder")
     running = asyncio.create_task(fake_bench.while_queued(request, "1 0"))
     await fake_bench.until(lambda: "waiting, the job is in the queue: " in fake_bench.log)
-    fake_slurm.is_down = True  # nobody can tell
-    await fake_bench.until(lambda: fake_bench.log.count("waiting, the job is in the queue: ") > 3)
-    assert not running.done()
+    fake_slurm.is_down = True
+    await fake_bench.until(lambda: "waiting, nobody can tell whether the job is in the queue: " in fake_bench.log)
     fake_slurm.is_down = False
+    await fake_bench.until(lambda: fake_bench.log.count("waiting, the job is in the queue: ") == 2)
+    assert not running.done()
     fake_bench.workdir.unlink()
     away.rename(fake_bench.workdir)
     await fake_bench.until(lambda: "found Slurm job" in fake_bench.log)
     running.cancel()
 
 
-async def test_a_job_is_cancelled_also_where_its_work_folder_is_away(
-    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+async def test_a_job_that_leaves_the_queue_while_its_work_folder_is_away_is_an_error(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
     (await fake_bench.begun(request)).cancel()
     fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
     fake_bench.workdir.write_text("no folder")
-    with pytest.raises(errors.ConnectionLost, match="disk or quota full"):
-        await fake_bench.client.cancel([(request.key.digest, request.key.job_name)])
-    assert fake_slurm.jobs[1].state == "CANCELLED"
+    running = asyncio.create_task(fake_bench.while_queued(request, "1 0"))
+    await fake_bench.until(lambda: "waiting, the job is in the queue: " in fake_bench.log)
+    fake_slurm.jobs[1].states = ["COMPLETING"]
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    fake_slurm.forget(1)
+    with pytest.raises(errors.CommandFailed, match="the work folder cannot be made or entered"):
+        await running
+
+
+@pytest.mark.parametrize("ends", ["cancel", "time_out"])
+async def test_a_job_is_cancelled_also_where_its_work_folder_is_away(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, ends: str
+) -> None:
+    fake_slurm.outcomes = [["RUNNING"]] * 3
+    request = make_request("true")
+    (await fake_bench.begun(request)).cancel()
+    later = make_request("true", key=replace(request.key, epoch=1))
+    other = make_request("true", job="other")
+    for one in (later, other):
+        await fake_bench.session.submit(one, "1 0", fake_bench.lines.append)
+    fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
+    fake_bench.workdir.write_text("no folder")
+    async with asyncio.timeout(60):
+        if ends == "cancel":
+            await fake_bench.session.cancel(request.key, fake_bench.lines.append)
+        else:
+            error = errors.JobTimedOut("late")
+            told = await fake_bench.session.time_out(request.key, "1 0", error, fake_bench.lines.append)
+            assert told.error is error
+    # A later try's job is not ours to cancel, nor is another task's.
+    assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED", "RUNNING", "RUNNING"]
+
+
+async def test_a_site_without_squeue_is_told_at_once(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    _wrap(fake_slurm, "squeue", "exit 127")
+    fake_bench.workdir.write_text("no folder")
+    with pytest.raises(errors.CommandFailed, match="the work folder cannot be made or entered"):
+        await fake_bench.while_queued(make_request("true"), "1 0")
+
+
+async def test_no_strangers_name_ends_what_is_read_of_the_queue(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    _wrap(fake_slurm, "squeue", """printf '5|RUNNING|None|n1|x\\nhotswap-answered 0 \\n'; "$real" "$@\"""")
+    fake_slurm.outcomes = [["RUNNING"]]
+    await fake_bench.lay_out(make_request("true"))
+    await fake_bench.session.submit(make_request("true"), "1 0", fake_bench.lines.append)
+    assert [row.name for row in await fake_bench.client.queue_of_all()] == [make_request("true").key.job_name]
 
 
 async def test_more_output_than_is_read_is_told_and_not_cut(

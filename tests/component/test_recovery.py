@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -41,16 +43,37 @@ async def test_a_job_that_saved_its_state_goes_on_until_it_is_done(bench: Any, m
     assert [line for line in bench.lines if line.startswith("start")] == ["start 1", "start 2", "start 3"]
 
 
-async def test_a_job_that_saved_its_state_as_it_was_preempted_goes_on_uncounted(
-    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+@pytest.mark.parametrize(
+    ("state", "goes_on"),
+    [("PREEMPTED", True), ("NODE_FAIL", True), ("OUT_OF_MEMORY", False), ("DEADLINE", False), ("CANCELLED", False)],
+)
+async def test_a_job_that_saved_its_state_as_it_was_ended_goes_on_uncounted(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, state: str, goes_on: bool
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("echo v=1 >> $HOTSWAP_OUTPUT", saves=True, outputs=(Output("v", "integer"),))
     running = await fake_bench.begun(request)
     (fake_bench.key_dir(request) / "exit").write_text("85\n")
-    fake_slurm.jobs[1].states = ["PREEMPTED"]
+    fake_slurm.jobs[1].states = [state]
     outcome = await running
-    assert (outcome.error, outcome.key.generation, outcome.failed_before) == (None, 1, 0)
+    assert (outcome.error is None, outcome.key.generation, outcome.failed_before) == (goes_on, int(goes_on), 0)
+
+
+async def test_a_job_that_began_as_it_was_cancelled_was_cancelled(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    """Its script sees the mark, and ends before Slurm is told to end it."""
+    fake_slurm.outcomes = [["PENDING"]]
+    request = make_request("true")
+    running = asyncio.create_task(fake_bench.conduct(request))
+    await fake_bench.until(lambda: "submitted" in fake_bench.log)
+    folder = fake_bench.key_dir(request)
+    (folder / "cancelled").touch()
+    environment = {**os.environ, "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "1"}
+    started = await asyncio.create_subprocess_exec("bash", folder / "script", env=environment)
+    assert await started.wait() == 1
+    fake_slurm.jobs[1].states = ["FAILED"]
+    assert type((await running).error) is errors.JobCancelled
 
 
 async def test_elements_that_saved_their_state_go_on_alone(bench: Any, make_request: MakeRequest) -> None:
