@@ -118,9 +118,9 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     array, statuses = state.array, state.elements
     good = [*array.done, *(e for e, status in statuses.items() if status.phase is Phase.SUCCEEDED)]
     found, missing = _values(request, good, wrote)
-    failed = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
-    saved = _saved(request, state.noted, failed)
-    failed = {e: status for e, status in failed.items() if e not in saved}
+    ended = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
+    saved = _saved(request, state.noted, ended)
+    failed = {e: status for e, status in ended.items() if e not in saved}
     wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
     for element, status in failed.items():
         wrong[element] = error_of(status, request.key.job) or JobFailed(status.state)
@@ -129,7 +129,7 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     lost = {e for e, error in wrong.items() if is_success or not request.retry.covers(type(error).__name__, tries)}
     goes_on = WAVE if array.held else SAVED if saved or array.saved else ""
     error = _error(request, failed, wrong, lost)
-    if goes_on and _was_stopped(array, failed):
+    if goes_on and _was_stopped(array, ended):
         goes_on, error = "", JobCancelled(f"job {request.key.job} was cancelled on the cluster")
     tally = replace(
         state.tally,
@@ -181,9 +181,9 @@ def _lists(request: JobRequest, run_dir: str, found: Mapping[int, Mapping[str, A
     return read_outputs(paths, run_dir, "")[0] | value_lists(request.array or Array((), ()), found, named)
 
 
-def _was_stopped(array: Array, failed: Mapping[int, JobStatus]) -> bool:
-    """Whether a person ended the whole array, and not one hanging index of many."""
-    cancelled = {element // array.chunk for element, status in failed.items() if status.state == "CANCELLED"}
+def _was_stopped(array: Array, ended: Mapping[int, JobStatus]) -> bool:
+    """Whether a person ended the whole array, also where it saved its state then, and not one hanging index of many."""
+    cancelled = {element // array.chunk for element, status in ended.items() if status.state == "CANCELLED"}
     return len(cancelled) > 1 or (len(cancelled) == 1 and len(array.indices) == 1)
 
 

@@ -92,7 +92,7 @@ class Placement:
     async def cancel_unseen(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel what the queue has of a key's epoch and older ones, where its folders cannot be looked at."""
         while jobs := self._up_to(key, await self._persist(self._queue, report)):
-            with contextlib.suppress(ConnectionLost):  # nor can it be noted there
+            with contextlib.suppress(ConnectionLost, UnreadableAnswer):  # nor can it be noted there
                 await self.client.cancel(jobs)
             await asyncio.sleep(FIRST_PAUSE)
 

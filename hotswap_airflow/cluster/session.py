@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap_airflow import errors
@@ -115,8 +115,16 @@ class Session(Placement):
         """
         listener = listener or Unheard()
         while (outcome := await self._conduct(request, asked, report, listener)).goes_on:
+            if await self._was_cancelled(outcome.key, report):
+                error = JobCancelled(f"job {request.key.job} was cancelled; what it has done is kept for a later try")
+                return replace(outcome, values={}, error=error, goes_on="")
             report(_GOES_ON[outcome.goes_on])
         return outcome
+
+    async def _was_cancelled(self, key: JobKey, report: Callable[[str], None]) -> bool:
+        """Whether somebody cancelled the job that was to go on: its task was ended, or its run stopped."""
+        folders = await self._persist(lambda: self.client.find(key.stem), report)
+        return any(folder.digest == key.digest and folder.tried.is_cancelled for folder in folders)
 
     async def _conduct(
         self, request: JobRequest, asked: str, report: Callable[[str], None], listener: Listener

@@ -101,6 +101,8 @@ def parse_squeue(stdout: str) -> Iterator[QueuedJob]:
         if len(fields) < _FIELDS:
             raise UnreadableAnswer("squeue", line, f"line of {_FIELDS} fields")
         job_id, state, reason, nodes, name = fields
+        if state == "REVOKED":  # another cluster of a federation has the job
+            continue
         yield QueuedJob(job_id, name, JobStatus(state, reason=reason, nodes=nodes))
 
 

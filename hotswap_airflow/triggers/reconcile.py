@@ -40,19 +40,21 @@ class ReconcileTrigger(ClusterPass):
             return
         await asyncio.sleep(self.second_look)
         still = {job.name for job in await owned_jobs(session.client, self.installation)}
-        ended = [job for job in suspects if job.name in still and await self._is_over(job)]
+        ended = [job async for job in self._still_without_task(job for job in suspects if job.name in still)]
         await session.client.cancel((job.key.digest, job.name) for job in ended)
 
-    async def _is_over(self, job: OwnedJob) -> bool:
-        run = job.key.run
-        try:
-            state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
-        except TimeoutError:
-            self._report(f"Airflow does not say how {job.key.job} of {run.run} is; {job.name} is left to the next pass")
-            return False
-        if state in ENDED:
-            self._report(f"cancelling {job.name}: task {job.key.job} of {run.run} is {state}")
-        return state in ENDED
+    async def _still_without_task(self, jobs: Iterable[OwnedJob]) -> AsyncIterator[OwnedJob]:
+        """What is to be cancelled now; where Airflow gives no answer the rest is left to the next pass."""
+        for job in jobs:
+            run = job.key.run
+            try:
+                state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
+            except TimeoutError:
+                self._report("Airflow gives no answer; the others are left to the next pass")
+                return
+            if state in ENDED:
+                self._report(f"cancelling {job.name}: task {job.key.job} of {run.run} is {state}")
+                yield job
 
     async def _without_task(self, jobs: Iterable[OwnedJob]) -> AsyncIterator[OwnedJob]:
         runs: dict[tuple[str, str], list[OwnedJob]] = defaultdict(list)

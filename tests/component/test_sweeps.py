@@ -317,6 +317,29 @@ async def test_a_person_who_ends_an_array_ends_what_would_follow(bench: Any, mak
     assert bench.log.count("submitted Slurm job") == 1
 
 
+async def test_a_person_who_ends_an_array_that_saves_then_ends_it(bench: Any, make_request: MakeRequest) -> None:
+    text = 'trap "exit 85" TERM; touch "began.$SWEEP_INDEX"; while :; do sleep 0.1; done'
+    request = make_request(text, array=array_of([*"01"]), saves=True)
+    conducting = asyncio.create_task(bench.conduct(request))
+    run = bench.run_dir(request)
+    await bench.until(lambda: (run / "began.0").exists() and (run / "began.1").exists())
+    await bench.client.transport.run(("scancel", "--quiet", f"--name={request.key.job_name}"))
+    outcome = await conducting
+    assert type(outcome.error) is errors.JobCancelled
+    assert bench.log.count("submitted Slurm job") == 1
+
+
+async def test_a_job_that_was_cancelled_does_not_go_on(bench: Any, make_request: MakeRequest) -> None:
+    """The mark is there before its script has ended, and the script ends as if nobody had cancelled it."""
+    request = make_request("while [ ! -e go ]; do sleep 0.1; done; exit 85", saves=True)
+    conducting = await bench.begun(request)
+    (bench.key_dir(request) / "cancelled").touch()
+    (bench.run_dir(request) / "go").touch()
+    outcome = await conducting
+    assert type(outcome.error) is errors.JobCancelled
+    assert (outcome.goes_on, bench.log.count("submitted Slurm job")) == ("", 1)
+
+
 async def test_an_end_that_cannot_be_noted_is_waited_for(fake_bench: Any, make_request: MakeRequest) -> None:
     request = make_request("true")
     (fake_bench.key_dir(request) / "settled.new").mkdir(parents=True)
