@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hotswap_airflow.cluster.answers import answered, in_slices
 from hotswap_airflow.cluster.scripts import HOME, ROOT
@@ -12,11 +12,19 @@ from hotswap_airflow.slurm.parsing import SQUEUE_FORMAT, parse_squeue
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient
-
 AT_ONCE = 100
 Jobs = tuple[tuple[str, str], ...]
 """Digests and names."""
+
+
+class Asker(Protocol):
+    """An account on a cluster, which runs our programs there."""
+
+    name: str
+
+    async def words(self, program: str, *arguments: str, stdin: bytes = b"") -> str:
+        """Run a program; give its answer."""
+
 
 CANCEL = (
     HOME
@@ -55,7 +63,7 @@ end
 )
 
 
-async def cancel_all(client: ClusterClient, items: list[Jobs]) -> list[Exception | None]:
+async def cancel_all(account: Asker, items: list[Jobs]) -> list[Exception | None]:
     """Cancel all jobs of all items; an error for an item whose folders cannot be written.
 
     Raises ``ConnectionLost`` where the controller is away.
@@ -65,33 +73,33 @@ async def cancel_all(client: ClusterClient, items: list[Jobs]) -> list[Exception
     failed: ConnectionLost | None = None
     for first in range(0, len(jobs), AT_ONCE):
         try:
-            unnoted |= await _cancel(client, jobs[first : first + AT_ONCE])
+            unnoted |= await _cancel(account, jobs[first : first + AT_ONCE])
         except ConnectionLost as error:
             failed = error
     if failed is not None:
         raise failed
-    full = ConnectionLost(f"{client.name}: a cancelled job's folder cannot be written: disk or quota full?")
+    full = ConnectionLost(f"{account.name}: a cancelled job's folder cannot be written: disk or quota full?")
     return [full if any(digest in unnoted for digest, _ in item) else None for item in items]
 
 
-async def _cancel(client: ClusterClient, jobs: Sequence[tuple[str, str]]) -> set[str]:
+async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> set[str]:
     """Cancel jobs; give the digests of those whose folders cannot be written."""
     lines = "".join(f"{digest} {name}\n" for digest, name in jobs)
-    said = await client.words(CANCEL, SQUEUE_FORMAT, stdin=lines.encode())
+    said = await account.words(CANCEL, SQUEUE_FORMAT, stdin=lines.encode())
     try:
-        return set(answered(said, "cancelling", client.name)[0].split())
+        return set(answered(said, "cancelling", account.name)[0].split())
     except CommandFailed as error:
         raise ConnectionLost(str(error)) from error
 
 
-async def unfinished(client: ClusterClient, items: list[None]) -> list[Mapping[str, bool] | Exception]:
+async def unfinished(account: Asker, items: list[None]) -> list[Mapping[str, bool] | Exception]:
     """The names of the account's jobs that have not ended, for each who asks. Raises ``CommandFailed``.
 
     With each whether there is something left to cancel.
     """
-    said = await client.words(QUEUED, SQUEUE_FORMAT)
+    said = await account.words(QUEUED, SQUEUE_FORMAT)
     found: dict[str, bool] = {}
-    async for row in in_slices(parse_squeue(answered(said, "squeue", client.name)[0])):
+    async for row in in_slices(parse_squeue(answered(said, "squeue", account.name)[0])):
         if not row.status.phase.is_final:
             found[row.name] = found.get(row.name, False) or row.status.is_active
     return [found for _ in items]
