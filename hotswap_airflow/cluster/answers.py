@@ -11,10 +11,9 @@ from hotswap_airflow.errors import CommandFailed, UnreadableAnswer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-MARK = "hotswap-answered "
+MARK = "\nhotswap-answered "
 # Begins with a text that is searched for quickly; `^` would be tried at each of a million characters.
-_ANSWERED = re.compile(rf"\n{MARK}([0-9]+) (.*)")
-_AT_ONCE = re.compile(rf"{MARK}([0-9]+) (.*)")
+_ANSWERED = re.compile(f"{MARK}([0-9]+) (.*)")
 _SLICE = 250
 Item = TypeVar("Item")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
@@ -22,7 +21,7 @@ _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 
 
 def answered(said: str, program: str, name: str) -> tuple[str, str]:
     """Split an answer at the program's exit status; a failure of the program is an error."""
-    match = _AT_ONCE.match(said) or _ANSWERED.search(said)
+    match = _ANSWERED.search(said)
     if match is None:
         raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
     if match[1] != "0":

@@ -206,7 +206,7 @@ class ClusterClient:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
         said = await self.words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
         # The last mark is ours; what stands before it may be a stranger's name for a job.
-        queue, mark, ending = said.rpartition(MARK)
+        queue, mark, ending = f"\n{said}".rpartition(MARK)
         answered(f"{mark}{ending}", "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))]
 

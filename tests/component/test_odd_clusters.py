@@ -263,12 +263,18 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
     await bench.session.watcher.close()
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits asks again at once."""
+    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("asked", ["1 0", "2 0"])
 async def test_who_takes_a_job_over_while_the_quota_is_used_up_waits(
-    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, asked: str
+    fake_slurm: FakeSlurm, tmp_path: Path, make_request: MakeRequest, asked: str
 ) -> None:
     """A triggerer that dies hands on the same try; a dead worker makes a later one."""
-    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
     quota = Quota(fake_slurm)
     bench, request = bench_of(quota, tmp_path / "work"), make_request(GATE)
     (await bench.begun(request)).cancel()
@@ -286,17 +292,30 @@ async def test_who_takes_a_job_over_while_the_quota_is_used_up_waits(
     await bench.session.watcher.close()
 
 
-async def test_a_work_folder_that_is_away_while_a_job_runs_is_waited_for(
-    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
+def _take_away(bench: Bench) -> Path:
+    """Let the work folder be away; where it is meanwhile."""
+    away = bench.workdir.rename(bench.workdir.with_name("away"))
+    bench.workdir.write_text("no folder")
+    return away
+
+
+async def _taken_over(
+    fake_slurm: FakeSlurm, bench: Bench, request: JobRequest
+) -> tuple[asyncio.Task[session.Outcome], Path]:
+    """Who takes a running job over while its work folder is away, and waits; and where the folder is."""
     fake_slurm.outcomes = [["RUNNING"]]
-    request = make_request("true")
-    (await fake_bench.begun(request)).cancel()
-    away = fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
-    fake_bench.workdir.write_text("no folder")
-    running = asyncio.create_task(fake_bench.while_queued(request, "1 0"))
-    await fake_bench.until(lambda: "waiting, the job is in the queue: " in fake_bench.log)
+    (await bench.begun(request)).cancel()
+    away = _take_away(bench)
+    running = asyncio.create_task(bench.while_queued(request, "1 0"))
+    await bench.until(lambda: "waiting, the job is in the queue: " in bench.log)
+    return running, away
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_work_folder_that_is_away_while_a_job_runs_is_waited_for(
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
+) -> None:
+    running, away = await _taken_over(fake_slurm, fake_bench, make_request("true"))
     fake_slurm.is_down = True
     await fake_bench.until(lambda: "waiting, nobody can tell whether the job is in the queue: " in fake_bench.log)
     fake_slurm.is_down = False
@@ -308,17 +327,11 @@ async def test_a_work_folder_that_is_away_while_a_job_runs_is_waited_for(
     running.cancel()
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_job_that_leaves_the_queue_while_its_work_folder_is_away_is_an_error(
-    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
-    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
-    fake_slurm.outcomes = [["RUNNING"]]
-    request = make_request("true")
-    (await fake_bench.begun(request)).cancel()
-    fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
-    fake_bench.workdir.write_text("no folder")
-    running = asyncio.create_task(fake_bench.while_queued(request, "1 0"))
-    await fake_bench.until(lambda: "waiting, the job is in the queue: " in fake_bench.log)
+    running, _ = await _taken_over(fake_slurm, fake_bench, make_request("true"))
     fake_slurm.jobs[1].states = ["COMPLETING"]
     await asyncio.sleep(0.5)
     assert not running.done()
@@ -338,8 +351,7 @@ async def test_a_job_is_cancelled_also_where_its_work_folder_is_away(
     other = make_request("true", job="other")
     for one in (later, other):
         await fake_bench.session.submit(one, "1 0", fake_bench.lines.append)
-    fake_bench.workdir.rename(fake_bench.workdir.with_name("away"))
-    fake_bench.workdir.write_text("no folder")
+    _take_away(fake_bench)
     async with asyncio.timeout(60):
         if ends == "cancel":
             await fake_bench.session.cancel(request.key, fake_bench.lines.append)
