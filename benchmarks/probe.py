@@ -41,7 +41,8 @@ class SleepTrigger(BaseTrigger):
 class LagTrigger(BaseTrigger):
     """Write down, once a second, by how many seconds its wake-ups of that second came too late.
 
-    And the longest callback of the loop, with the garbage collections that fell into it, and without.
+    And the longest callback of the loop, without the garbage collections that fell into it: by the clock, and what it
+    took of the processor, which is less where others wanted the cores meanwhile.
     """
 
     def __init__(self, path: str) -> None:
@@ -71,17 +72,19 @@ class _Callbacks:
     """Times each callback of an event loop, and each garbage collection."""
 
     def __init__(self) -> None:
-        self.collected, self.pause, self.longest, self.name = 0.0, 0.0, 0.0, ""
+        self.collected, self.pause, self.longest, self.processor, self.name = 0.0, 0.0, 0.0, 0.0, ""
         self._began = 0.0
         gc.callbacks.append(self._collect)
         plain = asyncio.Handle._run  # noqa: SLF001 - there is no other place where every callback passes
 
         def timed(handle: Any) -> None:
-            collected, began = self.collected, time.perf_counter()
+            collected, busy, began = self.collected, time.thread_time(), time.perf_counter()
             plain(handle)
-            took = time.perf_counter() - began - (self.collected - collected)
+            collecting = self.collected - collected
+            took = time.perf_counter() - began - collecting
             if took > self.longest:
-                self.longest, self.name = took, repr(getattr(handle._callback, "__self__", handle))  # noqa: SLF001
+                self.longest, self.processor = took, max(time.thread_time() - busy - collecting, 0.0)
+                self.name = _named(handle)
 
         asyncio.Handle._run = timed  # type: ignore[attr-defined,method-assign]  # noqa: SLF001
 
@@ -93,11 +96,19 @@ class _Callbacks:
         self.collected += took
         self.pause = max(self.pause, took)
 
-    def taken(self) -> tuple[float, float, str]:
-        """The longest callback without collections, the longest collection, and which callback it was."""
-        seen = (round(self.longest, 4), round(self.pause, 4), self.name)
-        self.pause, self.longest, self.name = 0.0, 0.0, ""
+    def taken(self) -> tuple[float, float, float, str]:
+        """The longest callback by the clock and the processor, the longest collection, and which callback it was."""
+        seen = (round(self.longest, 4), round(self.processor, 4), round(self.pause, 4), self.name)
+        self.pause, self.longest, self.processor, self.name = 0.0, 0.0, 0.0, ""
         return seen
+
+
+def _named(handle: Any) -> str:
+    """Whose callback it is: that of a socket says who reads from it, and from whom."""
+    owner = getattr(handle._callback, "__self__", handle)  # noqa: SLF001
+    if isinstance(owner, asyncio.Transport):
+        return f"{owner!r} of {owner.get_protocol()!r} to {owner.get_extra_info('peername')!r}"
+    return repr(owner)
 
 
 class DeferOperator(BaseOperator):
@@ -123,20 +134,19 @@ class Late:
     """How late a loop was in some time, in seconds, and the longest that held it."""
 
     lags: list[float] = field(default_factory=list)
-    callback: float = 0.0
-    name: str = ""
     collection: float = 0.0
+    callbacks: list[tuple[float, float, str]] = field(default_factory=list)
+    """The longest of each second: by the clock, of the processor, and whose it was."""
 
 
 def late_between(path: Path, begin: float, end: float) -> Late:
     """What a ``LagTrigger`` wrote in a time."""
     late = Late()
     for line in path.read_text(encoding="utf-8").splitlines():
-        at, lags, callback, collection, name = json.loads(line)
+        at, lags, callback, processor, collection, name = json.loads(line)
         if not begin <= at <= end:
             continue
         late.lags += lags
         late.collection = max(late.collection, collection)
-        if callback > late.callback:
-            late.callback, late.name = callback, name
+        late.callbacks.append((callback, processor, name))
     return late

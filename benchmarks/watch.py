@@ -80,6 +80,7 @@ class Seen:
     lag_p99_s: float = 0.0
     lag_max_s: float = 0.0
     callback_max_s: float = 0.0
+    callback_processor_s: float = 0.0
     collection_max_s: float = 0.0
     noop: dict[str, float] = field(default_factory=dict)
 
@@ -113,8 +114,12 @@ class Watching:
         """How late the event loop was since then, and what held it longest."""
         late = late_between(self.lags, began, time.time())
         seen.lag_p99_s, seen.lag_max_s = percentile(late.lags, 0.99), max(late.lags)
-        seen.callback_max_s, seen.collection_max_s = late.callback, late.collection
-        say(f"longest callback {late.callback:.3f} s: {late.name[:300]}; longest collection {late.collection:.3f} s")
+        longest = sorted(late.callbacks, reverse=True)[:3]
+        seen.callback_max_s, seen.callback_processor_s, _ = longest[0]
+        seen.collection_max_s = late.collection
+        for took, processor, name in longest:
+            say(f"a callback took {took:.3f} s, {processor:.3f} s of the processor: {name[:300]}")
+        say(f"longest collection {late.collection:.3f} s")
 
     def connections(self) -> int:
         """Sessions of sshd, each a connection."""
@@ -227,8 +232,8 @@ class Watching:
         seen = Seen()
         self.quiet(seen)
         self.end(name, run)
-        names = ("cpu_share", "rss_mb", "pss_mb", "lag_p99_s", "lag_max_s", "callback_max_s", "collection_max_s")
-        return {name: getattr(seen, name) for name in names}
+        late = ("lag_p99_s", "lag_max_s", "callback_max_s", "callback_processor_s", "collection_max_s")
+        return {name: getattr(seen, name) for name in ("cpu_share", "rss_mb", "pss_mb", *late)}
 
     def planted(self, kind: str, name: str, run: str, count: int, *words: str) -> Iterator[int]:
         """Defer some tasks after the other; give how many there are, when these are to be waited for."""
