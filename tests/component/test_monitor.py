@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.client import ClusterClient, Glimpse
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.cluster.watched import Interval
@@ -37,6 +38,31 @@ class Cut:
         if self.is_cut:
             raise errors.ConnectionLost("the connection is cut")
         return await self.inner.run(argv, stdin, limit)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+class Pieces:
+    """A login node whose answers come as its programs write them, piece by piece."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    async def run(self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = 60.0) -> Reply:
+        assert isinstance(stdin, bytes)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.PIPE, stdout=theirs)
+        theirs.close()
+        feeding = asyncio.create_task(process.communicate(stdin))
+        with ours:
+            ours.setblocking(False)
+            pieces = []
+            while piece := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, 1 << 20), limit):
+                pieces.append(piece)
+        await feeding
+        self.sizes = [len(piece) for piece in pieces]
+        return Reply(process.returncode or 0, b"".join(pieces), b"")
 
     async def close(self) -> None:
         """Nothing to give up."""
@@ -124,3 +150,18 @@ async def test_a_job_that_comes_while_the_watcher_ends_is_watched(
     fake_slurm.outcomes = [["COMPLETED"]] * 8
     for number in range(8):  # each begins in the moment in which the one before it has ended
         assert (await bench.conduct(make_request("true", job=f"j{number}"))).error is None
+
+
+async def test_the_folders_of_a_thousand_jobs_are_told_in_large_pieces(tmp_path: Path) -> None:
+    login_node = Pieces()
+    client = ClusterClient(login_node, str(tmp_path), "main")
+    digests = [f"{number:032x}" for number in range(1000)]
+    ended = tmp_path / ".hotswap" / "jobs" / digests[700][:3] / digests[700]
+    ended.mkdir(parents=True)
+    (ended / "exit").write_text("3\n")
+    (ended / "id").write_text("17\n")
+    (ended / "job.log").write_text("said\n")
+    glimpses = await client.glimpses(digests)
+    assert glimpses[digests[700]] == Glimpse(3, 5, 17, False)
+    assert [glimpses[digest] for digest in digests if digest != digests[700]] == [Glimpse(None, 0, None, False)] * 999
+    assert len(login_node.sizes) < 20
