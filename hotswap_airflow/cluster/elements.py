@@ -116,7 +116,7 @@ class Ending:
 def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
     """Put together how a sweep ended. ``wrote`` are the lines of values of each element."""
     array, statuses = state.array, state.elements
-    good = [*array.done, *(e for e, status in statuses.items() if status.phase is Phase.SUCCEEDED)]
+    good = _good(state)
     found, missing = _values(request, good, wrote)
     ended = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
     saved = _saved(request, state.noted, ended)
@@ -151,6 +151,18 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
         _by_number({e: error for e, error in wrong.items() if e in lost}),
         tabulate(array, statuses, found, {element: type(error).__name__ for element, error in wrong.items()}),
     )
+
+
+def unfinished(request: JobRequest, state: ArrayState, wrote: Mapping[int, str]) -> tuple[ElementResult, ...]:
+    """The table of a sweep some of whose elements can never start. ``wrote`` are the lines of values of each."""
+    found, missing = _values(request, _good(state), wrote)
+    judged = ((e, error_of(status, request.key.job)) for e, status in state.elements.items())
+    wrong = {e: type(error).__name__ for e, error in judged if error is not None}
+    return tabulate(state.array, state.elements, found, wrong | dict.fromkeys(missing, OutputMissing.__name__))
+
+
+def _good(state: ArrayState) -> list[int]:
+    return [*state.array.done, *(e for e, status in state.elements.items() if status.phase is Phase.SUCCEEDED)]
 
 
 def _noted(error: JobError | None, goes_on: str, again: tuple[str, ...]) -> tuple[str, ...]:

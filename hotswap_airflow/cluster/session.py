@@ -284,7 +284,9 @@ class Session(Placement):
         error = _as_told(request, error_of(state.status, key.job))
         await self._settle(request, End(asked, state.status.state, ("JobNeverStarts",)), report)
         await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-        return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=request.past.failed)
+        table = elements.unfinished(request, state, await self._values(request, report))
+        failed = request.past.failed
+        return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=failed, table=table)
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
         """The lines of values that elements wrote, in this try and in those before it."""

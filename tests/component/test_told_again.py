@@ -88,7 +88,10 @@ async def test_what_never_starts_is_not_submitted_again(
     first = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[1].reason = "BadConstraints"
-    assert _told(await first, request) == ("JobNeverStarts", False)
+    outcome = await first
+    assert _told(outcome, request) == ("JobNeverStarts", False)
+    rows = [("PENDING", "JobNeverStarts"), ("FAILED", "JobFailed")] if is_sweep else []
+    assert [(row.state, row.error) for row in outcome.table] == rows
     assert _told(await fake_bench.conduct(request, asked), request) == ("JobNeverStarts", False)
     assert _submitted(fake_slurm) == 1
 
