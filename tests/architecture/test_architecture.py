@@ -24,6 +24,11 @@ AIRFLOW_BEGINS = {
 }  # fmt: skip
 EDGES = {("bundle.py", "_fault")}
 """Where everything is caught: whatever Airflow says of one person's file must not hide those of the others."""
+TOP = {
+    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+    "benchmarks", "constraints.txt", "dags", "docker-compose.yaml", "docs", "hotswap_airflow", "plugins",
+    "pyproject.toml", "tests",
+}  # fmt: skip
 PRIVATE_WORDS = re.compile(r"pypi\.|(?<![\w/])/(?:work|root|home)/")
 
 
@@ -34,6 +39,11 @@ def _functions(module: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def _listed() -> list[str]:
+    """The files that belong to the project."""
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def test_functions_fit_on_a_screen() -> None:
@@ -48,6 +58,10 @@ def test_functions_are_typically_short() -> None:
 
 def test_modules_are_short() -> None:
     assert [m.name for m in MODULES if len(m.read_text().splitlines()) > MAX_MODULE] == []
+
+
+def test_nothing_else_stands_at_the_top() -> None:
+    assert {Path(name).parts[0] for name in _listed()} - TOP == set()
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
@@ -93,9 +107,8 @@ def test_no_blanket_except_outside_the_outermost_edges() -> None:
 
 
 def test_no_tracked_file_names_a_machine_or_an_index() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     guilty = []
-    for name in listed.splitlines():
+    for name in _listed():
         path = ROOT / name
         if path.suffix in {".png", ".gz"} or not path.is_file() or path == Path(__file__):
             continue
