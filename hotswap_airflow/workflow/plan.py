@@ -22,7 +22,7 @@ from hotswap_airflow.workflow.sweep import axis_values
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.site import Cluster, Site
     from hotswap_airflow.workflow.source import Folder, Source
     from hotswap_airflow.workflow.spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
 
@@ -182,9 +182,9 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
         description=body.description,
         needs=graph.needs_of(spec, name),
         options=tuple(_options(resources.options_of(spec, name, cluster))),
-        retry=_retry(spec, name),
+        retry=_retry(spec, name, cluster),
         saves=body.checkpoint is not None and body.checkpoint.requeue,
-        env=tuple(_env([cluster.defaults.get("env", {}), spec.defaults.env, body.env])),
+        env=tuple(_env([cluster.defaults.env, spec.defaults.env, body.env])),
         inputs=tuple(
             PlannedInput(key, item.path, parse_reference(item.source) if item.source else None, item.type, item.asset)
             for key, item in body.inputs.items()
@@ -197,12 +197,14 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
     )
 
 
-def _retry(spec: WorkflowSpec, name: str) -> Retry:
+def _retry(spec: WorkflowSpec, name: str, cluster: Cluster) -> Retry:
     """The rule of a job: its own, or that of the defaults; without one only what is not the user's doing."""
     body = spec.jobs[name]
     rule = body.retry
     if rule is None:
-        most = body.retries if body.retries is not None else spec.defaults.retries
+        layers = (body, spec.defaults, cluster.defaults)
+        # Also null is a word, and the last one.
+        most = next((layer.retries for layer in layers if {"retry", "retries"} & layer.model_fields_set), None)
         if most is None:
             return Retry()
         rule = RetrySpec(max=most)

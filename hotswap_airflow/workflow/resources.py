@@ -49,12 +49,13 @@ def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
     """The cluster a job runs on."""
-    return spec.jobs[job].cluster or spec.defaults.cluster or default
+    body = spec.jobs[job]
+    return (body.cluster if "cluster" in body.model_fields_set else spec.defaults.cluster) or default
 
 
 def options_of(spec: WorkflowSpec, job: str, cluster: Cluster | None) -> dict[str, Any]:
     """The options of a job from all layers, as written."""
-    site = cluster.defaults.get("slurm", {}) if cluster else {}
+    site = cluster.defaults.slurm if cluster else {}
     body = spec.jobs[job]
     checkpoint = {"signal": f"B:{body.checkpoint.signal}"} if body.checkpoint is not None else {}
     return merged([site, spec.defaults.slurm, {**body.slurm, **checkpoint}])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.workflow import shape, vocabulary
 from hotswap_airflow.workflow.document import read_document
-from hotswap_airflow.workflow.spec import SiteSpec
+from hotswap_airflow.workflow.site_spec import SiteDefaults, SiteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hotswap_airflow.workflow.document import Document
-    from hotswap_airflow.workflow.spec import ClusterSpec, PartitionSpec
+    from hotswap_airflow.workflow.site_spec import ClusterSpec, PartitionSpec
 
 LOCAL_CLUSTER = "main"
 DEFAULT_ENVIRONMENT = "dev"
@@ -34,7 +34,7 @@ class Cluster:
     connection: str
     workdir: str
     limits: ClusterLimits
-    defaults: Mapping[str, Any]
+    defaults: SiteDefaults = field(default_factory=SiteDefaults)
     queue: str | None = None
     max_array_size: int = 1001
     is_local: bool = False
@@ -62,7 +62,7 @@ class Site:
 
 def implied_site(connection: str) -> Site:
     """The site where nobody wrote a file: one environment, one cluster, no limits known."""
-    cluster = Cluster(LOCAL_CLUSTER, connection, "hotswap-runs", ClusterLimits(LOCAL_CLUSTER), {})
+    cluster = Cluster(LOCAL_CLUSTER, connection, "hotswap-runs", ClusterLimits(LOCAL_CLUSTER))
     return Site({DEFAULT_ENVIRONMENT: LOCAL_CLUSTER}, {LOCAL_CLUSTER: cluster})
 
 

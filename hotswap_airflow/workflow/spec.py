@@ -1,4 +1,4 @@
-"""The shape of a workflow file and of a site file: types, choices and ranges, checked by pydantic.
+"""The shape of a workflow file: types, choices and ranges, checked by pydantic.
 
 Whatever needs more than one value at a time is checked in ``hotswap_airflow.workflow.checks``.
 """
@@ -22,7 +22,7 @@ _ALL = 100
 
 
 class _Model(BaseModel):
-    """Strict, frozen, and closed; a null value means the key's default."""
+    """Strict, frozen, and closed; a null value means the key's default, and takes away what lower layers say."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -30,7 +30,9 @@ class _Model(BaseModel):
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
+            # `model_fields_set` tells where null was written, of what has no other default.
+            nullable = {key for key, field in cls.model_fields.items() if field.default is None}
+            return {key: value for key, value in data.items() if value is not None or key in nullable}
         if isinstance(data, str) and (pair := looks_like_a_pair(data)):
             key, value = pair
             raise PydanticCustomError(
@@ -220,15 +222,18 @@ class SweepSpec(_Model):
     chunk: Annotated[int, Field(ge=1)] = 1
 
 
-def _duration(value: Any) -> Any:
-    return _converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
+def duration(value: Any) -> Any:
+    """Seconds of a time as Slurm or people write it."""
+    return converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
 
 
-def _size(value: Any) -> Any:
-    return _converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
+def size(value: Any) -> Any:
+    """KiB of a size."""
+    return converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
 
 
-def _converted(value: Any, parse: Any, code: Any, expected: str) -> Any:
+def converted(value: Any, parse: Any, code: Any, expected: str) -> Any:
+    """A value as it is parsed; a problem with this code where it cannot be."""
     try:
         return parse(value)
     except (ValueError, TypeError):
@@ -246,14 +251,14 @@ class MemGrowth(_Model):
     """How memory grows after it did not suffice; ``max`` in KiB."""
 
     factor: Annotated[int | float, BeforeValidator(_positive)]
-    max: Annotated[int, BeforeValidator(_size)]
+    max: Annotated[int, BeforeValidator(size)]
 
 
 class TimeGrowth(_Model):
     """How time grows after it did not suffice; ``max`` in seconds."""
 
     factor: Annotated[int | float, BeforeValidator(_positive)]
-    max: Annotated[int, BeforeValidator(_duration)]
+    max: Annotated[int, BeforeValidator(duration)]
 
 
 class Escalate(_Model):
@@ -325,76 +330,3 @@ class WorkflowSpec(_Model):
     defaults: Defaults = Defaults()
     files: list[Text] = []
     jobs: dict[str, Annotated[JobSpec, BeforeValidator(_empty)]] = {}
-
-
-class _OpenModel(BaseModel):
-    """A part of a site file: keys that this release does not read are left alone."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class PartitionSpec(_OpenModel):
-    """Nodes of one shape, and the limits of the partition they are in."""
-
-    nodes: int | None = None
-    cpus: int | None = None
-    mem: Annotated[int | None, BeforeValidator(_size)] = None
-    gpus: int | dict[str, int] = 0
-    max_time: Annotated[int | None, BeforeValidator(_duration)] = None
-    max_nodes: int | None = None
-
-
-def _shapes(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
-
-
-def _seconds(value: Any) -> Any:
-    return _converted(value, units.parse_duration, "duration-invalid", "a duration such as 15s")
-
-
-class PollSpec(_OpenModel):
-    """Seconds between two questions to a cluster."""
-
-    min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 2
-    usual: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 15
-    max: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 60
-
-    @model_validator(mode="after")
-    def _rises(self) -> Self:
-        if not self.min <= self.usual <= self.max:
-            words = {"words": "the bounds of `poll` do not rise", "remedy": "write min <= usual <= max"}
-            raise PydanticCustomError("out-of-range", "{words}", words)
-        return self
-
-
-class ClusterSpec(_OpenModel):
-    """One slurmctld: how it is reached and what it has."""
-
-    kind: Literal["slurm", "local"] = "slurm"
-    connection: str | None = None
-    workdir: str = "hotswap-runs"
-    max_array_size: int = 1001
-    licenses: dict[str, int] | None = None
-    defaults: dict[str, Any] = {}
-    partitions: Annotated[
-        dict[str, Annotated[list[PartitionSpec], BeforeValidator(_shapes)]],
-        BeforeValidator(lambda value: {} if value == "probe" else value),
-    ] = {}
-    queue: str | None = None
-    monitor: str | None = None
-    poll: PollSpec = PollSpec()
-    retention: Annotated[int, BeforeValidator(_seconds), Field(ge=86_400)] | None = None
-
-
-class EnvironmentSpec(_OpenModel):
-    """A step of the promotion order: which cluster it runs on."""
-
-    cluster: str
-
-
-class SiteSpec(_OpenModel):
-    """A site file, as far as this release reads it."""
-
-    hotswap: str
-    environments: dict[str, EnvironmentSpec]
-    clusters: dict[str, ClusterSpec]

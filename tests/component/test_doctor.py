@@ -117,7 +117,7 @@ def test_a_broken_site_file_or_setting(tmp_path: Path, capsys: pytest.CaptureFix
 )
 def test_facts_of_a_cluster(changes: dict[str, Any], skew: float, level: str, words: str) -> None:
     limits = ClusterLimits("main", {"debug": Partition("debug")})
-    cluster = Cluster("main", "slurm_main", "w", limits, {})
+    cluster = Cluster("main", "slurm_main", "w", limits)
     (found,) = [f for f in cluster_checks.judge(cluster, replace(FACTS, **changes), skew) if words in f.message]
     assert found.level == level
     assert bool(found.remedy) == (level != "ok")

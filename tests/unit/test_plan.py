@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.retry import NOT_THE_USERS, Retry
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import check_workflow
@@ -66,6 +67,31 @@ def test_layers_are_merged(tmp_path: Path) -> None:
     assert _plan(tmp_path, environment="prod").job("make").cluster == "big"
     with pytest.raises(KeyError):
         _plan(tmp_path).job("gone")
+
+
+@pytest.mark.parametrize(
+    ("site", "defaults", "job", "most"),
+    [
+        ("", "", "", None), ("3", "", "", 3), ("3", "4", "", 4), ("3", "4", "retries: 5", 5), ("3", "~", "", None),
+        ("3", "4", "retries: ~", None), ("3", "4", "retry: ~", None), ("3", "", "retry: {max: 1}", 1),
+    ],
+)  # fmt: skip
+def test_the_nearest_word_on_retries_counts_also_where_it_is_null(
+    tmp_path: Path, site: str, defaults: str, job: str, most: int | None
+) -> None:
+    clusters = f"clusters: {{main: {{defaults: {{retries: {site}}}}}}}" if site else "clusters: {main: {}}"
+    known = read_site(f"hotswap: site/v1\nenvironments: {{dev: {{cluster: main}}}}\n{clusters}\n".encode(), "s.yaml")
+    head = f"hotswap: workflow/v1\ndefaults: {{retries: {defaults}}}\n" if defaults else "hotswap: workflow/v1\n"
+    text = f"{head}jobs: {{a: {{run: x, {job}}}}}\n"
+    checked = check_workflow(text.encode(), "f.hotswap.yaml", DiskFolder(tmp_path), known)
+    assert checked.source is not None, checked.problems
+    retry = make_plan(checked.source, known, "dev").job("a").retry
+    assert retry == (Retry() if most is None else Retry(frozenset({*NOT_THE_USERS, "failed"}), most))
+
+
+def test_a_job_that_names_no_cluster_by_null_runs_where_its_environment_does(tmp_path: Path) -> None:
+    text = "hotswap: workflow/v1\ndefaults: {cluster: big}\njobs: {a: {run: x, cluster: ~}, b: {run: x}}\n"
+    assert [job.cluster for job in _plan(tmp_path, text).jobs] == ["main", "big"]
 
 
 def test_the_version_changes_with_what_a_run_does_and_with_nothing_else(tmp_path: Path) -> None:
