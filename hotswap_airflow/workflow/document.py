@@ -92,6 +92,24 @@ class Document:
                 return self.value_place(path[:end])
         return Place(1, 1)
 
+    def raw(self, *path: str | int) -> Any:
+        """The plain value a person wrote at a path; None where there is none."""
+        node = self.exact_node(path)
+        return plain(node) if node is not None else None
+
+    def keys_of(self, *path: str | int) -> list[str]:
+        """The keys a person wrote in a map, in file order; empty where it is none."""
+        node = self.exact_node(path)
+        return list(node.value) if node is not None and isinstance(node.value, dict) else []
+
+    def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
+        """Say what is wrong at the key of a path."""
+        return self.problem(self.key_place(path), code, message, remedy)
+
+    def at_value(self, path: Path, code: str, message: str, remedy: str) -> Problem:
+        """Say what is wrong at the value of a path."""
+        return self.problem(self.value_place(path), code, message, remedy)
+
     def problem(self, place: Place, code: str, message: str, remedy: str) -> Problem:
         """Say what is wrong at a place of this file."""
         return Problem(self.file, place.line, place.column, code, message, remedy)

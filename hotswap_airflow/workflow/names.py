@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.document import Document, Path
     from hotswap_airflow.workflow.source import Source
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -30,8 +30,8 @@ def check_names(source: Source) -> Iterator[Problem]:
         yield from _names(source, ("jobs", job, "sweep", "over"), "SWEEP")
         yield from _taken_axes(source, job)
         yield from _outputs_called_state(source, job)
-        yield from _env(source, ("jobs", job, "env"))
-    yield from _env(source, ("defaults", "env"))
+        yield from judge_variables(source.document, ("jobs", job, "env"))
+    yield from judge_variables(source.document, ("defaults", "env"))
 
 
 def stem(file: str) -> str:
@@ -104,18 +104,19 @@ def _taken_axes(source: Source, job: str) -> Iterator[Problem]:
             yield source.at_key(place, "name-invalid", words, f"rename it, for example `my-{axis}`")
 
 
-def _env(source: Source, path: Path) -> Iterator[Problem]:
-    for name in source.keys_of(*path):
+def judge_variables(document: Document, path: Path) -> Iterator[Problem]:
+    """Judge the names of variables for scripts, and whether one of them keeps a secret."""
+    for name in document.keys_of(*path):
         place = (*path, name)
         if not _VARIABLE.fullmatch(name):
             shown = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")
             words = f"`{name}` is no variable's name: a letter or `_` first, then letters, digits and `_`"
-            yield source.at_key(place, "name-invalid", words, f"write `{shown.replace('-', '_') or 'NAME'}`")
+            yield document.at_key(place, "name-invalid", words, f"write `{shown.replace('-', '_') or 'NAME'}`")
         elif vocabulary.RESERVED_VARIABLES.fullmatch(name):
             words = f"variables that begin with `{name.split('_')[0]}_` are set by hotswap"
-            yield source.at_key(place, "name-invalid", words, f"write for example `MY_{name}`")
-        elif vocabulary.SECRET_NAMES.search(name) and source.raw(*place) is not None:
+            yield document.at_key(place, "name-invalid", words, f"write for example `MY_{name}`")
+        elif vocabulary.SECRET_NAMES.search(name) and document.raw(*place) is not None:
             words = f"`{name}` looks like a secret, and its value stands here for everybody to read"
-            yield source.at_value(
+            yield document.at_value(
                 place, "secret-plaintext", words, "keep it in an Airflow connection and use `secrets`"
             )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.document import Document, Path
     from hotswap_airflow.workflow.site import Cluster, Site
     from hotswap_airflow.workflow.source import Source
     from hotswap_airflow.workflow.spec import WorkflowSpec
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def check_resources(source: Source) -> Iterator[Problem]:
     """Judge every option where it stands, then what comes out for each job."""
-    faults = list(_layer(source, ("defaults", "slurm"), "defaults"))
+    faults = list(judge_options(source.document, ("defaults", "slurm"), "defaults"))
     for job in source.spec.jobs:
-        faults += _layer(source, ("jobs", job, "slurm"), f"jobs.{job}")
+        faults += judge_options(source.document, ("jobs", job, "slurm"), f"jobs.{job}")
     yield from faults
     if source.site is not None:
         yield from unknown_clusters(source, source.site)
@@ -61,40 +61,42 @@ def options_of(spec: WorkflowSpec, job: str, cluster: Cluster | None) -> dict[st
     return merged([site, spec.defaults.slurm, {**body.slurm, **checkpoint}])
 
 
-def _layer(source: Source, path: Path, owner: str) -> Iterator[Problem]:
-    keys = source.keys_of(*path)
+def judge_options(document: Document, path: Path, owner: str) -> Iterator[Problem]:
+    """Judge the options of one layer, each by itself, and those that exclude each other."""
+    keys = document.keys_of(*path)
     for name in keys:
-        value = source.raw(*path, name)
+        value = document.raw(*path, name)
         if name in options.RESERVED:
             remedy = options.RESERVED[name].replace("JOB", owner)
             words = f"`{name}` is set by hotswap"
-            yield source.at_key((*path, name), "slurm-key-reserved", words, remedy)
+            yield document.at_key((*path, name), "slurm-key-reserved", words, remedy)
         elif name not in options.OPTIONS:
             code, words, remedy = vocabulary.judge_key("slurm", name)
-            yield source.at_key((*path, name), code, f"{words} in {owner}.slurm", remedy)
-        elif value is not None and not _is_reference(value):
-            yield from _value(source, (*path, name), name, value)
+            yield document.at_key((*path, name), code, f"{words} in {owner}.slurm", remedy)
+        elif value is not None and not is_reference(value):
+            yield from _value(document, (*path, name), name, value)
     for group in options.EXCLUSIVE_GROUPS:
-        here = [name for name in keys if name in group and source.raw(*path, name) is not None]
+        here = [name for name in keys if name in group and document.raw(*path, name) is not None]
         for name in here[1:]:
             words = f"`{here[0]}` and `{name}` exclude each other"
-            yield source.at_key((*path, name), "conflict", words, "keep one of them")
+            yield document.at_key((*path, name), "conflict", words, "keep one of them")
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
+    """Whether an option's value is only known when its job starts."""
     return isinstance(value, dict) and set(value) == {"from"} and isinstance(value["from"], str)
 
 
-def _value(source: Source, path: Path, name: str, value: Any) -> Iterator[Problem]:
+def _value(document: Document, path: Path, name: str, value: Any) -> Iterator[Problem]:
     if isinstance(value, (list, dict)):
         kind = "a list" if isinstance(value, list) else "a map"
         words = f"`{name}` must be one value, not {kind}"
-        yield source.at_value(path, "wrong-type", words, f"write `{name}: VALUE` or `{name}: {{from: params.X}}`")
+        yield document.at_value(path, "wrong-type", words, f"write `{name}: VALUE` or `{name}: {{from: params.X}}`")
         return
     try:
         options.check(name, value)
     except options.Refusal as refusal:
-        yield source.at_value(path, refusal.code, refusal.message, refusal.remedy)
+        yield document.at_value(path, refusal.code, refusal.message, refusal.remedy)
 
 
 def unknown_clusters(source: Source, site: Site) -> Iterator[Problem]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
-from hotswap_airflow.workflow import shape, vocabulary
+from hotswap_airflow.workflow import names, resources, shape, vocabulary
 from hotswap_airflow.workflow.document import read_document
 from hotswap_airflow.workflow.site_spec import SiteDefaults, SiteSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.workflow.document import Document
     from hotswap_airflow.workflow.site_spec import ClusterSpec, PartitionSpec
@@ -74,7 +74,7 @@ def read_site(raw: bytes, file: str) -> Site:
     if not problems:
         problems += found
     if spec is not None:
-        problems += [*_environments(document, spec), *_retentions(document, spec)]
+        problems += [*_environments(document, spec), *_retentions(document, spec), *_defaults(document, spec)]
     if problems or spec is None:
         raise SpecError(problems)
     clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
@@ -119,6 +119,19 @@ def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:
             place = document.value_place(("clusters", name, "retention"))
             problems.append(document.problem(place, "conflict", words, "give each a `workdir` of its own, or both one"))
     return problems
+
+
+def _defaults(document: Document, spec: SiteSpec) -> Iterator[Problem]:
+    """What is wrong in a cluster's defaults would be wrong in every job."""
+    for name in spec.clusters:
+        path = ("clusters", name, "defaults")
+        yield from resources.judge_options(document, (*path, "slurm"), ".".join(path))
+        for option in document.keys_of(*path, "slurm"):
+            place = (*path, "slurm", option)
+            if resources.is_reference(document.raw(*place)):
+                words = f"`{option}` is for all workflows, and refers to what one of them has"
+                yield document.at_value(place, "wrong-type", words, f"write `{option}: VALUE`")
+        yield from names.judge_variables(document, (*path, "env"))
 
 
 def _cluster(name: str, spec: ClusterSpec) -> Cluster:

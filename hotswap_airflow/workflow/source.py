@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hotswap_airflow.workflow.document import plain
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,18 +47,16 @@ class Source:
 
     def raw(self, *path: str | int) -> Any:
         """The plain value a person wrote at a path; None where there is none."""
-        node = self.document.exact_node(path)
-        return plain(node) if node is not None else None
+        return self.document.raw(*path)
 
     def keys_of(self, *path: str | int) -> list[str]:
         """The keys a person wrote in a map, in file order; empty where it is none."""
-        node = self.document.exact_node(path)
-        return list(node.value) if node is not None and isinstance(node.value, dict) else []
+        return self.document.keys_of(*path)
 
     def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
         """Say what is wrong at the key of a path."""
-        return self.document.problem(self.document.key_place(path), code, message, remedy)
+        return self.document.at_key(path, code, message, remedy)
 
     def at_value(self, path: Path, code: str, message: str, remedy: str) -> Problem:
         """Say what is wrong at the value of a path."""
-        return self.document.problem(self.document.value_place(path), code, message, remedy)
+        return self.document.at_value(path, code, message, remedy)

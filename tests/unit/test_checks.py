@@ -307,6 +307,21 @@ def test_a_wrong_site_file(text: str, code: str) -> None:
     assert code in {problem.code for problem in caught.value.problems}
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("retries: 11", "out-of-range"), ("slurm: {tiem: 1h}", "unknown-key"), ("slurm: {time: x}", "duration-invalid"),
+        ("slurm: {time: {from: params.t}}", "wrong-type"), ("slurm: {mem: 1G, mem-per-cpu: 1G}", "conflict"),
+        ("env: {'A B': x}", "name-invalid"), ("env: {DB_PASSWORD: x}", "secret-plaintext"), ("slurm: 7", "wrong-type"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_clusters_defaults_is_told_at_its_place(text: str, code: str) -> None:
+    head = "hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters:\n  a:\n    defaults:\n"
+    with pytest.raises(SpecError) as caught:
+        read_site(f"{head}      {text}\n".encode(), "site.yaml")
+    assert [(problem.line, problem.code) for problem in caught.value.problems] == [(6, code)]
+
+
 def test_a_site_as_it_is_read() -> None:
     site = read_site(SITE.encode(), "site.yaml")
     assert site.default_environment == "dev"
