@@ -198,9 +198,10 @@ class ClusterClient:
 
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
-        said = await self.words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(digests))
+        asked = list(digests)
+        said = await self.words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(asked))
         queue, rest = answered(said, "squeue", self.name)
-        return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(rest)
+        return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(asked, rest)
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
@@ -212,9 +213,10 @@ class ClusterClient:
 
     async def glimpses(self, digests: Iterable[str]) -> dict[str, Glimpse]:
         """What each folder shows; no question to Slurm."""
-        return await self._glimpses(await self.words(scripts.STATUS, "", stdin=_lines(digests)))
+        asked = list(digests)
+        return await self._glimpses(asked, await self.words(scripts.STATUS, "", stdin=_lines(asked)))
 
-    async def _glimpses(self, lines: str) -> dict[str, Glimpse]:
+    async def _glimpses(self, asked: list[str], lines: str) -> dict[str, Glimpse]:
         sizes, found = {}, []
         async for line in in_slices(lines.splitlines()):
             name, *numbers = line.split() or [""]
@@ -222,10 +224,13 @@ class ClusterClient:
                 sizes[name.split("/")[1]] = int(numbers[0])
             elif name:
                 found.append(_fields(line, self.name))
-        return {
+        glimpses = {
             digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id), signalled != "-")
             async for digest, exit_status, job_id, signalled in in_slices(found)
         }
+        if missing := set(asked) - glimpses.keys():  # nothing told is not nothing there
+            raise UnreadableAnswer(self.name, f"nothing of {len(missing)} jobs", f"line for each of {len(asked)}")
+        return glimpses
 
     async def accounting(
         self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None, *, everybody: bool = False

@@ -138,23 +138,20 @@ STATUS = (
     PROLOGUE
     + """\
 # All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status, id, and
-# whether a signal came; and the sizes of the logs. Each write of the shell would travel as a packet of its own, and
-# thousands of those hold up whoever reads them, so some lines are written at once.
+# whether a signal came; and the sizes of the logs.
 begin
 [ -z "$1" ] || answer squeue -h -r -t all -a -u "$(id -un)" -o "$1"
 digests=$(cat)
-lines=
+# Each line that the shell writes would travel as a packet of its own, and thousands of those hold up whoever reads
+# them: sed puts them together.
 for digest in $digests; do
   at "$digest"
   exit=- id=- signalled=-
   [ -s "$dir/exit" ] && read -r exit < "$dir/exit"
   [ -s "$dir/id" ] && read -r id < "$dir/id"
   [ ! -e "$dir/signalled" ] || signalled=signalled
-  lines="$lines$digest $exit $id $signalled
-"
-  [ "${#lines}" -lt 4000 ] || { printf %s "$lines"; lines=; }
-done
-printf %s "$lines"
+  printf '%s %s %s %s\\n' "$digest" "$exit" "$id" "$signalled"
+done | sed ''
 # One program for all logs, where there are any.
 cd .hotswap/jobs && printf '%s\\n' "$digests" | sed -n 's|^\\(...\\).*|\\1/&/job.log|p' |
   xargs -r stat -L -c '%n %s' 2> /dev/null

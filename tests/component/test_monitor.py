@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.cluster.watched import Interval
@@ -46,13 +48,16 @@ class Cut:
 class Pieces:
     """A login node whose answers come as its programs write them, piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, shell: str) -> None:
+        self.shell = shell
         self.sizes: list[int] = []
 
     async def run(self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = 60.0) -> Reply:
         assert isinstance(stdin, bytes)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.PIPE, stdout=theirs)
+        process = await asyncio.create_subprocess_exec(
+            self.shell, *argv[1:], stdin=asyncio.subprocess.PIPE, stdout=theirs
+        )
         theirs.close()
         feeding = asyncio.create_task(process.communicate(stdin))
         with ours:
@@ -152,8 +157,18 @@ async def test_a_job_that_comes_while_the_watcher_ends_is_watched(
         assert (await bench.conduct(make_request("true", job=f"j{number}"))).error is None
 
 
-async def test_the_folders_of_a_thousand_jobs_are_told_in_large_pieces(tmp_path: Path) -> None:
-    login_node = Pieces()
+async def test_a_folder_that_was_not_looked_into_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sed").write_text("#!/bin/sh\nhead -n 1\n")
+    (tmp_path / "bin" / "sed").chmod(0o755)
+    client = ClusterClient(LocalTransport({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}), str(tmp_path / "work"))
+    with pytest.raises(errors.UnreadableAnswer, match="nothing of 1 jobs"):
+        await client.glimpses(["a" * 20, "b" * 20])
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+async def test_the_folders_of_a_thousand_jobs_are_told_in_large_pieces(tmp_path: Path, shell: str) -> None:
+    login_node = Pieces(shell)
     client = ClusterClient(login_node, str(tmp_path), "main")
     digests = [f"{number:032x}" for number in range(1000)]
     ended = tmp_path / ".hotswap" / "jobs" / digests[700][:3] / digests[700]
