@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,32 +73,35 @@ class _Callbacks:
     """Times each callback of an event loop, and each garbage collection."""
 
     def __init__(self) -> None:
-        self.collected, self.pause, self.longest, self.processor, self.name = 0.0, 0.0, 0.0, 0.0, ""
-        self._began = 0.0
+        self.pause, self.longest, self.processor, self.name = 0.0, 0.0, 0.0, ""
+        self.collected, self.collected_here = 0.0, 0.0
+        self._began, self._busy = 0.0, 0.0
+        self._thread = threading.get_ident()
         gc.callbacks.append(self._collect)
         plain = asyncio.Handle._run  # noqa: SLF001 - there is no other place where every callback passes
 
         def timed(handle: Any) -> None:
-            collected, busy, began = self.collected, time.thread_time(), time.perf_counter()
+            busy, began = time.thread_time() - self.collected_here, time.perf_counter() - self.collected
             plain(handle)
-            collecting = self.collected - collected
-            took = time.perf_counter() - began - collecting
+            took = time.perf_counter() - self.collected - began
             if took > self.longest:
-                self.longest, self.processor = took, max(time.thread_time() - busy - collecting, 0.0)
+                self.longest, self.processor = took, time.thread_time() - self.collected_here - busy
                 self.name = _named(handle)
 
         asyncio.Handle._run = timed  # type: ignore[attr-defined,method-assign]  # noqa: SLF001
 
     def _collect(self, phase: str, _: Any) -> None:
         if phase == "start":
-            self._began = time.perf_counter()
+            self._busy, self._began = time.thread_time(), time.perf_counter()
             return
+        if threading.get_ident() == self._thread:  # that of the loop
+            self.collected_here += time.thread_time() - self._busy
         took = time.perf_counter() - self._began
         self.collected += took
         self.pause = max(self.pause, took)
 
     def taken(self) -> tuple[float, float, float, str]:
-        """The longest callback by the clock and the processor, the longest collection, and which callback it was."""
+        """The longest callback by the clock, its time of the processor, the longest collection, whose it was."""
         seen = (round(self.longest, 4), round(self.processor, 4), round(self.pause, 4), self.name)
         self.pause, self.longest, self.processor, self.name = 0.0, 0.0, 0.0, ""
         return seen

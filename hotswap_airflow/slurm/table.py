@@ -21,7 +21,7 @@ SKIPPED = "SKIPPED"
 class ElementResult:
     """One row: the element's number, its values on the axes as text, Slurm's word for its end, and its outputs.
 
-    ``error`` is the name of the error's class, empty after a success; ``exit_status`` None where not told.
+    ``error`` is the name of the error's class, empty where there is none; ``exit_status`` None where not told.
     """
 
     element: int
