@@ -40,7 +40,7 @@ def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
         if axis.source is not None and axis.reference is not None:
             yield Mention(("jobs", job, "sweep", "over", name, "from"), axis.source)
     for layer, path in ((spec.defaults.slurm, ("defaults", "slurm")), (spec.jobs[job].slurm, ("jobs", job, "slurm"))):
-        for option, value in layer.items():
+        for option, value in (layer or {}).items():
             if isinstance(value, dict) and isinstance(value.get("from"), str):
                 yield Mention((*path, option, "from"), value["from"])
 

@@ -184,7 +184,7 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
         options=tuple(_options(resources.options_of(spec, name, cluster))),
         retry=_retry(spec, name, cluster),
         saves=body.checkpoint is not None and body.checkpoint.requeue,
-        env=tuple(_env([cluster.defaults.env, spec.defaults.env, body.env])),
+        env=tuple(_env(resources.layers_of("env", cluster.defaults, spec.defaults, body))),
         inputs=tuple(
             PlannedInput(key, item.path, parse_reference(item.source) if item.source else None, item.type, item.asset)
             for key, item in body.inputs.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.site import misfits
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.document import Document, Path
     from hotswap_airflow.workflow.site import Cluster, Site
     from hotswap_airflow.workflow.source import Source
-    from hotswap_airflow.workflow.spec import WorkflowSpec
+    from hotswap_airflow.workflow.spec import Defaults, JobSpec, WorkflowSpec
 
 
 def check_resources(source: Source) -> Iterator[Problem]:
@@ -47,6 +47,17 @@ def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if value is not None}
 
 
+def layers_of(key: Literal["slurm", "env"], *specs: Defaults | JobSpec) -> list[Mapping[str, Any]]:
+    """The maps of some layers; null instead of one takes away all before it."""
+    layers: list[Mapping[str, Any]] = []
+    for spec in specs:
+        layer = spec.slurm if key == "slurm" else spec.env
+        if layer is None and key in spec.model_fields_set:
+            layers.clear()
+        layers.append(layer or {})
+    return layers
+
+
 def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
     """The cluster a job runs on."""
     body = spec.jobs[job]
@@ -55,10 +66,10 @@ def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
 
 def options_of(spec: WorkflowSpec, job: str, cluster: Cluster | None) -> dict[str, Any]:
     """The options of a job from all layers, as written."""
-    site = cluster.defaults.slurm if cluster else {}
     body = spec.jobs[job]
     checkpoint = {"signal": f"B:{body.checkpoint.signal}"} if body.checkpoint is not None else {}
-    return merged([site, spec.defaults.slurm, {**body.slurm, **checkpoint}])
+    site = (cluster.defaults,) if cluster is not None else ()
+    return merged([*layers_of("slurm", *site, spec.defaults, body), checkpoint])
 
 
 def judge_options(document: Document, path: Path, owner: str) -> Iterator[Problem]:

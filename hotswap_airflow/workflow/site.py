@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
+from hotswap_airflow.slurm.options import OPTIONS
 from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.workflow import names, resources, shape, vocabulary
 from hotswap_airflow.workflow.document import read_document
@@ -76,7 +77,7 @@ def read_site(raw: bytes, file: str) -> Site:
     if spec is not None:
         problems += [*_environments(document, spec), *_retentions(document, spec), *_defaults(document, spec)]
     if problems or spec is None:
-        raise SpecError(problems)
+        raise SpecError({(problem.line, problem.column): problem for problem in reversed(problems)}.values())
     clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
     return Site({name: environment.cluster for name, environment in spec.environments.items()}, clusters)
 
@@ -128,7 +129,8 @@ def _defaults(document: Document, spec: SiteSpec) -> Iterator[Problem]:
         yield from resources.judge_options(document, (*path, "slurm"), ".".join(path))
         for option in document.keys_of(*path, "slurm"):
             place = (*path, "slurm", option)
-            if resources.is_reference(document.raw(*place)):
+            value = document.raw(*place)
+            if option in OPTIONS and resources.is_reference(value) and value["from"] != "environment":
                 words = f"`{option}` is for all workflows, and refers to what one of them has"
                 yield document.at_value(place, "wrong-type", words, f"write `{option}: VALUE`")
         yield from names.judge_variables(document, (*path, "env"))

@@ -28,7 +28,7 @@ class _Model(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _null_is_the_default(cls, data: Any) -> Any:
         if isinstance(data, dict):
             # `model_fields_set` tells where null was written, of what has no other default.
             nullable = {key for key, field in cls.model_fields.items() if field.default is None}
@@ -294,8 +294,8 @@ class Defaults(_Model):
     """What every job has unless it says otherwise."""
 
     cluster: str | None = None
-    slurm: SlurmMap = {}
-    env: EnvMap = {}
+    slurm: SlurmMap | None = None
+    env: EnvMap | None = None
     retries: Retries | None = None
 
 
@@ -307,8 +307,8 @@ class JobSpec(_Model):
     description: Text = ""
     needs: Annotated[list[NeedSpec], BeforeValidator(_needs)] = []
     cluster: str | None = None
-    env: EnvMap = {}
-    slurm: SlurmMap = {}
+    env: EnvMap | None = None
+    slurm: SlurmMap | None = None
     inputs: dict[str, Annotated[InputSpec, BeforeValidator(_path)]] = {}
     outputs: dict[str, Annotated[OutputSpec, BeforeValidator(_path)]] = {}
     sweep: SweepSpec | None = None

@@ -313,6 +313,7 @@ def test_a_wrong_site_file(text: str, code: str) -> None:
         ("retries: 11", "out-of-range"), ("slurm: {tiem: 1h}", "unknown-key"), ("slurm: {time: x}", "duration-invalid"),
         ("slurm: {time: {from: params.t}}", "wrong-type"), ("slurm: {mem: 1G, mem-per-cpu: 1G}", "conflict"),
         ("env: {'A B': x}", "name-invalid"), ("env: {DB_PASSWORD: x}", "secret-plaintext"), ("slurm: 7", "wrong-type"),
+        ("slurm: {tiem: {from: params.t}}", "unknown-key"), ("env: {DB_PASSWORD: [x]}", "wrong-type"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_clusters_defaults_is_told_at_its_place(text: str, code: str) -> None:
@@ -320,6 +321,12 @@ def test_what_is_wrong_in_a_clusters_defaults_is_told_at_its_place(text: str, co
     with pytest.raises(SpecError) as caught:
         read_site(f"{head}      {text}\n".encode(), "site.yaml")
     assert [(problem.line, problem.code) for problem in caught.value.problems] == [(6, code)]
+
+
+def test_a_clusters_defaults_may_leave_all_out_and_refer_to_the_environment() -> None:
+    head = "hotswap: site/v1\nenvironments: {dev: {cluster: a}}\nclusters: {a: {defaults: "
+    for text in ("{}", "{slurm: ~, env: ~, retries: ~, modules: [gcc]}", "{slurm: {wckey: {from: environment}}}"):
+        assert read_site(f"{head}{text}}}}}\n".encode(), "site.yaml").clusters
 
 
 def test_a_site_as_it_is_read() -> None:

@@ -89,6 +89,21 @@ def test_the_nearest_word_on_retries_counts_also_where_it_is_null(
     assert retry == (Retry() if most is None else Retry(frozenset({*NOT_THE_USERS, "failed"}), most))
 
 
+def test_null_instead_of_a_map_takes_away_all_that_the_layers_below_say(tmp_path: Path) -> None:
+    text = (
+        "hotswap: workflow/v1\ndefaults: {slurm: {time: 1h}, env: {B: y}}\n"
+        "jobs: {a: {run: x, slurm: ~, env: ~}, b: {run: x, slurm: {}, env: {}}}\n"
+    )
+    first, second = _plan(tmp_path, text).jobs
+    assert (first.options, first.env) == ((), ())
+    assert [option.name for option in second.options] == ["partition", "mem", "time"]
+    assert dict(second.env) == {"LANG": "C", "DROP": "x", "B": "y"}
+    text = "hotswap: workflow/v1\ndefaults: {slurm: ~}\njobs: {a: {run: x, checkpoint: {}, slurm: {mem: 2G}}}\n"
+    assert {option.name: option.text for option in _plan(tmp_path, text).job("a").options} == {
+        "mem": "2G", "signal": "B:USR1@120",
+    }  # fmt: skip
+
+
 def test_a_job_that_names_no_cluster_by_null_runs_where_its_environment_does(tmp_path: Path) -> None:
     text = "hotswap: workflow/v1\ndefaults: {cluster: big}\njobs: {a: {run: x, cluster: ~}, b: {run: x}}\n"
     assert [job.cluster for job in _plan(tmp_path, text).jobs] == ["main", "big"]
