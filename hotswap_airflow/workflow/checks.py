@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow import shape, vocabulary
-from hotswap_airflow.workflow.document import read_document
+from hotswap_airflow.workflow.document import each_place_once, read_document
 from hotswap_airflow.workflow.files import check_files
 from hotswap_airflow.workflow.graph import check_graph
 from hotswap_airflow.workflow.names import check_names, workflow_name
@@ -73,15 +73,13 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
         for check in _CHECKS:
             problems += check(source)
     if problems:
-        return CheckedWorkflow(file, _each_place_once(problems))
+        return CheckedWorkflow(file, _told_once(problems))
     return CheckedWorkflow(file, (), source)
 
 
-def _each_place_once(problems: list[Problem]) -> tuple[Problem, ...]:
-    """One wrong value is reported once, what was found first knows best; so is one key of later."""
-    kept: dict[tuple[int, int], Problem] = {}
-    for problem in problems:
-        kept.setdefault((problem.line, problem.column), problem)
+def _told_once(problems: list[Problem]) -> tuple[Problem, ...]:
+    """One problem a place, and one of each key of later."""
+    kept = each_place_once(problems)
     told: set[str] = set()
     for place, problem in sorted(kept.items()):
         if problem.code == "not-supported" and problem.message in told:

@@ -12,7 +12,7 @@ from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow import diagnosis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Path = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -113,6 +113,14 @@ class Document:
     def problem(self, place: Place, code: str, message: str, remedy: str) -> Problem:
         """Say what is wrong at a place of this file."""
         return Problem(self.file, place.line, place.column, code, message, remedy)
+
+
+def each_place_once(problems: Iterable[Problem]) -> dict[tuple[int, int], Problem]:
+    """Problems by line and column: one wrong value is reported once, what was found first knows best."""
+    kept: dict[tuple[int, int], Problem] = {}
+    for problem in problems:
+        kept.setdefault((problem.line, problem.column), problem)
+    return kept
 
 
 def _child(node: Node, step: str | int) -> Node | None:
