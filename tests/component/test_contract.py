@@ -115,7 +115,9 @@ async def test_a_clear_cancels_what_an_older_epoch_left(bench: Any, make_request
     assert "cancelling 1 job(s) of earlier runs" in bench.log
     queue, _ = await bench.client.status([])
     (left,) = [row.status.state for row in queue if row.name == old.key.job_name]
-    assert left in {"CANCELLED", "COMPLETING"}
+    # where its script began between the mark of its cancel and scancel, it ended itself for the mark
+    began_late = left == "FAILED" and (bench.key_dir(old) / "reason").read_text() == "cancelled\n"
+    assert left in {"CANCELLED", "COMPLETING"} or began_late
 
 
 async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
