@@ -7,13 +7,16 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from hotswap_airflow.cluster.answers import in_slices
 from hotswap_airflow.errors import ClusterError
+from hotswap_airflow.slurm.array import indices_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
+    from hotswap_airflow.slurm.states import JobStatus
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -71,6 +74,36 @@ async def of_each(
         else:
             found |= answer
     return found, troubles
+
+
+async def by_job(
+    rows: Iterable[QueuedJob], wanted: Collection[tuple[int, str]]
+) -> dict[tuple[int, str], list[QueuedJob]]:
+    """The rows of the wanted jobs by id and name, an array's together.
+
+    Slurm gives an id again when all are used up, when the cluster is installed anew, and when a controller died before
+    it wrote down the job that had it: two jobs that are waited for may have one id. Another name is another job.
+    """
+    names = {name for _, name in wanted}
+    found: dict[tuple[int, str], list[QueuedJob]] = {}
+    async for row in in_slices(rows):
+        # The name first: most rows may be other people's, and it takes long to read an id.
+        if row.name in names and (job := (row.base_id, row.name)) in wanted:
+            found.setdefault(job, []).append(row)
+    return found
+
+
+async def by_index(rows: Iterable[QueuedJob], open_indices: Iterable[int], base: int = 0) -> dict[int, JobStatus]:
+    """The statuses of the indices of an array by its rows; Slurm counts them from ``base``.
+
+    A row without an index stands for the rest, which never began.
+    """
+    found: dict[int, JobStatus] = {}
+    rest: JobStatus | None = None
+    async for row in in_slices(rows):
+        found.update((base + index, row.status) for index in indices_in(row.job_id))
+        rest = row.status if row.job_id.isdecimal() else rest
+    return found if rest is None else dict.fromkeys(open_indices, rest) | found
 
 
 async def _tried(asking: Awaitable[Found]) -> Found | ClusterError:

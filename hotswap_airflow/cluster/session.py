@@ -255,7 +255,8 @@ class Session(Placement):
             return await self._never_started(request, job_id, state, asked, report)
         await self._show_failed(key, state, report)
         wrote = await self._values(request, report)
-        ending = elements.conclude(request, state, await self._run_dir(request, report), wrote)
+        run_dir = await self._run_dir(request, report)
+        ending = await asyncio.to_thread(elements.conclude, request, state, run_dir, wrote)
         error = _as_told(request, ending.error)
         status = JobStatus("FAILED" if error else "COMPLETED")
         if job_id is not None:
@@ -284,7 +285,7 @@ class Session(Placement):
         error = _as_told(request, error_of(state.status, key.job))
         await self._settle(request, End(asked, state.status.state, ("JobNeverStarts",)), report)
         await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-        table = elements.unfinished(request, state, await self._values(request, report))
+        table = await asyncio.to_thread(elements.unfinished, request, state, await self._values(request, report))
         failed = request.past.failed
         return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=failed, table=table)
 

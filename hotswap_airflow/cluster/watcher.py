@@ -13,11 +13,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.answers import in_slices, lacks_accounting
-from hotswap_airflow.cluster.looking import look, of_each
+from hotswap_airflow.cluster.looking import by_index, by_job, look, of_each
 from hotswap_airflow.cluster.push import Listeners
 from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
-from hotswap_airflow.slurm.array import ArrayState, by_index, by_job
 from hotswap_airflow.slurm.judgement import Evidence, is_missing, judge
 from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+    from hotswap_airflow.slurm.array import ArrayState
     from hotswap_airflow.slurm.parsing import QueuedJob
 
 LOG_CHUNK = 64 * 1024
@@ -180,22 +180,20 @@ class JobWatcher:
         wanted = {job.named for job in jobs.values()}
         jobs = self._without(seen.troubles, jobs)
         await asyncio.sleep(0)
-        rows_of = by_job(seen.queue, wanted)
-        await asyncio.sleep(0)
+        rows_of = await by_job(seen.queue, wanted)
         jobs = self._without(await self._look_at_elements(jobs, rows_of), jobs)
         queued = _statuses(rows_of, jobs)
         await asyncio.sleep(0)
         unsure = _unsure(jobs, queued)
         await asyncio.sleep(0)
         rows = await self._accounting(unsure, jobs.values())
-        accounted = None if rows is None else by_job(rows, wanted)
+        accounted = None if rows is None else await by_job(rows, wanted)
         found: dict[str, JobStatus] = {}
         async for digest, job in in_slices(jobs.items()):
             if job.elements is None:
                 found[digest] = self._judged(job, queued.get(digest), accounted, seen.glimpses.get(digest))
             else:
-                found[digest] = self._concluded(job, job.elements, accounted)
-                await asyncio.sleep(0)
+                found[digest] = await self._concluded(job, job.elements, accounted)
         return await self._tell_all(jobs, found, seen.glimpses)
 
     def _without(
@@ -231,7 +229,7 @@ class JobWatcher:
         for digest, job in jobs.items():
             if job.elements is not None:
                 known, rows = job.elements, queue.get(job.named, ())
-                known.queued = by_index(rows, job.job_id, known.open_indices, known.array.base)
+                known.queued = await by_index(rows, known.open_indices, known.array.base)
                 if known.needs_notes or self.clock() >= job.notes_due:
                     job.notes_due = self.clock() + _NOTES_PAUSE
                     ended.append(digest)
@@ -243,13 +241,14 @@ class JobWatcher:
                 elements.noted = noted
         return troubles
 
-    def _concluded(
+    async def _concluded(
         self, job: WatchedJob, elements: ArrayState, rows: Mapping[tuple[int, str], Sequence[QueuedJob]] | None
     ) -> JobStatus:
         own = None if rows is None else rows.get(job.named, ())
-        base = elements.array.base
-        accounted = None if own is None else by_index(own, job.job_id, elements.open_indices, base)
-        elements.conclude(self.clock(), job.submitted_at, accounted, is_sure=not self._is_unsure)
+        accounted = None if own is None else await by_index(own, elements.open_indices, elements.array.base)
+        each = elements.conclude_each(self.clock(), job.submitted_at, accounted, is_sure=not self._is_unsure)
+        async for _ in in_slices(each):
+            pass
         return elements.status
 
     async def _accounting(self, asked: Sequence[int | str], jobs: Iterable[WatchedJob]) -> list[QueuedJob] | None:

@@ -20,9 +20,8 @@ from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.states import SIGNALS, JobStatus, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from hotswap_airflow.slurm.parsing import QueuedJob
 
 Row = tuple[str, ...]
 PROGRESS_KEY = "hotswap_progress"
@@ -30,6 +29,7 @@ PROGRESS_KEY = "hotswap_progress"
 _SHOWN = 5
 _MOST_IDS = 100
 _GOOD = JobStatus("COMPLETED", exit_status=0)
+_PENDING = JobStatus("PENDING")
 _INDICES = re.compile(r"[0-9]+_(?:([0-9]+)|\[([0-9,:-]+)(?:%[0-9]+)?\])")
 
 
@@ -68,7 +68,7 @@ class Array:
     @cached_property
     def indices(self) -> list[int]:
         """The array indices that are to be run."""
-        return sorted({element // self.chunk for element in self.wanted})
+        return list(self._elements)
 
     @cached_property
     def base(self) -> int:
@@ -87,8 +87,14 @@ class Array:
 
     def elements_of(self, index: int) -> list[int]:
         """The elements that an index is to run."""
-        first = index * self.chunk
-        return [e for e in range(first, min(first + self.chunk, len(self.rows))) if self.is_wanted(e)]
+        return self._elements.get(index, [])
+
+    @cached_property
+    def _elements(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for element in self.wanted:
+            found.setdefault(element // self.chunk, []).append(element)
+        return found
 
     def is_wanted(self, element: int) -> bool:
         """Whether an element is to be run."""
@@ -182,37 +188,6 @@ def indices_in(job_id: str) -> list[int]:
     return numbers(match[1] or match[2]) if match else []
 
 
-def by_index(
-    rows: Iterable[QueuedJob], job_id: int, open_indices: Iterable[int], base: int = 0
-) -> dict[int, JobStatus]:
-    """The statuses of an array's indices; Slurm counts them from ``base``.
-
-    A row without an index stands for the rest, which never began.
-    """
-    found: dict[int, JobStatus] = {}
-    rest: JobStatus | None = None
-    for row in rows:
-        if row.base_id == job_id:
-            found.update((base + index, row.status) for index in indices_in(row.job_id))
-            rest = row.status if row.job_id == str(job_id) else rest
-    return found if rest is None else dict.fromkeys(open_indices, rest) | found
-
-
-def by_job(rows: Iterable[QueuedJob], wanted: Collection[tuple[int, str]]) -> dict[tuple[int, str], list[QueuedJob]]:
-    """The rows of the wanted jobs by id and name, an array's together.
-
-    Slurm gives an id again when all are used up, when the cluster is installed anew, and when a controller died before
-    it wrote down the job that had it: two jobs that are waited for may have one id. Another name is another job.
-    """
-    names = {name for _, name in wanted}
-    found: dict[tuple[int, str], list[QueuedJob]] = {}
-    for row in rows:
-        # The name first: most rows may be other people's, and it takes long to read an id.
-        if row.name in names and (job := (row.base_id, row.name)) in wanted:
-            found.setdefault(job, []).append(row)
-    return found
-
-
 @dataclass(frozen=True)
 class Tally:
     """How many elements are where."""
@@ -238,19 +213,22 @@ class ArrayState:
     """What is known of an array that is watched: its indices by Slurm, its elements by their own notes.
 
     ``queued`` is what the queue last said of its indices, ``indices`` what follows from all sources, ``noted`` maps
-    elements to the exit statuses that they noted.
+    elements to the exit statuses that they noted. ``open_indices`` are those whose end is not known yet; they and
+    ``tally`` are as they were concluded last.
     """
 
     array: Array
     queued: Mapping[int, JobStatus] = field(default_factory=dict)
     indices: dict[int, JobStatus] = field(default_factory=dict)
     noted: Mapping[int, int] = field(default_factory=dict)
+    open_indices: list[int] = field(init=False)
+    tally: Tally = field(init=False)
     _missing_since: dict[int, float] = field(default_factory=dict)
 
-    @property
-    def open_indices(self) -> list[int]:
-        """Indices whose end is not known yet."""
-        return [i for i in self.array.indices if i not in self.indices or not self.indices[i].phase.is_final]
+    def __post_init__(self) -> None:
+        """Nothing is known: all indices are open, and all elements wait."""
+        self.open_indices = self.array.indices
+        self.tally = self._tally({Phase.WAITING: len(self.array.wanted)})
 
     @property
     def needs_notes(self) -> bool:
@@ -270,34 +248,46 @@ class ArrayState:
         asked = [f"{job_id}_{index - base}" for index in self.unsure if self.sentinel(index) != 0]
         return asked if len(asked) <= _MOST_IDS else [str(job_id)]
 
-    def conclude(
+    def conclude_each(
         self, now: float, submitted_at: float, accounted: Mapping[int, JobStatus] | None, *, is_sure: bool
-    ) -> None:
-        """Say of each open index what follows; ``is_sure`` is not set where accounting gave no answer."""
-        unsure = set(self.unsure)
+    ) -> Iterator[int]:
+        """Say of each open index what follows, then count the elements; ``is_sure``: whether accounting answered.
+
+        Gives the number of each as it is done: of thousands together they would hold up whoever else waits.
+        """
         for index in self.open_indices:
-            sentinel = self.sentinel(index)
-            if index not in unsure and sentinel != 0:
-                self._missing_since.pop(index, None)
-                self.indices[index] = self.queued[index]
-                continue
             if not is_sure:
                 self._missing_since.pop(index, None)
-            self.indices[index] = (
-                _GOOD
-                if sentinel == 0 and index in unsure
-                else judge(
-                    Evidence(
-                        now=now,
-                        submitted_at=submitted_at,
-                        missing_since=self._missing_since.setdefault(index, now),
-                        queued=self.queued.get(index),
-                        accounted=(accounted or {}).get(index),
-                        sentinel=sentinel,
-                        has_accounting=accounted is not None,
-                    )
-                )
+            self.indices[index] = self._judged(index, now, submitted_at, accounted)
+            yield index
+        self.open_indices = [index for index in self.open_indices if not self.indices[index].phase.is_final]
+        phases = Counter[Phase]()
+        for element in self.array.wanted:
+            phases[self.element(element).phase] += 1
+            yield element
+        self.tally = self._tally(phases)
+
+    def _judged(
+        self, index: int, now: float, submitted_at: float, accounted: Mapping[int, JobStatus] | None
+    ) -> JobStatus:
+        queued, sentinel = self.queued.get(index), self.sentinel(index)
+        is_queued = queued is not None and not queued.phase.is_final
+        if queued is not None and is_queued and sentinel != 0:
+            self._missing_since.pop(index, None)
+            return queued
+        if sentinel == 0 and not is_queued:
+            return _GOOD
+        return judge(
+            Evidence(
+                now=now,
+                submitted_at=submitted_at,
+                missing_since=self._missing_since.setdefault(index, now),
+                queued=queued,
+                accounted=(accounted or {}).get(index),
+                sentinel=sentinel,
+                has_accounting=accounted is not None,
             )
+        )
 
     def sentinel(self, index: int) -> int | None:
         """The exit status of an index by the notes of its elements; None while one of them has none."""
@@ -307,7 +297,7 @@ class ArrayState:
 
     def element(self, element: int) -> JobStatus:
         """How an element is: by its own note, and else as its index."""
-        index = self.indices.get(element // self.array.chunk, JobStatus("PENDING"))
+        index = self.indices.get(element // self.array.chunk, _PENDING)
         noted = self.noted.get(element)
         if noted is None:
             return index
@@ -328,15 +318,14 @@ class ArrayState:
         """How each element is that is to be run."""
         return {element: self.element(element) for element in self.array.wanted}
 
-    @property
-    def tally(self) -> Tally:
+    def _tally(self, phases: Mapping[Phase, int]) -> Tally:
         """How many elements are where, with those that an earlier array brought to an end."""
-        phases = Counter(status.phase for status in self.elements.values())
+        count = Counter(phases)
         return Tally(
-            done=phases[Phase.SUCCEEDED] + len(self.array.done),
-            failed=phases[Phase.FAILED] + phases[Phase.GONE] + len(self.array.lost) + len(self.array.waiting),
-            running=phases[Phase.RUNNING],
-            pending=phases[Phase.WAITING] + phases[Phase.UNREACHABLE] + len(self.array.held | self.array.saved),
+            done=count[Phase.SUCCEEDED] + len(self.array.done),
+            failed=count[Phase.FAILED] + count[Phase.GONE] + len(self.array.lost) + len(self.array.waiting),
+            running=count[Phase.RUNNING],
+            pending=count[Phase.WAITING] + count[Phase.UNREACHABLE] + len(self.array.held | self.array.saved),
             skipped=sum(row is None for row in self.array.rows),
         )
 
@@ -350,7 +339,7 @@ class ArrayState:
         if any(status.phase is Phase.RUNNING for status in waiting):
             return JobStatus("RUNNING")
         never = next((status for status in waiting if status.never_starts), None)
-        return never or next(iter(waiting), JobStatus("PENDING"))
+        return never or next(iter(waiting), _PENDING)
 
 
 def told(failed: Mapping[int, JobStatus], count: int, before: int = 0) -> str:

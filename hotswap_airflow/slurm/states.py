@@ -8,7 +8,6 @@ from enum import Enum
 
 from hotswap_airflow import errors
 
-_SUCCEEDED = frozenset({"COMPLETED"})
 _FAILED = frozenset(
     {
         "FAILED",
@@ -82,6 +81,15 @@ class Phase(Enum):
         return self is Phase.SUCCEEDED or self is Phase.FAILED or self is Phase.GONE
 
 
+_PHASES = {
+    "COMPLETED": Phase.SUCCEEDED,
+    **dict.fromkeys(_FAILED, Phase.FAILED),
+    **dict.fromkeys(_STARTED, Phase.RUNNING),
+    "GONE": Phase.GONE,
+    "UNREACHABLE": Phase.UNREACHABLE,
+}
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """What is known of a job: Slurm's own state word, and details where they were told.
@@ -99,13 +107,7 @@ class JobStatus:
     @property
     def phase(self) -> Phase:
         """Where the state belongs; unknown words count as active."""
-        if self.state in _SUCCEEDED:
-            return Phase.SUCCEEDED
-        if self.state in _FAILED:
-            return Phase.FAILED
-        if self.state in {"GONE", "UNREACHABLE"}:
-            return Phase(self.state.lower())
-        return Phase.RUNNING if self.state in _STARTED else Phase.WAITING
+        return _PHASES.get(self.state, Phase.WAITING)
 
     @property
     def is_active(self) -> bool:

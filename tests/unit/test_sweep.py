@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import JobFailed
-from hotswap_airflow.slurm.array import Array, ArrayState, Tally, by_index, indices_in, ranges, told
+from hotswap_airflow.slurm.array import Array, ArrayState, Tally, indices_in, ranges, told
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.slurm.parsing import QueuedJob
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.states import JobStatus
 from hotswap_airflow.store.folder import DiskFolder
@@ -113,30 +113,31 @@ def test_every_element_that_is_wanted_is_in_one_index(rows: list[str | None], ch
     assert JobRequest.from_json(request.to_json()) == request
 
 
-def test_a_row_without_an_index_stands_for_the_rest() -> None:
-    rows = [QueuedJob("7_0", "a", RUNNING), QueuedJob("7", "a", FAILED), QueuedJob("8_1", "b", RUNNING)]
-    assert by_index(rows, 7, [0, 1, 2]) == {0: RUNNING, 1: FAILED, 2: FAILED}
-    assert by_index(rows, 8, [0, 1]) == {1: RUNNING}
-
-
 def _state(count: int = 4, **changes: Any) -> ArrayState:
     return ArrayState(Array(("x",), tuple((str(i),) for i in range(count)), **changes))
+
+
+def _conclude(
+    state: ArrayState, now: float, accounted: Mapping[int, JobStatus] | None, *, is_sure: bool = True
+) -> None:
+    for _ in state.conclude_each(now, 0.0, accounted, is_sure=is_sure):
+        pass
 
 
 def test_what_follows_for_an_array() -> None:
     state = _state(tolerated=1)
     state.queued = {0: RUNNING, 1: JobStatus("PENDING", reason="Resources"), 2: RUNNING, 3: RUNNING}
-    state.conclude(0.0, 0.0, None, is_sure=True)
+    _conclude(state, 0.0, None)
     assert (state.status, state.tally) == (RUNNING, Tally(running=3, pending=1))
     state.queued, state.noted = {1: RUNNING}, {0: 0, 2: 7}
     assert state.asked_of_accounting(7) == ["7_2", "7_3"]
-    state.conclude(1.0, 0.0, {2: JobStatus("FAILED", exit_status=7)}, is_sure=True)
+    _conclude(state, 1.0, {2: JobStatus("FAILED", exit_status=7)})
     assert state.indices[3].state == "COMPLETING"  # nobody knows it now, which is not yet its end
     assert state.tally == Tally(done=1, failed=1, running=2)
     state.queued, state.noted = {1: DONE}, {0: 0, 1: 0, 2: 7}
-    state.conclude(100.0, 0.0, {}, is_sure=False)
+    _conclude(state, 100.0, {}, is_sure=False)
     assert state.indices[3].state == "COMPLETING"  # accounting that is away tells nothing
-    state.conclude(200.0, 0.0, {}, is_sure=True)
+    _conclude(state, 200.0, {})
     assert (state.indices[3].state, state.status.state) == ("GONE", "FAILED")
     assert {element: status.state for element, status in state.elements.items()} == {
         0: "COMPLETED", 1: "COMPLETED", 2: "FAILED", 3: "GONE"
@@ -149,10 +150,10 @@ def test_elements_end_well_by_their_own_notes_alone() -> None:
     state = _state(2, chunk=1)
     state.queued = {0: DONE, 1: held}
     assert state.needs_notes
-    state.conclude(0.0, 0.0, {}, is_sure=True)
+    _conclude(state, 0.0, {})
     assert state.tally == Tally(running=1, pending=1)
     state.noted = {1: 0}
-    state.conclude(61.0, 0.0, {}, is_sure=True)
+    _conclude(state, 61.0, {})
     assert {element: status.state for element, status in state.elements.items()} == {0: "GONE", 1: "COMPLETED"}
 
 
@@ -160,15 +161,15 @@ def test_a_controller_that_has_not_heard_of_an_elements_good_end_is_not_waited_f
     state = _state(2, chunk=1)
     state.queued, state.noted = {0: JobStatus("RUNNING"), 1: JobStatus("RUNNING")}, {0: 0, 1: 1}
     for now, expected in ((0.0, "RUNNING"), (14.0, "RUNNING"), (16.0, "COMPLETED")):
-        state.conclude(now, 0.0, {}, is_sure=True)
+        _conclude(state, now, {})
         assert [state.indices[index].state for index in (0, 1)] == [expected, "RUNNING"]
 
 
 def test_what_was_left_of_a_lost_element_has_not_failed_by_itself() -> None:
     state = _state(1)
     state.noted = {0: 143}
-    state.conclude(0.0, 0.0, {}, is_sure=True)
-    state.conclude(61.0, 0.0, {}, is_sure=True)
+    _conclude(state, 0.0, {})
+    _conclude(state, 61.0, {})
     assert state.element(0).state == "GONE"
 
 
@@ -179,7 +180,7 @@ def test_many_are_asked_for_as_a_whole() -> None:
 def test_an_array_that_never_starts_says_why() -> None:
     state = _state(2)
     state.queued = dict.fromkeys((0, 1), JobStatus("PENDING", reason="BadConstraints"))
-    state.conclude(0.0, 0.0, None, is_sure=True)
+    _conclude(state, 0.0, None)
     assert state.status.never_starts
 
 

@@ -1,0 +1,79 @@
+"""What a poll makes of the rows of the queue, of which there may be thousands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from hotswap_airflow.cluster import looking
+from hotswap_airflow.cluster.client import Glimpse
+from hotswap_airflow.cluster.looking import by_index, by_job
+from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.slurm.array import Array, ArrayState, Tally, indices_in
+from hotswap_airflow.slurm.parsing import QueuedJob
+from hotswap_airflow.slurm.states import JobStatus
+
+FAILED, RUNNING = JobStatus("FAILED"), JobStatus("RUNNING")
+MANY = 2_000
+
+
+async def test_a_row_without_an_index_stands_for_the_rest() -> None:
+    rows = [QueuedJob("7_0", "a", RUNNING), QueuedJob("7", "a", FAILED), QueuedJob("8_1", "b", RUNNING)]
+    rows_of = await by_job(rows, {(7, "a"), (8, "b"), (8, "c")})
+    assert await by_index(rows_of[7, "a"], [0, 1, 2]) == {0: RUNNING, 1: FAILED, 2: FAILED}
+    assert await by_index(rows_of[8, "b"], [0, 1]) == {1: RUNNING}
+    assert (8, "c") not in rows_of
+
+
+class Queue:
+    """A cluster whose queue has a row for each element of one sweep."""
+
+    transport = None
+    pushes = False
+
+    async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
+        """All elements run."""
+        rows = [QueuedJob(f"7_{index}", "a", RUNNING) for index in range(MANY)]
+        return rows, {digest: Glimpse(None, 0, None) for digest in digests}
+
+    async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
+        """No element has noted its end."""
+        return {digest: {} for digest in digests}
+
+
+async def test_others_have_their_turn_while_thousands_of_elements_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turn = 0
+
+    async def another() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def counted(look_at: Callable[..., Any], counts: Counter[int]) -> Callable[..., Any]:
+        def count(*arguments: Any) -> Any:
+            counts[turn] += 1
+            return look_at(*arguments)
+
+        return count
+
+    rows, indices, elements = Counter[int](), Counter[int](), Counter[int]()
+    monkeypatch.setattr(looking, "indices_in", counted(indices_in, rows))
+    monkeypatch.setattr(ArrayState, "_judged", counted(ArrayState._judged, indices))
+    monkeypatch.setattr(ArrayState, "element", counted(ArrayState.element, elements))
+    watcher = JobWatcher(Queue())  # type: ignore[arg-type]
+    beside = asyncio.create_task(another())
+    job = watcher.watch("d", "a", 7, 0.0, ArrayState(Array(("x",), (("1",),) * MANY)))
+    news = await job.observe()
+    beside.cancel()
+    await watcher.close()
+    assert news.tally == Tally(running=MANY)
+    for counts in (rows, indices, elements):
+        assert counts.total() == MANY
+        assert max(counts.values()) <= 250
