@@ -194,6 +194,7 @@ class JobWatcher:
                 found[digest] = self._judged(job, queued.get(digest), accounted, seen.glimpses.get(digest))
             else:
                 found[digest] = await self._concluded(job, job.elements, accounted)
+                await asyncio.sleep(0)
         return await self._tell_all(jobs, found, seen.glimpses)
 
     def _without(

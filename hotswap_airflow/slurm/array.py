@@ -228,7 +228,7 @@ class ArrayState:
     def __post_init__(self) -> None:
         """Nothing is known: all indices are open, and all elements wait."""
         self.open_indices = self.array.indices
-        self.tally = self._tally({Phase.WAITING: len(self.array.wanted)})
+        self.tally = self._tally(Counter({Phase.WAITING: len(self.array.wanted)}))
 
     @property
     def needs_notes(self) -> bool:
@@ -261,21 +261,21 @@ class ArrayState:
             self.indices[index] = self._judged(index, now, submitted_at, accounted)
             yield index
         self.open_indices = [index for index in self.open_indices if not self.indices[index].phase.is_final]
-        phases = Counter[Phase]()
+        count = Counter[Phase]()
         for element in self.array.wanted:
-            phases[self.element(element).phase] += 1
+            count[self.element(element).phase] += 1
             yield element
-        self.tally = self._tally(phases)
+        self.tally = self._tally(count)
 
     def _judged(
         self, index: int, now: float, submitted_at: float, accounted: Mapping[int, JobStatus] | None
     ) -> JobStatus:
         queued, sentinel = self.queued.get(index), self.sentinel(index)
-        is_queued = queued is not None and not queued.phase.is_final
-        if queued is not None and is_queued and sentinel != 0:
-            self._missing_since.pop(index, None)
-            return queued
-        if sentinel == 0 and not is_queued:
+        if queued is not None and not queued.phase.is_final:
+            if sentinel != 0:
+                self._missing_since.pop(index, None)
+                return queued
+        elif sentinel == 0:
             return _GOOD
         return judge(
             Evidence(
@@ -318,9 +318,8 @@ class ArrayState:
         """How each element is that is to be run."""
         return {element: self.element(element) for element in self.array.wanted}
 
-    def _tally(self, phases: Mapping[Phase, int]) -> Tally:
+    def _tally(self, count: Counter[Phase]) -> Tally:
         """How many elements are where, with those that an earlier array brought to an end."""
-        count = Counter(phases)
         return Tally(
             done=count[Phase.SUCCEEDED] + len(self.array.done),
             failed=count[Phase.FAILED] + count[Phase.GONE] + len(self.array.lost) + len(self.array.waiting),

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from hotswap_airflow.cluster import looking
+from hotswap_airflow.cluster.answers import in_slices
 from hotswap_airflow.cluster.client import Glimpse
 from hotswap_airflow.cluster.looking import by_index, by_job
 from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array, ArrayState, Tally, indices_in
-from hotswap_airflow.slurm.parsing import QueuedJob
+from hotswap_airflow.slurm.parsing import QueuedJob, parse_squeue
 from hotswap_airflow.slurm.states import JobStatus
 
 FAILED, RUNNING = JobStatus("FAILED"), JobStatus("RUNNING")
@@ -29,15 +30,39 @@ async def test_a_row_without_an_index_stands_for_the_rest() -> None:
     assert (8, "c") not in rows_of
 
 
+class Turns:
+    """Somebody beside who counts how often it is their turn."""
+
+    count = 0
+
+    async def take(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+
+async def test_others_have_their_turn_while_thousands_of_rows_are_read() -> None:
+    turns = Turns()
+    beside = asyncio.create_task(turns.take())
+    queue = "".join(f"{number}|PENDING|Priority||somebody\n" for number in range(10_000))
+    rows = [row async for row in in_slices(parse_squeue(queue))]
+    beside.cancel()
+    assert (len(rows), rows[-1].base_id, turns.count) == (10_000, 9_999, 40)
+
+
 class Queue:
-    """A cluster whose queue has a row for each element of one sweep."""
+    """A cluster whose queue has a row for each element of some sweeps."""
 
     transport = None
     pushes = False
 
+    def __init__(self, sweeps: int, elements: int) -> None:
+        self.ids = [(sweep, element) for sweep in range(sweeps) for element in range(elements)]
+
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
         """All elements run."""
-        rows = [QueuedJob(f"7_{index}", "a", RUNNING) for index in range(MANY)]
+        rows = [QueuedJob(f"{sweep}_{element}", "a", RUNNING) for sweep, element in self.ids]
         return rows, {digest: Glimpse(None, 0, None) for digest in digests}
 
     async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
@@ -45,20 +70,15 @@ class Queue:
         return {digest: {} for digest in digests}
 
 
+@pytest.mark.parametrize(("sweeps", "elements_of_each"), [(1, MANY), (20, MANY // 20)])
 async def test_others_have_their_turn_while_thousands_of_elements_are_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, sweeps: int, elements_of_each: int
 ) -> None:
-    turn = 0
-
-    async def another() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
+    turns = Turns()
 
     def counted(look_at: Callable[..., Any], counts: Counter[int]) -> Callable[..., Any]:
         def count(*arguments: Any) -> Any:
-            counts[turn] += 1
+            counts[turns.count] += 1
             return look_at(*arguments)
 
         return count
@@ -67,13 +87,14 @@ async def test_others_have_their_turn_while_thousands_of_elements_are_looked_at(
     monkeypatch.setattr(looking, "indices_in", counted(indices_in, rows))
     monkeypatch.setattr(ArrayState, "_judged", counted(ArrayState._judged, indices))
     monkeypatch.setattr(ArrayState, "element", counted(ArrayState.element, elements))
-    watcher = JobWatcher(Queue())  # type: ignore[arg-type]
-    beside = asyncio.create_task(another())
-    job = watcher.watch("d", "a", 7, 0.0, ArrayState(Array(("x",), (("1",),) * MANY)))
-    news = await job.observe()
+    watcher = JobWatcher(Queue(sweeps, elements_of_each))  # type: ignore[arg-type]
+    beside = asyncio.create_task(turns.take())
+    array = Array(("x",), (("1",),) * elements_of_each)
+    jobs = [watcher.watch(f"d{sweep}", "a", sweep, 0.0, ArrayState(array)) for sweep in range(sweeps)]
+    news = [await job.observe() for job in jobs]
     beside.cancel()
     await watcher.close()
-    assert news.tally == Tally(running=MANY)
+    assert {each.tally for each in news} == {Tally(running=elements_of_each)}
     for counts in (rows, indices, elements):
         assert counts.total() == MANY
         assert max(counts.values()) <= 250
