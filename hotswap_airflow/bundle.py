@@ -242,7 +242,7 @@ def _version_root(path: Path) -> Path | None:
 def load_dag(root: Path, path: str) -> DAG:
     """The Dag of a workflow of a version. Raises ``SpecError`` and ``StoreError``."""
     contents = ContentStore(airflow_settings().store_path)
-    path, entry = _chosen(read_manifest(root), path, get_parsing_context().dag_id)
+    path, entry = _chosen(read_manifest(root), path, _workflow_of_task())
     if not entry.is_valid:
         raise HotswapError(entry.error)
     site = _read_site(contents, entry.site)
@@ -250,6 +250,12 @@ def load_dag(root: Path, path: str) -> DAG:
     if checked.source is None:
         raise SpecError(checked.problems)
     return _make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted)
+
+
+def _workflow_of_task() -> str | None:
+    """The workflow whose task this process runs; none elsewhere, as in `airflow dags test`, which names a Dag alone."""
+    context = get_parsing_context()
+    return context.dag_id if context.task_id else None
 
 
 def _chosen(manifest: Manifest, path: str, wanted: str | None) -> tuple[str, Entry]:
@@ -309,7 +315,7 @@ def load_stub(stub: str, path: str) -> DAG | None:
     root = _version_root(Path(stub))
     if root is None:
         raise StoreError(f"{stub} is not below a version of a hotswap bundle")
-    is_for_runs = get_parsing_context().dag_id is None and path not in read_manifest(root)
+    is_for_runs = _workflow_of_task() is None and path not in read_manifest(root)
     return None if is_for_runs else load_dag(root, path)
 
 

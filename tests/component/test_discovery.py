@@ -198,18 +198,20 @@ def test_what_was_queued_before_an_edit_is_parsed_after_it(
 
 
 @contextmanager
-def _parsing_for(dag_id: str | None) -> Iterator[None]:
+def _parsing_for(dag_id: str | None, task_id: str | None = None) -> Iterator[None]:
     """What Airflow tells code that is parsed; its own manager leaves it behind."""
     with pytest.MonkeyPatch.context() as patch:
         if dag_id is not None:
             patch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
-        assert get_parsing_context().dag_id == dag_id
+        if task_id is not None:
+            patch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
+        assert get_parsing_context() == (dag_id, task_id)
         yield
 
 
-def _import(root: Path, name: str, dag_id: str | None = None) -> DagImportResult:
-    """Import a file as the dag-processor does, or as a worker does for a task of a Dag."""
-    with _parsing_for(dag_id):
+def _import(root: Path, name: str) -> DagImportResult:
+    """Import a file as the dag-processor does."""
+    with _parsing_for(None):
         return WorkflowImporter().import_file(root / name, bundle_path=root)
 
 
@@ -260,9 +262,9 @@ def test_a_task_of_an_older_version_finds_its_workflow_wherever_it_is_now(
     monkeypatch.setenv("AIRFLOW__HOTSWAP__DISCOVERY", mode)
     file = {"auto": "{}.hotswap.yaml", "stub": "{}_hotswap_yaml.py"}[mode]
 
-    def tasks(path: Path, workflow: str | None) -> list[str]:
+    def tasks(path: Path, workflow: str | None, task: str | None = "any") -> list[str]:
         """Of the Dag that a file gives, as a worker of a run of the first version finds it."""
-        with _parsing_for(workflow):
+        with _parsing_for(workflow, task):
             if mode == "stub":
                 dags = [_run(path, path.read_text())]
             else:
@@ -286,8 +288,9 @@ def test_a_task_of_an_older_version_finds_its_workflow_wherever_it_is_now(
     (dags / "v.hotswap.yaml").write_text(FILE.replace("a:", "v:"))
     bundle.refresh()
     assert (bundle.path == first) == (mode == "auto")
-    found = [tasks(Path(path), None) for path in list_py_file_paths(bundle.path) if "passes" not in path]
-    assert sorted(found) == [["a"], ["v"]]
+    for asked in (None, "w"):  # the dag-processor, and Airflow's own trial of a Dag
+        found = [tasks(Path(path), asked, None) for path in list_py_file_paths(bundle.path) if "passes" not in path]
+        assert sorted(found) == [["a"], ["v"]]
 
 
 def test_only_a_refresh_makes_versions_and_the_bundle_says_which_it_shows(make_bundle: Make, tmp_path: Path) -> None:
