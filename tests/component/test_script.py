@@ -21,6 +21,7 @@ from hotswap_airflow.slurm.tries import Past
 from hotswap_airflow.testing.processes import descendants, kill_all, wait_until
 
 KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
+_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 def _start(work: Path, request: JobRequest, job_id: str = "7", **environment: str) -> subprocess.Popen[str]:
@@ -368,7 +369,7 @@ def test_a_signal_reaches_the_persons_own_process(tmp_path: Path) -> None:
 _any_text = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=60)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=_SHARED)
 @given(value=_any_text | st.just("'\"; touch x; $(id) `id` \\\n\t"))
 def test_a_value_arrives_exactly_as_it_was(tmp_path: Path, value: str) -> None:
     work = tmp_path / "w"
@@ -381,7 +382,7 @@ def test_a_value_arrives_exactly_as_it_was(tmp_path: Path, value: str) -> None:
     assert sorted(path.name for path in run_dir.iterdir()) == ["value"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(max_examples=60, suppress_health_check=_SHARED)
 @given(
     values=st.lists(_any_text | st.just("'\"; touch x; $(id) `id` \\\n\t"), min_size=1, max_size=4),
     chunk=st.integers(1, 3),
