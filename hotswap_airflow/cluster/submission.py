@@ -31,13 +31,13 @@ class Submission:
 
 
 def item(request: JobRequest, asked: str, again: bool) -> bytes:  # noqa: FBT001 - an item of a batch
-    """One item of the submitting program's input: its words in lines of their own, the script, and the table."""
+    """One item of the submitting program's input: its words in lines of their own, the script, the table, and a dot."""
     script = render_script(request).encode()
     table = render_table(request.array).encode() if request.array is not None else b""
     rows = f"{request.rows} {request.array.base}" if request.array is not None else ""
     mode, sizes = "again" if again else "find", (str(len(script)), str(len(table)))
     words = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, rows, *request.argv)
-    return f"{len(words)}\n".encode() + "".join(f"{word}\n" for word in words).encode() + script + table
+    return f"{len(words)}\n".encode() + "".join(f"{word}\n" for word in words).encode() + script + table + b".\n"
 
 
 def read_answer(word: str, number: str) -> Submission | None:
@@ -59,7 +59,8 @@ def read_answer(word: str, number: str) -> Submission | None:
 SUBMIT = (
     PROLOGUE
     + """\
-# Find the jobs of keys, or submit them: each once, whoever asks and whatever dies in between.
+# Find the jobs of keys, or submit them: each once, whoever asks and whatever dies in between. To start a
+# program costs more than all else here, so the shell does what it can by itself.
 say() { printf '%s\\n' "$*"; exit 0; }
 # Where the queue is full sbatch sleeps and tries again for two minutes, and would hold up all others: it is ended in
 # its first sleep. Should it have been accepted all the same, the job that begins first is the one that counts.
@@ -83,7 +84,8 @@ call_sbatch() {
 submit() {
   digest=$1 mode=$2 asked=$3 key=$4 limit=$5 table=$7 rows=$8; shift 8
   at "$digest"
-  { [ -d "${dir%/*}" ] || mkdir -p -- "${dir%/*}"; } 2> /dev/null && cd -- "${dir%/*}" ||
+  # As a rule both folders are missing.
+  { [ -d "${dir%/*}" ] || mkdir -p -- "$dir"; } 2> /dev/null && cd -- "${dir%/*}" ||
     say "error the job's folder cannot be made: $(mkdir -p -- "$dir" 2>&1)"
   # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
   for other in "${digest%-e*}"-e*; do
@@ -91,12 +93,12 @@ submit() {
     last=$(last_line "$other/asked")
     [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
   done
-  mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
+  [ -d "$digest" ] || mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
     say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
   cd -- "$digest" || say "error the job's folder cannot be entered"
   # Who is there already needs no room on a disk that is full, and loses nothing that was noted.
   [ -s key ] || { printf '%s\\n' "$key" > "key.$$" && mv -f "key.$$" key; } || { rm -f "key.$$"; say "error $no_room"; }
-  [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || say "error $no_room"
+  [ -s asked ] && [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || say "error $no_room"
   [ ! -e cancelled ] || say cancelled
   [ ! -s id ] || say "found $(cat id)"
   # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
@@ -106,9 +108,11 @@ submit() {
   [ ! -s id ] || say "found $(cat id)"
   if [ "$mode" = again ]; then
     : > began
-  elif ! (set -C; : > began) 2> /dev/null; then
-    touch now
-    say "orphaned $(( $(stat -c %Y now) - $(stat -c %Y began) ))"
+  else
+    set -C
+    # `:` would end the shell where the file is there.
+    { true > began; } 2> /dev/null || { touch now; say "orphaned $(($(stat -c %Y now) - $(stat -c %Y began)))"; }
+    set +C
   fi
   mv -f "$part.script" script || say "error the job's script cannot be written: disk or quota full?"
   if [ "$table" -gt 0 ]; then
@@ -132,15 +136,21 @@ submit() {
   printf 'failed %s\\n' "$status"
   cat answer refusal
 }
-for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
-  [ "$name" = SLURM_CONF ] || unset "$name"
-done
+unset SLURM_BITSTR_LEN
+case $(export -p) in *' SLURM_'* | *' SBATCH_'*)
+  for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
+    [ "$name" = SLURM_CONF ] || unset "$name"
+  done ;;
+esac
 no_room="the job's folder cannot be written: disk or quota full?"
-part=$here/.hotswap/part.$(hostname).$$
-began=$(date +%s)
+{ read -r host < /proc/sys/kernel/hostname; } 2> /dev/null || host=$(hostname)
+part=$here/.hotswap/part.$host.$$
+clock() { { read -r now rest < /proc/uptime && now=${now%%.*}; } 2> /dev/null || now=$(date +%s); }
+clock
+began=$now
 late=
 begin
-# Each item is the number of its words, the words in lines of their own, the script, and the table of an array.
+# Each item is the number of its words, the words in lines of their own, the script, the table of an array, and a dot.
 while IFS= read -r count; do
   set --
   while [ "$count" -gt 0 ]; do
@@ -155,16 +165,16 @@ while IFS= read -r count; do
     end
   fi
   # What a dying connection has cut is nobody's script, and nobody hears us.
-  [ "$(wc -c < "$part.script")" -eq "$6" ] && { [ "$7" -eq 0 ] || [ "$(wc -c < "$part.table")" -eq "$7" ]; } ||
-    { rm -f "$part.script" "$part.table"; exit 1; }
-  [ $(($(date +%s) - began)) -lt 20 ] || late=yes
+  IFS= read -r dot && [ "$dot" = . ] || { rm -f "$part.script" "$part.table"; exit 1; }
+  clock
+  [ $((now - began)) -lt 20 ] || late=yes
   # Where the controller is slow the others are asked for again.
   said=later
   [ -n "$late" ] || said=$(submit "$@" < /dev/null)
   case $said in 'failed 124'*) late=yes ;; esac
   printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
 done
-rm -f "$part.script" "$part.table"
+[ ! -e "$part.script" ] && [ ! -e "$part.table" ] || rm -f "$part.script" "$part.table"
 end
 """
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -158,13 +158,21 @@ def openssh_transport(node: LoginNode) -> Transport:
     return make_transport(Login("slurm_main", HOST, node.port, node.user, None, extra), {})
 
 
+def as_elsewhere(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Where `sh` is bash, as on most clusters, and Airflow itself runs in a job of an account with its own settings."""
+    folder.mkdir()
+    (folder / "sh").symlink_to("/bin/bash")
+    job = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_NODE": "1", "SBATCH_PARTITION": "nowhere"}
+    return {**environment, **job, "PATH": f"{folder}:{environment['PATH']}"}
+
+
 @pytest.fixture(params=["local", "ssh", "openssh", "fake"])
 async def bench(
     request: pytest.FixtureRequest, slurm_cluster: SlurmCluster, ssh_login_node: LoginNode, tmp_path: Path
 ) -> AsyncIterator[Bench]:
     transport: Transport
     if request.param == "local":
-        transport = LocalTransport(slurm_cluster.environment)
+        transport = LocalTransport(as_elsewhere(slurm_cluster.environment, tmp_path / "bin"))
     elif request.param == "ssh":
         transport = ssh_transport(ssh_login_node)
     elif request.param == "openssh":
