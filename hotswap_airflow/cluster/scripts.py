@@ -27,8 +27,7 @@ say() { begin; printf '%s\\n' "$*"; end; }
 # A program's output, then its exit status and the first words of its complaint.
 answer() {
   { complaint=$("$@" 2>&1 >&3); status=$?; } 3>&1
-  [ -z "$complaint" ] || complaint=$(printf %s "$complaint" | head -c 400 | tr '\\n' ' ')
-  printf '\\nhotswap-answered %s %s\\n' "$status" "$complaint"
+  printf '\\nhotswap-answered %s %s\\n' "$status" "$(printf %s "$complaint" | head -c 400 | tr '\\n' ' ')"
 }
 # Whose folder this is: written whole or not at all, and once; an empty note is of somebody who died.
 note() {
