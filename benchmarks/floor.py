@@ -4,9 +4,9 @@
 
 Three Dags of the same shape in one Airflow: jobs on a double of Slurm that ends them at once; no-op deferrable tasks
 that resume in a worker, as other operators' do (after 10 s each, all at the same time: Airflow fails tasks that resume
-sooner now and then); and no-op tasks that end in their trigger. They run in turns, a part of the tasks in each round:
-the speed of a machine that others use, too, may change by half within ten minutes. With ``--sandbox`` the jobs run on a
-real cluster, whose own CPU time is told apart.
+sooner now and then); and no-op tasks that end in their trigger. They run in turns, a part of the tasks in each round,
+and in every other round the other way round: the speed of a machine that others use, too, may change by half within ten
+minutes. With ``--sandbox`` the jobs run on a real cluster, whose own CPU time is told apart.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure(tasks: int, rounds: int, *, on_sandbox: bool) -> dict[str, float | s
         made.write_python("noops", NOOPS.format(tasks=at_once, delay=RESUME_DELAY))
         made.write_python("jobs", JOBS.format(tasks=at_once, work=str(made.services.folder / "work")))
         walls, cluster = defaultdict[str, float](float), defaultdict[str, float](float)
-        for name in KINDS * rounds:
+        for name in (KINDS + KINDS[::-1]) * (rounds // 2) + KINDS * (rounds % 2):
             before = slurm_seconds(made)
             wall = run(made, name, at_once)
             walls[name] += wall
