@@ -21,7 +21,7 @@ from hotswap_airflow.slurm.tries import Past
 from hotswap_airflow.testing.processes import descendants, kill_all, wait_until
 
 KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")
-_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+_SHARED = [*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
 
 
 def _start(work: Path, request: JobRequest, job_id: str = "7", **environment: str) -> subprocess.Popen[str]:
