@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
 from hotswap_airflow.errors import Problem, SetupError, SpecError
+from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.script import render_script, render_table
 from hotswap_airflow.workflow import vocabulary
@@ -245,7 +246,7 @@ def _shown(request: JobRequest, plan: Plan, site: Site) -> str:
 def _table(request: JobRequest) -> Iterator[str]:
     if request.array is None:
         return
-    lines = render_table(request.array).splitlines()
+    lines = parsing.lines(render_table(request.array))
     yield f"the table of {len(lines):,} elements:"
     yield from lines[:_TABLE_SHOWN]
     if len(lines) > _TABLE_SHOWN:

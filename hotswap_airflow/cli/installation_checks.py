@@ -14,6 +14,7 @@ from hotswap_airflow import __version__
 from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.errors import HotswapError, SetupError, StoreError
 from hotswap_airflow.settings import BUNDLE, read_without_airflow
+from hotswap_airflow.slurm.parsing import lines
 from hotswap_airflow.store.contents import ContentStore, installation
 from hotswap_airflow.store.versions import VersionStore
 
@@ -138,4 +139,4 @@ def _bundle(part: str, name: str) -> Iterator[Finding]:
     yield Finding(part, "ok", f"bundle {name} is at version {current}: {len(manifest)} workflow(s)")
     for path, entry in manifest.items():
         if entry.error:
-            yield Finding(part, "warning", f"{path} is broken: {entry.error.splitlines()[0]}", "correct the file")
+            yield Finding(part, "warning", f"{path} is broken: {lines(entry.error)[0]}", "correct the file")

@@ -11,7 +11,7 @@ from hotswap_airflow.cli.loading import add_site_argument
 from hotswap_airflow.cluster.belongings import keep_runs, keys_of, mark_tries
 from hotswap_airflow.errors import HotswapError, SetupError
 from hotswap_airflow.settings import read_without_airflow
-from hotswap_airflow.slurm.array import PROGRESS_KEY
+from hotswap_airflow.slurm.array_state import PROGRESS_KEY
 from hotswap_airflow.slurm.tries import ANEW
 from hotswap_airflow.store.results import ResultStore
 

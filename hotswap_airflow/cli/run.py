@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -126,7 +127,7 @@ async def _until_signal(runner: Runner) -> str:
 
 def _say(job: str, line: str) -> None:
     try:
-        for part in line.splitlines():
+        for part in re.split(r"\r?\n|\r", line):
             print(f"{datetime.now().astimezone():%H:%M:%S}  {job}  {part}", file=sys.stderr)
     except OSError:
         return  # the terminal is gone; the signal that says so comes by itself

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hotswap_airflow.cli.saved_run import SavedRun
-    from hotswap_airflow.cluster.session import Outcome
+    from hotswap_airflow.cluster.outcome import Outcome
     from hotswap_airflow.cluster.transport import Transport
     from hotswap_airflow.store.contents import ContentStore
     from hotswap_airflow.workflow.plan import Plan, PlannedJob

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,17 +18,19 @@ from hotswap_airflow.errors import (
     SubmitLimitReached,
     UnreadableAnswer,
 )
-from hotswap_airflow.slurm import parsing
-from hotswap_airflow.slurm.identity import NAME_PREFIX, key_folder, read_keys, try_of
+from hotswap_airflow.slurm import notes, parsing
+from hotswap_airflow.slurm.identity import NAME_PREFIX, key_folder, read_keys
+from hotswap_airflow.slurm.notes import Result
 from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.states import SIGNALS
-from hotswap_airflow.slurm.tries import End, Try
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.slurm.array_state import ElementEnds
     from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.notes import Folder, Glimpse, Members
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.slurm.request import JobRequest
@@ -39,46 +39,8 @@ SUBMISSIONS_AT_ONCE = 20
 _EVERYBODY = 10_000
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
-_GLIMPSE_FIELDS = 4
 _UNKNOWN = {0, 124}
 """Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
-_END = re.compile(r"[0-9]+\.[0-9]+")
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The folder of one try of a job: its id, and what else it tells of the try."""
-
-    digest: str
-    job_id: int | None
-    tried: Try
-
-
-@dataclass(frozen=True)
-class Members:
-    """The elements that an array was submitted with, and what Slurm's index 0 stands for in it."""
-
-    base: int
-    elements: frozenset[int]
-
-
-@dataclass(frozen=True)
-class Glimpse:
-    """What a job's folder shows: the script's exit status, bytes of its log, the job's id; whether it was signalled."""
-
-    exit_status: int | None
-    log_size: int
-    job_id: int | None
-    signalled: bool = False
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a job left: exit status, why it refused to start or end, and the lines of its values."""
-
-    exit_status: int | None
-    reason: str
-    output: str
 
 
 class ClusterClient:
@@ -136,8 +98,8 @@ class ClusterClient:
 
     async def find(self, stem: str) -> list[Folder]:
         """Give the folders of all tries of a job."""
-        (lines,) = await self._notes((f"find {stem}",))
-        return [_folder(line) for line in lines.splitlines()]
+        (found,) = await self._notes((f"find {stem}",))
+        return [notes.read_folder(line) for line in parsing.lines(found)]
 
     async def _read_and_note(self, limit: float, items: list[tuple[str, ...]]) -> list[list[str] | Exception]:
         """Answers for each of the questions of each item; an error for an item of which a file cannot be read."""
@@ -182,7 +144,7 @@ class ClusterClient:
         await self.words(scripts.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
             raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
-        shown = " ".join(line.removeprefix("sbatch: error: ") for line in words.strip().splitlines())
+        shown = " ".join(line.removeprefix("sbatch: error: ") for line in parsing.lines(words.strip()))
         raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
 
     async def _submit_all(self, items: list[tuple[JobRequest, str, bool]]) -> list[str | Exception]:
@@ -216,18 +178,11 @@ class ClusterClient:
         asked = list(digests)
         return await self._glimpses(asked, await self.words(scripts.STATUS, "", stdin=_lines(asked)))
 
-    async def _glimpses(self, asked: list[str], lines: str) -> dict[str, Glimpse]:
-        sizes, found = {}, []
-        async for line in in_slices(lines.splitlines()):
-            name, *numbers = line.split() or [""]
-            if name.endswith("/job.log") and len(numbers) == 1:
-                sizes[name.split("/")[1]] = int(numbers[0])
-            elif name:
-                found.append(_fields(line, self.name))
-        glimpses = {
-            digest: Glimpse(_number(exit_status), sizes.get(digest, 0), _number(job_id), signalled != "-")
-            async for digest, exit_status, job_id, signalled in in_slices(found)
-        }
+    async def _glimpses(self, asked: list[str], said: str) -> dict[str, Glimpse]:
+        reader = notes.GlimpseReader(self.name)
+        async for line in in_slices(parsing.lines(said)):
+            reader.read(line)
+        glimpses = reader.glimpses
         if missing := set(asked) - glimpses.keys():  # nothing told is not nothing there
             raise UnreadableAnswer(self.name, f"nothing of {len(missing)} jobs", f"line for each of {len(asked)}")
         return glimpses
@@ -265,23 +220,15 @@ class ClusterClient:
         """Wait until some job of this account has ended since a moment, at most for 40 s; give the newest moment."""
         return (await self.words(scripts.WAIT_FOR_END, since)).strip()
 
-    async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
-        """The ends that the elements of arrays noted: exit statuses by element, for each digest."""
+    async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
+        """The ends that the elements of arrays noted, for each digest."""
         said = await self.words(scripts.ENDS, stdin=_lines(digests))
-        found = {}
-        for line in said.splitlines():
-            digest, *names = line.split()
-            ends = (name.split(".") for name in names if _END.fullmatch(name))
-            found[digest] = {int(element): int(status) for element, status in ends}
-        return found
+        return notes.read_ends(said)
 
     async def members(self, digests: Iterable[str]) -> dict[str, Members]:
         """What arrays were submitted with, for each digest; an array without any element cannot have been."""
         said = await self.words(scripts.MEMBERS, stdin=_lines(digests))
-        found = {}
-        for line in filter(str.strip, said.splitlines()):
-            digest, base, *elements = line.split()
-            found[digest] = Members(int(base), frozenset(map(int, elements)))
+        found = notes.read_members(said)
         if not all(members.elements for members in found.values()):
             raise UnreadableAnswer(f"the tables of arrays on {self.name}", said[-500:], "line of elements")
         return found
@@ -291,18 +238,13 @@ class ClusterClient:
         said = await self.words(scripts.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
         if len(said.encode()) >= VALUES_LIMIT:
             raise CommandFailed(f"the elements wrote more than {VALUES_LIMIT >> 20} MiB of values; write files instead")
-        found: dict[int, str] = {}
-        for line in said.splitlines():
-            element, colon, words = line.partition(":")
-            if colon and element.isdecimal():
-                found[int(element)] = f"{found.get(int(element), '')}{words}\n"
-        return found
+        return notes.read_element_values(said)
 
     async def result(self, digest: str) -> Result:
         """Give what a job left in its folder."""
         asked = tuple(f"read {digest}/{name}" for name in ("exit", "reason", "output"))
         exit_status, reason, output = await self._results(asked)
-        return Result(_number(exit_status.strip()), reason.strip(), output)
+        return Result(notes.number(exit_status.strip()), reason.strip(), output)
 
     async def settle(self, digest: str, words: str) -> None:
         """Note that the end of a job was told to the one who waited."""
@@ -336,7 +278,7 @@ class ClusterClient:
         said = await self.words(
             scripts.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
-        answers = dict(zip(each, said.splitlines(), strict=False))
+        answers = dict(zip(each, parsing.lines(said), strict=False))
         if len(answers) != len(each):
             raise UnreadableAnswer(self.name, said[-500:], f"answer for {len(each)} folders")
         return [answers[item] for item in items]
@@ -366,28 +308,3 @@ def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIte
 
 def _lines(words: Iterable[str]) -> bytes:
     return "".join(f"{word}\n" for word in words).encode()
-
-
-def _folder(line: str) -> Folder:
-    digest, job_id, cancelled, asked, rows, adopt, void, settled = line.split("|", 7)
-    tried = Try(
-        *try_of(digest),
-        is_cancelled=bool(cancelled),
-        asked=asked,
-        rows=rows,
-        end=End.read(settled),
-        adopt=adopt,
-        is_void=bool(void),
-    )
-    return Folder(digest, _number(job_id), tried)
-
-
-def _fields(line: str, name: str) -> list[str]:
-    fields = line.split()
-    if len(fields) != _GLIMPSE_FIELDS:
-        raise UnreadableAnswer(f"the look into folders on {name}", line, f"line of {_GLIMPSE_FIELDS} fields")
-    return fields
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None

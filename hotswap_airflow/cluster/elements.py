@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow import errors
 from hotswap_airflow.errors import JobCancelled, JobError, JobFailed, OutputMissing
-from hotswap_airflow.slurm.array import Array, ArrayState, Tally, told, value_lists
+from hotswap_airflow.slurm.array import Array, value_lists
+from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, told
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of, state_of
@@ -17,8 +18,8 @@ from hotswap_airflow.slurm.table import tabulate
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from hotswap_airflow.cluster.client import Folder, Members
     from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.notes import Folder, Members
     from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.slurm.table import ElementResult
 
@@ -41,7 +42,7 @@ def earlier_tries(folders: Sequence[Folder], key: JobKey, rows: str) -> list[Fol
 def continued(
     request: JobRequest,
     earlier: Sequence[Folder],
-    ends: Mapping[str, Mapping[int, int]],
+    ends: Mapping[str, ElementEnds],
     members: Mapping[str, Members],
     wrote: Mapping[str, Mapping[int, str]],
 ) -> JobRequest:
@@ -54,18 +55,7 @@ def continued(
     """
     if request.array is None:
         return request
-    done, lost, known = set(request.array.done), set(request.array.lost), dict[int, JobStatus]()
-    for folder in earlier:
-        end, noted = folder.tried.end, ends.get(folder.digest, {})
-        good = {element for element, status in noted.items() if status == 0}
-        missing = _values(request, good, wrote[folder.digest])[1].keys() if end is None else end.again
-        done = (done | good) - missing
-        if end is not None and folder.tried.epoch == request.key.epoch:
-            known |= {e: JobStatus("FAILED", exit_status=status) for e, status in noted.items()}
-            if len(end.given_up) == 1:  # of several errors nobody knows which one was whose
-                state = state_of(end.given_up[0])
-                known |= {e: JobStatus(state, exit_status=noted.get(e)) for e in end.lost - lost}
-            lost |= end.lost
+    done, lost, known = _ended(request, request.array, earlier, ends, wrote)
     array = replace(request.array, done=frozenset(done), lost=frozenset(lost - done))
     wanted = frozenset(array.wanted)
     had_turn, saved = set[int](), set[int]()
@@ -74,7 +64,7 @@ def continued(
             continue
         turn = members[folder.digest].elements if folder.tried.is_part else frozenset()
         had_turn |= turn
-        saved |= _saved(request, ends.get(folder.digest, {}), turn)
+        saved |= _saved(request, ends.get(folder.digest, ElementEnds()).statuses, turn)
         # Also where the others were brought to an end elsewhere, a new round begins.
         if not turn or had_turn.issuperset(wanted):
             had_turn, saved = set(), set()
@@ -82,6 +72,32 @@ def continued(
     array = replace(array, saved=frozenset(saved), waiting=frozenset(had_turn & wanted - saved))
     ended = {e: status for e, status in known.items() if e in array.lost or e in array.waiting}
     return replace(request, array=replace(array, earlier=ended))
+
+
+def _ended(
+    request: JobRequest,
+    array: Array,
+    earlier: Sequence[Folder],
+    ends: Mapping[str, ElementEnds],
+    wrote: Mapping[str, Mapping[int, str]],
+) -> tuple[set[int], set[int], dict[int, JobStatus]]:
+    """What earlier tries have done, what is lost for this epoch, and how elements ended as far as that was noted."""
+    done, lost, known = set(array.done), set(array.lost), dict[int, JobStatus]()
+    for folder in earlier:
+        end, found = folder.tried.end, ends.get(folder.digest, ElementEnds())
+        noted, good = found.statuses, found.good
+        if end is not None:
+            good, missing = good | found.stopped, end.again  # Slurm was asked about those that it had stopped
+        else:
+            missing = frozenset(_values(request, good, wrote[folder.digest])[1])
+        done = (done | good) - missing
+        if end is not None and folder.tried.epoch == request.key.epoch:
+            known |= {e: JobStatus("FAILED", exit_status=status) for e, status in noted.items()}
+            if len(end.given_up) == 1:  # of several errors nobody knows which one was whose
+                state = state_of(end.given_up[0])
+                known |= {e: JobStatus(state, exit_status=noted.get(e)) for e in end.lost - lost}
+            lost |= end.lost
+    return done, lost, known
 
 
 def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:
@@ -119,7 +135,8 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     good = _good(state)
     found, missing = _values(request, good, wrote)
     ended = {e: status for e, status in statuses.items() if status.phase in {Phase.FAILED, Phase.GONE}}
-    saved = _saved(request, state.noted, ended)
+    noted = state.ends.statuses
+    saved = _saved(request, noted, ended)
     failed = {e: status for e, status in ended.items() if e not in saved}
     wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
     for element, status in failed.items():
@@ -146,7 +163,7 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
         goes_on,
         _noted(error, goes_on, _by_number(again, () if array.held else request.past.parts)),
         array.lost | lost,
-        frozenset(missing),
+        frozenset(missing) | {e for e in failed if noted.get(e) == 0},
         nodes,
         _by_number({e: error for e, error in wrong.items() if e in lost}),
         tabulate(array, statuses, found, {element: type(error).__name__ for element, error in wrong.items()}),

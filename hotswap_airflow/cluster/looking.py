@@ -14,7 +14,8 @@ from hotswap_airflow.slurm.array import indices_in
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
-    from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.slurm.notes import Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
 

@@ -18,7 +18,8 @@ from hotswap_airflow.slurm.states import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.slurm.notes import Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
 

@@ -25,9 +25,10 @@ from hotswap_airflow.slurm.tries import adopting_epoch, choose_generation, past_
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient, Folder
+    from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.submission import Submission
     from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.notes import Folder
     from hotswap_airflow.slurm.request import JobRequest
 
 PATIENCE = 60.0

@@ -11,6 +11,7 @@ from hotswap_airflow.cluster.belongings import KEPT, keys_with
 from hotswap_airflow.cluster.scripts import PROLOGUE
 from hotswap_airflow.cluster.transport import TRANSFER_TIMEOUT
 from hotswap_airflow.slurm.identity import key_folder
+from hotswap_airflow.slurm.parsing import lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,7 +135,7 @@ async def inventory(client: ClusterClient, installation: str) -> Inventory:
     keys = [key for key in await keys_with(client, installation) if key.run.installation == installation]
     notes = await client.words(INVENTORY, KEPT, NOTICE, limit=TRANSFER_TIMEOUT)
     times: dict[str, dict[str, float]] = defaultdict(dict)
-    for line in filter(str.strip, notes.splitlines()):
+    for line in filter(str.strip, lines(notes)):
         folder, name, at = line.rsplit(" ", 2)
         times[folder][name] = float(at)
     jobs: dict[RunKey, list[str]] = defaultdict(list)
@@ -154,15 +155,15 @@ def _run_folder(run: RunKey, digests: Sequence[str], times: Mapping[str, Mapping
 
 async def announce(client: ClusterClient, words: Mapping[str, str]) -> list[str]:
     """Put a notice into the folders of runs, or withdraw it where the words are empty; give those that took it."""
-    lines = "".join(f"{folder} {text}\n" for folder, text in words.items())
-    return (await client.words(NOTIFY, NOTICE, stdin=lines.encode())).splitlines()
+    stdin = "".join(f"{folder} {text}\n" for folder, text in words.items())
+    return lines(await client.words(NOTIFY, NOTICE, stdin=stdin.encode()))
 
 
 async def remove(client: ClusterClient, run: RunFolder) -> bool:
     """Move what a run has left out of the way, unless it was kept or needed meanwhile; tell whether it is gone."""
     line = f"{run.run.folder} {' '.join(run.digests)}\n"
     said = await client.words(REMOVE, KEPT, NOTICE, stdin=line.encode(), limit=TRANSFER_TIMEOUT)
-    return run.run.folder in said.splitlines()
+    return run.run.folder in lines(said)
 
 
 async def empty(client: ClusterClient) -> None:

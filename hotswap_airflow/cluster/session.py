@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import elements
-from hotswap_airflow.cluster.client import OUTPUT_LIMIT, Result
+from hotswap_airflow.cluster.client import OUTPUT_LIMIT
+from hotswap_airflow.cluster.outcome import Listener, Outcome, Unheard
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
 from hotswap_airflow.errors import (
     CommandFailed,
@@ -22,7 +23,9 @@ from hotswap_airflow.errors import (
     JobTimedOut,
     OutputMissing,
 )
-from hotswap_airflow.slurm.array import Array, ArrayState
+from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds
+from hotswap_airflow.slurm.notes import Result
 from hotswap_airflow.slurm.request import read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.script import CANCELLED
@@ -32,13 +35,12 @@ from hotswap_airflow.slurm.tries import End, past_of, try_number
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient, Folder
+    from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.watched import Observation
     from hotswap_airflow.cluster.watcher import JobWatcher
-    from hotswap_airflow.slurm.array import Tally
     from hotswap_airflow.slurm.identity import JobKey
+    from hotswap_airflow.slurm.notes import Folder
     from hotswap_airflow.slurm.request import JobRequest
-    from hotswap_airflow.slurm.table import ElementResult
 
 _GOES_ON = {
     SAVED: "the script saved its state; it goes on in another job",
@@ -50,47 +52,6 @@ _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 READY_FOR = 10.0
 """Seconds for which a run's folder that was seen is taken to be there still, for the other jobs of the run."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended: its values by output name, or the error that names the remedy.
-
-    ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
-    ``failed_before`` counts earlier tries of the same epoch that failed; ``goes_on`` says why another job follows.
-    ``table`` are a sweep's elements.
-    """
-
-    key: JobKey
-    job_id: int | None
-    status: JobStatus
-    values: dict[str, Any]
-    error: JobError | None = None
-    tally: Tally | None = None
-    submitted: int = 0
-    failed_before: int = 0
-    goes_on: str = ""
-    table: tuple[ElementResult, ...] = ()
-
-
-class Listener(Protocol):
-    """Hears how a job goes on."""
-
-    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
-        """A job was submitted, or found where it was already."""
-
-    def seen(self, status: JobStatus, tally: Tally | None) -> None:
-        """There is news of it; ``tally`` of a sweep."""
-
-
-class Unheard:
-    """Nobody wants to know."""
-
-    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - as it is asked for
-        """Do nothing."""
-
-    def seen(self, status: JobStatus, tally: Tally | None) -> None:
-        """Do nothing."""
 
 
 class Session(Placement):
@@ -295,7 +256,9 @@ class Session(Placement):
             return {}
         key = request.key
         folders = await self._persist(lambda: self.client.find(key.stem), report)
-        earlier = [folder.digest for folder in elements.earlier_tries(folders, key, request.rows)]
+        before = elements.earlier_tries(folders, key, request.rows)
+        earlier = [folder.digest for folder in before]
+        failed = {folder.digest: folder.tried.end.again for folder in before if folder.tried.end is not None}
         own = [key.digest] if any(folder.digest == key.digest for folder in folders) else []
         wrote: dict[int, str] = {}
         ends = await self._persist(lambda: self.client.ends([*earlier, *own]), report)
@@ -303,7 +266,9 @@ class Session(Placement):
             found = await self._wrote(request, digest, report)
             # What a failed attempt wrote counts for nothing.
             assumed = 0 if digest == key.digest else None
-            wrote |= {e: text for e, text in found.items() if ends.get(digest, {}).get(e, assumed) == 0}
+            noted = ends.get(digest, ElementEnds()).statuses
+            good = {e for e in found if noted.get(e, assumed) == 0} - failed.get(digest, frozenset())
+            wrote |= {e: text for e, text in found.items() if e in good}
         return wrote
 
     async def _show_failed(self, key: JobKey, state: ArrayState, report: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hotswap_airflow.cluster.client import ClusterClient
-    from hotswap_airflow.slurm.array import ArrayState, Tally
+    from hotswap_airflow.slurm.array_state import ArrayState, Tally
     from hotswap_airflow.slurm.states import JobStatus
 
 

@@ -23,8 +23,9 @@ from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hotswap_airflow.cluster.client import ClusterClient, Glimpse
-    from hotswap_airflow.slurm.array import ArrayState
+    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.slurm.array_state import ArrayState
+    from hotswap_airflow.slurm.notes import Glimpse
     from hotswap_airflow.slurm.parsing import QueuedJob
 
 LOG_CHUNK = 64 * 1024
@@ -239,7 +240,7 @@ class JobWatcher:
         for digest, noted in found.items():
             elements = jobs[digest].elements
             if elements is not None:
-                elements.noted = noted
+                elements.ends = noted
         return troubles
 
     async def _concluded(

@@ -8,6 +8,8 @@ import json
 import re
 from dataclasses import dataclass, replace
 
+from hotswap_airflow.slurm.parsing import lines
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGEST_LENGTH = 20
 NAME_PREFIX = "hs"
@@ -89,10 +91,10 @@ class JobKey:
         return replace(self, generation=self.generation + 1)
 
 
-def read_keys(lines: str) -> list[JobKey]:
+def read_keys(notes: str) -> list[JobKey]:
     """The keys of notes, one a line; a note that cannot be read is left out."""
     found = []
-    for line in lines.splitlines():
+    for line in lines(notes):
         with contextlib.suppress(ValueError):
             found.append(JobKey.from_json(line))
     return found

@@ -29,6 +29,18 @@ _FIELDS = 5
 _JOB_ID = re.compile(r"[0-9]+(?:_(?:[0-9]+|\[[^|]*\]))?(?:\+[0-9]+)?\|")
 
 
+def lines(text: str) -> list[str]:
+    r"""The lines of what a program wrote: a line feed ends one, and nothing else does.
+
+    ``str.splitlines`` also cuts at form feeds, at U+0085, U+2028 and others, which may stand inside a value.
+
+    >>> lines("a\x0cb\nc\n")
+    ['a\x0cb', 'c']
+    """
+    found = text.split("\n")
+    return found if found[-1] else found[:-1]
+
+
 @dataclass(frozen=True)
 class SubmittedJob:
     """A job that Slurm accepted."""
@@ -61,7 +73,7 @@ def parse_submission(stdout: str) -> SubmittedJob:
     >>> parse_submission("Welcome!\n4711;alps\n")
     SubmittedJob(job_id=4711, cluster='alps')
     """
-    for line in reversed(stdout.splitlines()):
+    for line in reversed(lines(stdout)):
         if match := _SUBMITTED.fullmatch(line.strip()):
             return SubmittedJob(int(match[1]), match[2])
     raise UnreadableAnswer("sbatch --parsable", stdout, "line like '4711' or '4711;alps'")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import UnreadableAnswer
+from hotswap_airflow.slurm.parsing import lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def parse_probe(text: str) -> ClusterFacts:
     single: dict[str, str] = {}
     config: dict[str, str] = {}
     partitions: dict[str, bool] = {}
-    for line in text.splitlines():
+    for line in lines(text):
         word, _, rest = line.strip().partition(" ")
         if word == "config":
             name, _, value = rest.partition(" ")

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from hotswap_airflow.slurm import identity, options
+from hotswap_airflow.slurm import identity, options, parsing
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.retry import Retry
 from hotswap_airflow.slurm.tries import Past
@@ -172,13 +172,13 @@ def as_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def read_outputs(declared: tuple[Output, ...], run_dir: str, lines: str) -> tuple[dict[str, object], list[str]]:
+def read_outputs(declared: tuple[Output, ...], run_dir: str, written: str) -> tuple[dict[str, object], list[str]]:
     """Give the values of a job that succeeded, by output name, and what is wrong with them.
 
-    ``lines`` is what the script wrote to ``$HOTSWAP_OUTPUT``: ``key=value``, the last one wins.
+    ``written`` is what the script wrote to ``$HOTSWAP_OUTPUT``: ``key=value``, the last one wins.
     """
     said: dict[str, str] = {}
-    for line in lines.splitlines():
+    for line in parsing.lines(written):
         name, equals, value = line.partition("=")
         if equals:
             said[name.strip()] = value

@@ -27,7 +27,7 @@ class End:
     ``asked`` is ``<try number> <epoch>`` of the one who heard it, ``errors`` are the names of errors' classes, the one
     that was told first; nothing is told yet of a sweep that goes on, whose are those of elements that are run again.
     ``lost`` are its elements that this epoch does not run again, ``given_up`` their errors, ``again`` those that ended
-    well by themselves and yet did not succeed. ``nodes`` broke down under it.
+    with exit status 0 and yet did not succeed. ``nodes`` broke down under it.
     """
 
     asked: str

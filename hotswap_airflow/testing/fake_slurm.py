@@ -87,7 +87,7 @@ class FakeJob:
             (folder / "exit").write_text("0\n", encoding="utf-8")
         else:
             base, chunk = _FIRST.search((folder / "script").read_text(encoding="utf-8")).groups()  # type: ignore[union-attr]
-            rows = (folder / "table").read_text(encoding="utf-8").splitlines()
+            rows = (folder / "table").read_text(encoding="utf-8").split("\n")
             first = (int(base or 0) + self.index) * int(chunk)
             for element, row in list(enumerate(rows))[first : first + int(chunk)]:
                 if row != "-":

@@ -27,7 +27,8 @@ from hotswap_airflow.triggers.task_states import ENDED, task_state
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from hotswap_airflow.cluster.session import Listener, Outcome, Session
+    from hotswap_airflow.cluster.outcome import Listener, Outcome
+    from hotswap_airflow.cluster.session import Session
     from hotswap_airflow.triggers.progress import Progress
 
 REQUEST_KEY = "hotswap_request"

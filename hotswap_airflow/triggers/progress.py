@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.slurm.array import PROGRESS_KEY
+from hotswap_airflow.slurm.array_state import PROGRESS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from hotswap_airflow.slurm.array import Tally
+    from hotswap_airflow.slurm.array_state import Tally
 
 INTERVAL = 10.0
 """Seconds between two renewals, however quickly elements end."""

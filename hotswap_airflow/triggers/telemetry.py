@@ -17,7 +17,7 @@ from hotswap_airflow.slurm.states import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hotswap_airflow.slurm.array import Tally
+    from hotswap_airflow.slurm.array_state import Tally
     from hotswap_airflow.slurm.states import JobStatus
 
 SUBMITTED = "hotswap.job.submitted"

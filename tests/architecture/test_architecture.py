@@ -46,6 +46,13 @@ def _listed() -> list[str]:
     return subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
+def test_a_line_feed_alone_ends_a_line() -> None:
+    """``str.splitlines`` cuts values at form feeds, U+2028 and others; ``slurm.parsing.lines`` does not."""
+    allowed = {"testing"}  # what our own daemons and tools print
+    cutting = [m for m in MODULES if ".splitlines(" in m.read_text() and m.relative_to(PACKAGE).parts[0] not in allowed]
+    assert cutting == []
+
+
 def test_functions_fit_on_a_screen() -> None:
     long = [f"{m.name}:{f.lineno} {f.name}" for m in MODULES for f in _functions(m) if _length(f) > MAX_FUNCTION]
     assert long == []

@@ -16,7 +16,8 @@ import pytest
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.login import Login, make_transport
-from hotswap_airflow.cluster.session import Outcome, Session
+from hotswap_airflow.cluster.outcome import Outcome
+from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.ssh import SshTransport
 from hotswap_airflow.cluster.transport import Transport
 from hotswap_airflow.cluster.watched import Interval

@@ -13,7 +13,8 @@ from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.transport import Reply
-from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster, user_name

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.client import ClusterClient, Glimpse
+from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.transport import Reply
 from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.cluster.watcher import JobWatcher
-from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.array_state import Tally
+from hotswap_airflow.slurm.notes import Glimpse
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 

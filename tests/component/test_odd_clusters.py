@@ -17,7 +17,8 @@ from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement, session
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.cluster.transport import Reply
-from hotswap_airflow.slurm.array import Array, Tally
+from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Retry
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm

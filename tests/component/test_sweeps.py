@@ -11,7 +11,7 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement
-from hotswap_airflow.slurm.array import Tally
+from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.slurm.script import render_table
@@ -472,3 +472,15 @@ async def test_a_job_waits_for_its_turn_where_no_more_may_be_submitted(
     )
     (fake_bench.run_dir(make_request()) / "go").touch()
     assert [outcome.error for outcome in await asyncio.gather(running, waiting)] == [None, None]
+
+
+async def test_only_a_line_feed_ends_a_line_of_values(fake_bench: Any, make_request: MakeRequest) -> None:
+    ends = "\\f \\v \\x1c \\x1d \\x1e \\xc2\\x85 \\xe2\\x80\\xa8 \\xe2\\x80\\xa9 \\r"
+    text = f'printf \'page=%s\\nnote=p{ends}0:page=99\\n\' "$SWEEP_V" >> "$HOTSWAP_OUTPUT"'
+    outputs = (Output("page", "integer"), Output("note", "string"))
+    outcome = await fake_bench.conduct(make_request(text, array=array_of([*"12"]), outputs=outputs))
+    note = "p\f \v \x1c \x1d \x1e \x85 \u2028 \u2029 \r0:page=99"
+    assert (outcome.error, outcome.values) == (None, {"page": [1, 2], "note": [note, note]})
+    text = 'printf \'r={"t": "Alpha\\xe2\\x80\\xa8Beta"}\\n\' >> "$HOTSWAP_OUTPUT"'
+    outcome = await fake_bench.conduct(make_request(text, job="one", outputs=(Output("r", "json"),)))
+    assert (outcome.error, outcome.values) == (None, {"r": {"t": "Alpha\u2028Beta"}})

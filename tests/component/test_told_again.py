@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.slurm.array import Tally
+from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import WHEN_ASKED, Kind, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from hotswap_airflow.errors import ConnectionLost, SetupError
 from hotswap_airflow.hooks.slurm import SlurmHook
 from hotswap_airflow.operators.slurm import SMALL_ENOUGH, SlurmJobOperator, airflow_settings
-from hotswap_airflow.slurm.array import Tally
+from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.states import JobStatus

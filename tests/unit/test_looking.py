@@ -11,10 +11,11 @@ import pytest
 
 from hotswap_airflow.cluster import looking
 from hotswap_airflow.cluster.answers import in_slices
-from hotswap_airflow.cluster.client import Glimpse
 from hotswap_airflow.cluster.looking import by_index, by_job
 from hotswap_airflow.cluster.watcher import JobWatcher
-from hotswap_airflow.slurm.array import Array, ArrayState, Tally, indices_in
+from hotswap_airflow.slurm.array import Array, indices_in
+from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally
+from hotswap_airflow.slurm.notes import Glimpse
 from hotswap_airflow.slurm.parsing import QueuedJob, parse_squeue
 from hotswap_airflow.slurm.states import JobStatus
 
@@ -65,9 +66,9 @@ class Queue:
         rows = [QueuedJob(f"{sweep}_{element}", "a", RUNNING) for sweep, element in self.ids]
         return rows, {digest: Glimpse(None, 0, None) for digest in digests}
 
-    async def ends(self, digests: Iterable[str]) -> dict[str, dict[int, int]]:
+    async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
         """No element has noted its end."""
-        return {digest: {} for digest in digests}
+        return {digest: ElementEnds() for digest in digests}
 
 
 @pytest.mark.parametrize(("sweeps", "elements_of_each"), [(1, MANY), (20, MANY // 20)])

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import JobFailed
-from hotswap_airflow.slurm.array import Array, ArrayState, Tally, indices_in, ranges, told
+from hotswap_airflow.slurm.array import Array, indices_in, ranges
+from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, told
 from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.slurm.states import JobStatus
+from hotswap_airflow.slurm.states import JobStatus, Phase
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import check_workflow
@@ -129,12 +131,12 @@ def test_what_follows_for_an_array() -> None:
     state.queued = {0: RUNNING, 1: JobStatus("PENDING", reason="Resources"), 2: RUNNING, 3: RUNNING}
     _conclude(state, 0.0, None)
     assert (state.status, state.tally) == (RUNNING, Tally(running=3, pending=1))
-    state.queued, state.noted = {1: RUNNING}, {0: 0, 2: 7}
+    state.queued, state.ends = {0: DONE, 1: RUNNING}, ElementEnds({0: 0, 2: 7})
     assert state.asked_of_accounting(7) == ["7_2", "7_3"]
     _conclude(state, 1.0, {2: JobStatus("FAILED", exit_status=7)})
     assert state.indices[3].state == "COMPLETING"  # nobody knows it now, which is not yet its end
     assert state.tally == Tally(done=1, failed=1, running=2)
-    state.queued, state.noted = {1: DONE}, {0: 0, 1: 0, 2: 7}
+    state.queued, state.ends = {1: DONE}, ElementEnds({0: 0, 1: 0, 2: 7})
     _conclude(state, 100.0, {}, is_sure=False)
     assert state.indices[3].state == "COMPLETING"  # accounting that is away tells nothing
     _conclude(state, 200.0, {})
@@ -152,14 +154,14 @@ def test_elements_end_well_by_their_own_notes_alone() -> None:
     assert state.needs_notes
     _conclude(state, 0.0, {})
     assert state.tally == Tally(running=1, pending=1)
-    state.noted = {1: 0}
+    state.ends = ElementEnds({1: 0})
     _conclude(state, 61.0, {})
     assert {element: status.state for element, status in state.elements.items()} == {0: "GONE", 1: "COMPLETED"}
 
 
 def test_a_controller_that_has_not_heard_of_an_elements_good_end_is_not_waited_for() -> None:
     state = _state(2, chunk=1)
-    state.queued, state.noted = {0: JobStatus("RUNNING"), 1: JobStatus("RUNNING")}, {0: 0, 1: 1}
+    state.queued, state.ends = {0: RUNNING, 1: RUNNING}, ElementEnds({0: 0, 1: 1})
     for now, expected in ((0.0, "RUNNING"), (14.0, "RUNNING"), (16.0, "COMPLETED")):
         _conclude(state, now, {})
         assert [state.indices[index].state for index in (0, 1)] == [expected, "RUNNING"]
@@ -167,10 +169,55 @@ def test_a_controller_that_has_not_heard_of_an_elements_good_end_is_not_waited_f
 
 def test_what_was_left_of_a_lost_element_has_not_failed_by_itself() -> None:
     state = _state(1)
-    state.noted = {0: 143}
+    state.ends = ElementEnds({0: 143})
     _conclude(state, 0.0, {})
     _conclude(state, 61.0, {})
     assert state.element(0).state == "GONE"
+
+
+@pytest.mark.parametrize(
+    "word", ["TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "PREEMPTED", "NODE_FAIL", "FAILED", "DEADLINE"]
+)
+@pytest.mark.parametrize("ends", [ElementEnds({0: 0}), ElementEnds({0: 0}, frozenset({0}))])
+@pytest.mark.parametrize("source", ["queue", "accounting", "queue before the note"])
+def test_what_slurm_says_of_an_elements_end_counts_as_for_a_single_job(
+    word: str, ends: ElementEnds, source: str
+) -> None:
+    """Whoever looks, and whenever: an exit status of 0 alone is no good end."""
+    said, state = JobStatus(word), _state(1)
+    if source == "queue before the note":
+        state.queued = {0: said}
+        _conclude(state, 99.0, {})
+    state.ends = ends
+    state.queued = {0: said} if source == "queue" else {}
+    _conclude(state, 100.0, {0: said} if source == "accounting" else {})
+    single = judge(Evidence(100.0, 0.0, 100.0, queued=said, sentinel=0, signalled=bool(ends.stopped)))
+    if source == "queue before the note" and single.phase is Phase.SUCCEEDED:
+        return  # what Slurm knows nothing of is run again where its note comes late
+    assert state.elements[0].state == single.state
+    assert state.status.phase is (Phase.SUCCEEDED if single.phase is Phase.SUCCEEDED else Phase.FAILED)
+
+
+def test_an_element_that_slurm_ended_is_not_done_before_slurm_was_asked() -> None:
+    """It has left the queue, as where a site's MinJobAge is two seconds."""
+    state = _state(1)
+    state.ends = ElementEnds({0: 0})
+    assert state.asked_of_accounting(7) == ["7_0"]
+    _conclude(state, 100.0, {})
+    assert not state.status.phase.is_final
+    _conclude(state, 101.0, {0: JobStatus("TIMEOUT")})
+    assert state.elements[0].state == "TIMEOUT"
+
+
+def test_of_elements_that_take_turns_those_before_the_end_of_their_index_were_done() -> None:
+    state = _state(3, chunk=3)
+    state.queued, state.ends = {0: JobStatus("TIMEOUT")}, ElementEnds({0: 0, 1: 0}, frozenset({1}))
+    _conclude(state, 0.0, {})
+    assert [status.state for status in state.elements.values()] == ["COMPLETED", "TIMEOUT", "TIMEOUT"]
+    state = _state(2, chunk=2)
+    state.queued, state.ends = {0: JobStatus("OUT_OF_MEMORY")}, ElementEnds({0: 0, 1: 1})
+    _conclude(state, 0.0, {})
+    assert {status.state for status in state.elements.values()} == {"OUT_OF_MEMORY"}
 
 
 def test_many_are_asked_for_as_a_whole() -> None:
