@@ -65,6 +65,7 @@ def build_reconciling_dag(site: Site, schedule: str) -> DAG:
             dag=dag,
             slurm_conn_id=cluster.connection,
             workdir=cluster.workdir,
+            slurm_cluster=cluster.slurm_cluster,
             **_placed(cluster),
         )
     return dag
@@ -82,6 +83,7 @@ def build_retention_dag(site: Site) -> DAG | None:
             dag=dag,
             slurm_conn_id=cluster.connection,
             workdir=cluster.workdir,
+            slurm_cluster=cluster.slurm_cluster,
             retention=retention,
             **_placed(cluster),
         )
@@ -114,6 +116,7 @@ def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG) -> WorkflowJobOpera
         dag=dag,
         slurm_conn_id=cluster.connection,
         workdir=cluster.workdir,
+        slurm_cluster=cluster.slurm_cluster,
         monitor=cluster.monitor,
         poll=cluster.poll,
         doc_md=job.description or None,

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
+from hotswap_airflow.cluster.submission import sbatch_argv
 from hotswap_airflow.errors import Problem, SetupError, SpecError
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
@@ -240,7 +241,8 @@ def _shown(request: JobRequest, plan: Plan, site: Site) -> str:
     cluster = site.clusters[plan.job(request.key.job).cluster]
     folder = f"{cluster.workdir}/{key_folder(request.key.digest)}"
     table = "".join(f"# {line}\n" for line in _table(request))
-    return f"# cd {folder} && {shlex.join(request.argv)}\n{render_script(request)}{table}"
+    command = shlex.join(sbatch_argv(request, cluster.slurm_cluster))
+    return f"# cd {folder} && {command}\n{render_script(request)}{table}"
 
 
 def _table(request: JobRequest) -> Iterator[str]:

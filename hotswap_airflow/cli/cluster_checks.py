@@ -96,7 +96,9 @@ def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Findin
 
 async def _probe(login: Login, cluster: Cluster) -> tuple[ClusterFacts, float, float]:
     """The cluster's facts, by how many seconds its clock is ahead of ours at least, and the time it took."""
-    client = ClusterClient(make_transport(login, os.environ), cluster.workdir, cluster.name)
+    client = ClusterClient(
+        make_transport(login, os.environ), cluster.workdir, cluster.name, slurm_cluster=cluster.slurm_cluster
+    )
     try:
         await client.find("0")  # so that the log-in is not counted
         before = time.time()

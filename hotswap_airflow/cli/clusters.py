@@ -38,7 +38,12 @@ def own_installation() -> str:
 @asynccontextmanager
 async def reached(cluster: Cluster) -> AsyncIterator[ClusterClient]:
     """Use an account on a cluster. Raises ``SetupError``."""
-    client = ClusterClient(make_transport(find_login(cluster), os.environ), cluster.workdir, cluster.name)
+    client = ClusterClient(
+        make_transport(find_login(cluster), os.environ),
+        cluster.workdir,
+        cluster.name,
+        slurm_cluster=cluster.slurm_cluster,
+    )
     try:
         yield client
     finally:

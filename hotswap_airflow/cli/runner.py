@@ -58,7 +58,7 @@ class Runner:
         """The one session of a cluster."""
         if cluster not in self._sessions:
             known = self.site.clusters[cluster]
-            client = ClusterClient(self.transports[cluster], known.workdir, cluster)
+            client = ClusterClient(self.transports[cluster], known.workdir, cluster, slurm_cluster=known.slurm_cluster)
             self._sessions[cluster] = Session(client, JobWatcher(client, self.interval or Interval(*known.poll)))
         return self._sessions[cluster]
 

@@ -39,15 +39,28 @@ printf '%s\\n' "$wanted" | while read -r digest name; do
   at "$digest"
   { [ -n "$is_there" ] && mkdir -p -- "$dir" && touch -- "$dir/cancelled"; } 2> /dev/null || printf '%s\\n' "$digest"
 done
-# By the ids that jobs of these names have now: one that Slurm gave to another job meanwhile is left alone.
+# By the ids that jobs of these names have now: one that Slurm gave to another job meanwhile is left alone. What another
+# cluster of a federation has is cancelled here, too.
 stop() {
-  queue=$(squeue -h -a -u "$(id -un)" -o "$1") || return
+  queue=$(slurm squeue -h -a -t all -u "$(id -un)" -o "$1") || return
   printf '%s\\n' "$queue" | wanted=$wanted awk -F '|' '
     BEGIN { for (n = split(ENVIRON["wanted"], lines, "\\n"); n; n--) { split(lines[n], words, " "); names[words[2]] } }
+    $2 ~ /^(COMPLETED|FAILED|TIMEOUT|OUT_OF_MEMORY|CANCELLED|PREEMPTED|NODE_FAIL|BOOT_FAIL|DEADLINE)/ { next }
     $NF in names { sub(/[_+].*/, "", $1); if (!seen[$1]++) print $1 }
-  ' | xargs -r scancel --quiet
+  ' | xargs -r scancel ${cluster:+"--clusters=$cluster"} --quiet
 }
-answer stop "$1"
+others=$(printf '%s\\n' "$wanted" | while read -r digest name; do
+  at "$digest"
+  where_is "$dir"
+  printf '%s\\n' "$where"
+done | sort -u)
+stop_everywhere() {
+  stop "$1" || return
+  home=$cluster
+  [ -z "$others" ] || [ -n "$home" ] || home=$(home_name)
+  for cluster in $others; do [ "$cluster" = "${home:-$cluster}" ] || stop "$1" || return; done
+}
+answer stop_everywhere "$1"
 end
 """
 )
@@ -57,7 +70,7 @@ QUEUED = (
     + """\
 # The jobs of this user that have not ended; no work folder is needed.
 begin
-answer squeue -h -a -u "$(id -un)" -o "$1"
+answer slurm squeue -h -a -u "$(id -un)" -o "$1"
 end
 """
 )

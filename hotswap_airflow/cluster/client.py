@@ -47,16 +47,27 @@ class ClusterClient:
     """One account on one cluster. ``workdir`` is absolute or below the account's home.
 
     ``pushes``: jobs tell of their ends by a file that is listened to, besides being asked for. ``pace`` are the seconds
-    in which questions of one kind wait for each other.
+    in which questions of one kind wait for each other. ``slurm_cluster`` is Slurm's name of the cluster where one login
+    serves several, empty for the login's own.
     """
 
     def __init__(
-        self, transport: Transport, workdir: str, name: str = "the cluster", *, pushes: bool = False, pace: float = PACE
+        self,
+        transport: Transport,
+        workdir: str,
+        name: str = "the cluster",
+        *,
+        pushes: bool = False,
+        pace: float = PACE,
+        slurm_cluster: str = "",
     ) -> None:
         self.transport = transport
         self.workdir = workdir
         self.name = name
         self.pushes = pushes
+        self.slurm_cluster = slurm_cluster
+        self._home = ""
+        self._others: dict[str, ClusterClient] = {}
         self._pace = pace
         self._notes = Coalescer(partial(self._read_and_note, COMMAND_TIMEOUT), pace=pace)
         self._results = Coalescer(partial(self._read_and_note, TRANSFER_TIMEOUT), pace=pace)
@@ -65,9 +76,25 @@ class ClusterClient:
         self._cancels = Coalescer(partial(cancellation.cancel_all, self), most=cancellation.AT_ONCE, pace=pace)
         self._looks = Coalescer(partial(cancellation.unfinished, self), most=_EVERYBODY, at_once=1, pace=pace)
 
-    def below(self, workdir: str) -> ClusterClient:
-        """The same account with another work folder, over the same connection."""
-        return ClusterClient(self.transport, workdir, self.name, pushes=self.pushes, pace=self._pace)
+    def below(self, workdir: str, slurm_cluster: str = "") -> ClusterClient:
+        """The same account with another work folder and cluster, over the same connection."""
+        return ClusterClient(
+            self.transport, workdir, self.name, pushes=self.pushes, pace=self._pace, slurm_cluster=slurm_cluster
+        )
+
+    def on(self, slurm_cluster: str) -> ClusterClient:
+        """The same account and work folder on the cluster of a name; on its own where there is no name."""
+        if slurm_cluster in {"", self.slurm_cluster}:
+            return self
+        if slurm_cluster not in self._others:
+            self._others[slurm_cluster] = self.below(self.workdir, slurm_cluster)
+        return self._others[slurm_cluster]
+
+    async def home(self) -> str:
+        """Slurm's name of the cluster that is asked where no other is named; empty where it does not say."""
+        if not self._home:
+            self._home = self.slurm_cluster or (await self.words(scripts.HOME_NAME)).strip()
+        return self._home
 
     async def _ask(
         self,
@@ -78,7 +105,7 @@ class ClusterClient:
     ) -> bytes:
         """Run one of our programs; give what stands between its markers."""
         code = program.encode()
-        argv = ("sh", "-c", scripts.LOADER, "hotswap", str(len(code)), self.workdir, *arguments)
+        argv = ("sh", "-c", scripts.LOADER, "hotswap", str(len(code)), self.workdir, self.slurm_cluster, *arguments)
         reply = await self.transport.run(argv, _after(code, stdin), limit)
         begin, end = f"\n{scripts.BEGIN}\n".encode(), f"\n{scripts.END}\n".encode()
         _, found, rest = reply.stdout.partition(begin)
@@ -148,15 +175,15 @@ class ClusterClient:
         raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
 
     async def _submit_all(self, items: list[tuple[JobRequest, str, bool]]) -> list[str | Exception]:
-        content = b"".join(item(*each) for each in items)
+        content = b"".join(item(*each, self.slurm_cluster) for each in items)
         body = await self._ask(SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
         answers = [part.decode("utf-8", "replace") for _, part in parts(body)]
         # After a script that could not be written the others are not read: they are asked for again.
         return [*answers, *["later"] * (len(items) - len(answers))]
 
-    async def adopt(self, digest: str, job_id: int) -> int:
+    async def adopt(self, digest: str, job_id: int, cluster: str = "") -> int:
         """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""
-        return int((await self.words(scripts.ADOPT, digest, str(job_id))).split()[-1])
+        return int((await self.words(scripts.ADOPT, digest, str(job_id), cluster)).split()[-1])
 
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
@@ -190,13 +217,14 @@ class ClusterClient:
     async def accounting(
         self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None, *, everybody: bool = False
     ) -> list[QueuedJob]:
-        """Ask sacct for jobs by id, or for those of a name; ``everybody``: also those of other users.
+        """Ask sacct for jobs by id, or for those of a name on any cluster; ``everybody``: also those of other users.
 
         Raises ``CommandFailed`` where there is no accounting.
         """
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
-        all_users = "-a" if everybody else ""
-        said = await self.words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which, all_users)
+        own = f"--clusters={self.slurm_cluster}" if self.slurm_cluster else "--federation"
+        whose = f"{'--allclusters' if name else own}{' -a' if everybody else ''}"
+        said = await self.words(scripts.ACCOUNTING, since, parsing.SACCT_FIELDS, which, whose)
         rows = parsing.parse_sacct(answered(said, "sacct", self.name)[0])
         return [row async for row in in_slices(rows)]
 

@@ -13,7 +13,7 @@ from hotswap_airflow.errors import CommandFailed, SetupError
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.array import indices_in
 from hotswap_airflow.slurm.judgement import GONE_AFTER, Evidence, is_missing, judge
-from hotswap_airflow.slurm.states import Phase
+from hotswap_airflow.slurm.states import REVOKED, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -97,15 +97,17 @@ class Search:
 
     async def look(self) -> list[JobStatus]:
         """How the job is, one status an array element; none where nobody knows it yet. Raises ``ClusterError``."""
-        job_id, glimpse = self._sought.job_id, None
+        job_id, glimpse, client = self._sought.job_id, None, self._client
         if self._sought.key is not None:
             glimpse = (await self._client.glimpses([self._sought.key]))[self._sought.key]
             job_id = glimpse.job_id
+            if glimpse.cluster and glimpse.cluster != await client.home():
+                client = client.on(glimpse.cluster)
             if job_id is None:
                 return []
         by_id = job_id is not None
         which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
-        seen = await sight(self._client, which, since)
+        seen = await sight(client, which, since)
         self._recognize(seen.queue)
         if not self._job_id:
             self._recognize(seen.accounted or ())
@@ -128,7 +130,10 @@ class Search:
         return not self._names or row.name in self._names
 
     def _own(self, rows: Iterable[QueuedJob]) -> dict[str, JobStatus]:
-        return {row.job_id: row.status for row in rows if row.base_id == self._job_id and row.name in self._names}
+        own = [row for row in rows if row.base_id == self._job_id and row.name in self._names]
+        # Of a job that several clusters of a federation know, the row counts of the one that has it.
+        own.sort(key=lambda row: row.status.state != REVOKED)
+        return {row.job_id: row.status for row in own}
 
     def _judged(self, seen: Sighting, glimpse: Glimpse | None) -> list[JobStatus]:
         now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())

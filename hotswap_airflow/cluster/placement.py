@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.submission import Submission
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.notes import Folder
+    from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.request import JobRequest
 
 PATIENCE = 60.0
@@ -102,9 +103,9 @@ class Placement:
         jobs = [(digest_of(name), name) for name, is_active in queue.items() if is_active]
         return [(d, name) for d, name in jobs if d.startswith(f"{key.stem}-") and try_of(d)[0] <= key.epoch]
 
-    async def _queue(self) -> Mapping[str, bool]:
+    async def _queue(self, cluster: str = "") -> Mapping[str, bool]:
         try:
-            return await self.client.unfinished()
+            return await self.client.on(cluster).unfinished()
         except CommandFailed as error:
             raise ConnectionLost(str(error)) from error
 
@@ -258,18 +259,19 @@ class Placement:
                 continue
             if found.job_id is not None or found.is_cancelled or found.is_outdated:
                 return found
-            job_id = await self._look_up(request.key.job_name, report)
-            if job_id is not None and job_id > 0:
-                return replace(found, job_id=await self._adopt(request.key.digest, job_id, report))
-            again = job_id is not None and (found.age or 0) >= self.patience
+            known = await self._look_up(request.key.job_name, report)
+            if known:
+                return await self._adopt(found, request.key.digest, known[-1], report)
+            again = known is not None and (found.age or 0) >= self.patience
             if not again:
                 await asyncio.sleep(FIRST_PAUSE)
 
-    async def _adopt(self, digest: str, job_id: int, report: Callable[[str], None]) -> int:
-        return await self._persist(lambda: self.client.adopt(digest, job_id), report)
+    async def _adopt(self, found: Submission, digest: str, job: QueuedJob, report: Callable[[str], None]) -> Submission:
+        adopt = partial(self.client.adopt, digest, job.base_id, job.cluster)
+        return replace(found, job_id=await self._persist(adopt, report), cluster=job.cluster)
 
-    async def _look_up(self, name: str, report: Callable[[str], None]) -> int | None:
-        """The id of the job of a name; 0 where all sources say there is none, None where one gave no answer."""
+    async def _look_up(self, name: str, report: Callable[[str], None]) -> list[QueuedJob] | None:
+        """The jobs of a name, the newest last; none where all sources say so, None where one gave no answer."""
         try:
             queue, _ = await self.client.status([])
         except LoginRequired:
@@ -277,15 +279,14 @@ class Placement:
         except ClusterError as error:
             report(f"cannot tell yet whether the job was submitted: {error}")
             return None
-        found = [row.base_id for row in queue if row.name == name]
-        if not found:
-            try:
-                found = [row.base_id for row in await self.client.accounting(_RECENTLY, name=name)]
-            except CommandFailed:
-                found = []  # a site without accounting: the key's folder is the second source
-            except (ConnectionLost, UnreadableAnswer):
-                return None
-        return found[-1] if found else 0
+        if found := [row for row in queue if row.name == name]:
+            return found
+        try:
+            return await self.client.accounting(_RECENTLY, name=name)
+        except CommandFailed:
+            return []  # a site without accounting: the key's folder is the second source
+        except (ConnectionLost, UnreadableAnswer):
+            return None
 
     async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:
         """Ask until there is an answer; a lost connection or a garbled answer is waited out."""

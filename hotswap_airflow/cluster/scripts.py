@@ -19,8 +19,12 @@ unset SQUEUE_ACCOUNT SQUEUE_ALL SQUEUE_ARRAY SQUEUE_CLUSTERS SQUEUE_FORMAT SQUEU
   SQUEUE_FEDERATION SQUEUE_LOCAL SQUEUE_SIBLING SACCT_FEDERATION SACCT_LOCAL SCANCEL_ACCOUNT \
   SCANCEL_BATCH SCANCEL_CTLD SCANCEL_FULL SCANCEL_HURRY SCANCEL_INTERACTIVE SCANCEL_NAME SCANCEL_PARTITION SCANCEL_QOS \
   SCANCEL_STATE SCANCEL_USER SCANCEL_VERBOSE SCANCEL_WCKEY
+# Each cluster of a federation is asked by itself: one that is away would be left out without a word.
+export SQUEUE_LOCAL=1
 umask 077
-root=$1; shift
+root=$1 cluster=$2; shift 2
+# A program of Slurm, which speaks of this cluster where one login serves several.
+slurm() { program=$1; shift; "$program" ${cluster:+"--clusters=$cluster"} "$@"; }
 begin() { printf '\\nhotswap-begin\\n'; }
 end() { printf '\\nhotswap-end\\n'; exit 0; }
 say() { begin; printf '%s\\n' "$*"; end; }
@@ -35,6 +39,9 @@ note() {
   rm -f "id.$$"
 }
 # Where a job's own files are: a few hundred side by side, however many there have been.
+home_name() { slurm scontrol show config 2> /dev/null | sed -n 's/^ClusterName *= *//p'; }
+# The cluster on which a job runs, as far as it was noted.
+where_is() { where=; [ ! -s "$1/cluster" ] || read -r where < "$1/cluster" || where=; }
 at() { dir=.hotswap/jobs/${1%"${1#???}"}/$1; }
 last_line() { [ ! -s "$1" ] || while IFS= read -r line; do found=$line; done < "$1"; printf '%s' "${found-}"; }
 cd 2> /dev/null || say "away the home folder is not there; is it mounted?"
@@ -59,8 +66,8 @@ NOTES = (
 # What jobs' folders tell and are told, one a line: `find STEM`, `read FILE`, `settle DIGEST WORDS`. Each answer has its
 # number and size before it, and a `!` after the number where something cannot be read. Files are read up to a size.
 most=$1
-# For each try of a job that has a folder: digest, id, cancelled, who asked last, the digest of a sweep's rows, what a
-# person marked it with, what settled it.
+# For each try of a job that has a folder: digest, id, cluster, cancelled, who asked last, the digest of a sweep's rows,
+# what a person marked it with, what settled it.
 find_tries() {
   at "$1"
   [ ! -e "${dir%/*}" ] || [ -r "${dir%/*}" ] || return
@@ -74,8 +81,9 @@ find_tries() {
     [ -e "$dir/cancelled" ] && cancelled=cancelled
     [ -s "$dir/adopt" ] && read -r adopt < "$dir/adopt"
     [ -e "$dir/anew" ] && anew=anew
-    printf '%s|%s|%s|%s|%s|%s|%s|%s\\n' \
-      "${dir##*/}" "$id" "$cancelled" "$asked" "$rows" "$adopt" "$anew" "$settled"
+    where_is "$dir"
+    printf '%s|%s|%s|%s|%s|%s|%s|%s|%s\\n' \
+      "${dir##*/}" "$id" "$where" "$cancelled" "$asked" "$rows" "$adopt" "$anew" "$settled"
   done
 }
 # The end of a job was told to those who waited.
@@ -126,9 +134,10 @@ say released
 ADOPT = (
     PROLOGUE
     + """\
-# Slurm knows a job of this name, the folder does not: write down its id.
+# Slurm knows a job of this name, the folder does not: write down its id, and its cluster where that is another one.
 at "$1"
 cd -- "$dir" || say "error the job's folder cannot be entered"
+[ -z "$3" ] || [ -s cluster ] || printf '%s\\n' "$3" > cluster
 note "$2"
 say "found $(cat id)"
 """
@@ -137,10 +146,10 @@ say "found $(cat id)"
 STATUS = (
     PROLOGUE
     + """\
-# All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status, id, and
-# whether a signal came; and the sizes of the logs.
+# All jobs of this user, where a format of squeue is given; then what each asked-for folder holds: exit status, id,
+# whether a signal came, and the cluster; and the sizes of the logs.
 begin
-[ -z "$1" ] || answer squeue -h -r -t all -a -u "$(id -un)" -o "$1"
+[ -z "$1" ] || answer slurm squeue -h -r -t all -a -u "$(id -un)" -o "$1"
 digests=$(cat)
 # Each line that the shell writes would travel as a packet of its own, and thousands of those hold up whoever reads
 # them: sed puts them together.
@@ -150,7 +159,8 @@ for digest in $digests; do
   [ -s "$dir/exit" ] && read -r exit < "$dir/exit"
   [ -s "$dir/id" ] && read -r id < "$dir/id"
   [ ! -e "$dir/signalled" ] || signalled=signalled
-  printf '%s %s %s %s\\n' "$digest" "$exit" "$id" "$signalled"
+  where_is "$dir"
+  printf '%s %s %s %s %s\\n' "$digest" "$exit" "$id" "$signalled" "${where:--}"
 done | sed ''
 # One program for all logs, where there are any.
 cd .hotswap/jobs && printf '%s\\n' "$digests" | sed -n 's|^\\(...\\).*|\\1/&/job.log|p' |
@@ -159,12 +169,20 @@ end
 """
 )
 
+HOME_NAME = (
+    HOME
+    + """\
+# What the cluster is called that answers where none is named.
+say "$(home_name)"
+"""
+)
+
 QUEUE_OF_ALL = (
     PROLOGUE
     + """\
 # The jobs of all users whose names begin as ours do; the name is the format's last field.
 begin
-answer squeue -h -r -t all -a -o "$1" | grep -e "|$2" -e '^hotswap-answered '
+answer slurm squeue -h -r -t all -a -o "$1" | grep -e "|$2" -e '^hotswap-answered '
 end
 """
 )
@@ -172,7 +190,7 @@ end
 ACCOUNTING = (
     PROLOGUE
     + """\
-# What accounting knows of some jobs, by id or by name; of those of all users where that is asked for.
+# What accounting knows of some jobs, by id or by name; $4: whose jobs, and of which clusters.
 begin
 answer sacct $4 -X -n -P -S "$1" -o "$2" "$3"
 end
@@ -197,8 +215,9 @@ LOOK_UP = (
     + """\
 # A job that anybody submitted: the queue's lines and accounting's, by id or by name.
 begin
-answer squeue -h -r -t all -a "$1" -o "$2"
-answer sacct -a -X -n -P -S "$3" -o "$4" "$1"
+answer slurm squeue -h -r -t all -a "$1" -o "$2"
+[ -n "$cluster" ] && which=--clusters=$cluster || which=--federation
+answer sacct "$which" -a -X -n -P -S "$3" -o "$4" "$1"
 end
 """
 )
@@ -367,10 +386,10 @@ printf 'version %s\\n' "$(sbatch --version 2>&1 | head -n 1)"
 printf 'user %s\\n' "$(id -un)"
 printf 'time %s\\n' "$(date +%s)"
 printf 'folder %s\\n' "$here"
-sacct -X -n -P -S now-1hour -o JobID > /dev/null 2>&1; printf 'sacct %s\\n' "$?"
-scontrol show config 2> /dev/null |
+slurm sacct -X -n -P -S now-1hour -o JobID > /dev/null 2>&1; printf 'sacct %s\\n' "$?"
+slurm scontrol show config 2> /dev/null |
   sed -n 's/^\\(ClusterName\\|MaxArraySize\\|MinJobAge\\|MaxJobCount\\|AccountingStorageType\\) *= */config \\1 /p'
-sinfo -h -o 'partition %P %a %l %D' 2> /dev/null
+slurm sinfo -h -o 'partition %P %a %l %D' 2> /dev/null
 end
 """
 )

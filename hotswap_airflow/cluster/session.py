@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.cluster.submission import Submission
     from hotswap_airflow.cluster.watched import Observation
     from hotswap_airflow.cluster.watcher import JobWatcher
     from hotswap_airflow.slurm.identity import JobKey
@@ -107,30 +108,32 @@ class Session(Placement):
             status = JobStatus("CANCELLED")
             return Outcome(request.key, None, status, {}, error, failed_before=request.past.failed)
         verb = "submitted" if submission.is_new else "found"
-        report(f"{verb} Slurm job {submission.job_id} on {self.client.name}")
+        where = f", cluster {submission.cluster}" if submission.cluster else ""
+        report(f"{verb} Slurm job {submission.job_id} on {self.client.name}{where}")
         listener.placed(submission.job_id, submission.is_new)
         if request.array is not None:
             state = ArrayState(request.array)
             logs = f"{self.client.name}:{self.client.key_dir(request.key.digest)}/logs/INDEX"
             report(f"{len(request.array.wanted):,} of {len(request.array.rows):,} elements are to be run; logs: {logs}")
             listener.seen(state.status, state.tally)
-            await self._watch(request, submission.job_id, report, listener, state)
+            await self._watch(request, submission, report, listener, state)
             outcome = await self._finish_elements(request, submission.job_id, state, asked, report)
             listener.seen(outcome.status, outcome.tally)
             return outcome
-        status = await self._watch(request, submission.job_id, report, listener)
+        status = await self._watch(request, submission, report, listener)
         return await self._finish(request, submission.job_id, status, asked, report)
 
     async def _watch(
         self,
         request: JobRequest,
-        job_id: int,
+        submission: Submission,
         report: Callable[[str], None],
         listener: Listener,
         state: ArrayState | None = None,
     ) -> JobStatus:
-        key = request.key
+        key, job_id = request.key, submission.job_id or 0
         job = self.watcher.watch(key.digest, key.job_name, job_id, self.watcher.clock(), state, self.client)
+        job.cluster = submission.cluster
         try:
             while True:
                 news = await job.observe()
@@ -318,14 +321,14 @@ class Session(Placement):
             digest, last = max(tries.items(), key=lambda item: item[1].generation)
             await self._persist(lambda: self.client.settle(digest, end.words), report)
             failed = past_of(tries, key.epoch, last.generation + (last.end is not None)).failed
-        await self._leave_queue(names, report)
+        await self._leave_queue(names, folders, report)
         return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=failed)
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
         """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""
         folders = await self._found(key, report)
         if folders is not None:
-            await self._leave_queue(await self._cancel(key, folders, report), report)
+            await self._leave_queue(await self._cancel(key, folders, report), folders, report)
 
     async def _found(self, key: JobKey, report: Callable[[str], None]) -> list[Folder] | None:
         """The folders of a job that is to be cancelled; where none can be looked at its jobs are cancelled here."""
@@ -344,15 +347,20 @@ class Session(Placement):
         await self._persist(lambda: self.client.cancel(names.items()), report)
         return set(names.values())
 
-    async def _leave_queue(self, names: set[str], report: Callable[[str], None]) -> None:
-        pause = 0.2
-        while await self._persist(lambda: self._is_queued(names), report):
+    async def _leave_queue(self, names: set[str], folders: Sequence[Folder], report: Callable[[str], None]) -> None:
+        pause, clusters = 0.2, {"", *(folder.cluster for folder in folders)}
+        while await self._persist(lambda: self._is_queued(names, clusters), report):
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _is_queued(self, names: set[str]) -> bool:
-        queue = await self._queue()
-        return any(queue.get(name) for name in names)
+    async def _is_queued(self, names: set[str], clusters: set[str]) -> bool:
+        if clusters - {""}:
+            clusters = {"" if cluster == await self.client.home() else cluster for cluster in clusters}
+        for cluster in clusters:
+            queue = await self._queue(cluster)
+            if any(queue.get(name) for name in names):
+                return True
+        return False
 
 
 def _as_told(request: JobRequest, error: JobError | None) -> JobError | None:

@@ -20,31 +20,43 @@ class Submission:
     """What became of a submission: a job, or why there is none yet.
 
     ``age`` is how long ago, in seconds, somebody began to submit whose end is not known; ``is_outdated`` that a
-    later try, after a clear, has asked for the job meanwhile.
+    later try, after a clear, has asked for the job meanwhile. ``cluster`` is where the job is, empty where that is the
+    cluster which was asked.
     """
 
     job_id: int | None = None
+    cluster: str = ""
     is_new: bool = False
     is_cancelled: bool = False
     is_outdated: bool = False
     age: int | None = None
 
 
-def item(request: JobRequest, asked: str, again: bool) -> bytes:  # noqa: FBT001 - an item of a batch
+def sbatch_argv(request: JobRequest, slurm_cluster: str) -> tuple[str, ...]:
+    """The sbatch command line of a request for a cluster; without a name it goes to the login's own.
+
+    Slurm needs its accounting database to know clusters by name.
+    """
+    program, *rest = request.argv
+    return (program, *((f"--clusters={slurm_cluster}",) if slurm_cluster else ()), *rest)
+
+
+def item(request: JobRequest, asked: str, again: bool, slurm_cluster: str = "") -> bytes:  # noqa: FBT001 - of a batch
     """One item of the submitting program's input: its words in lines of their own, the script, the table, and a dot."""
     script = render_script(request).encode()
     table = render_table(request.array).encode() if request.array is not None else b""
     rows = f"{request.rows} {request.array.base}" if request.array is not None else ""
     mode, sizes = "again" if again else "find", (str(len(script)), str(len(table)))
-    words = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, rows, *request.argv)
+    head = (request.key.digest, mode, asked, request.key.to_json(), str(SBATCH_LIMIT), *sizes, rows)
+    words = (*head, *sbatch_argv(request, slurm_cluster))
     return f"{len(words)}\n".encode() + "".join(f"{word}\n" for word in words).encode() + script + table + b".\n"
 
 
 def read_answer(word: str, number: str) -> Submission | None:
     """What became of a submission that sbatch did not refuse; None where the word is none that we know."""
     match word:
-        case "found" | "submitted" if number.isdecimal():
-            return Submission(int(number), is_new=word == "submitted")
+        case "found" | "submitted" if (job := number.partition(" "))[0].isdecimal():
+            return Submission(int(job[0]), job[2], is_new=word == "submitted")
         case "cancelled":
             return Submission(is_cancelled=True)
         case "outdated":
@@ -100,12 +112,13 @@ submit() {
   [ -s key ] || { printf '%s\\n' "$key" > "key.$$" && mv -f "key.$$" key; } || { rm -f "key.$$"; say "error $no_room"; }
   [ -s asked ] && [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || say "error $no_room"
   [ ! -e cancelled ] || say cancelled
-  [ ! -s id ] || say "found $(cat id)"
+  found() { where_is .; read -r id < id; say "$1 $id${where:+ $where}"; }
+  [ ! -s id ] || found found
   # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
   exec 9>> lock
   flock -n -E 75 9
   [ $? -ne 75 ] || say busy
-  [ ! -s id ] || say "found $(cat id)"
+  [ ! -s id ] || found found
   if [ "$mode" = again ]; then
     : > began
   else
@@ -124,14 +137,17 @@ submit() {
   id=
   while read -r line || [ -n "$line" ]; do
     case $line in *[!A-Za-z0-9_.\\;-]*) continue ;; esac
-    case ${line%%;*} in '' | 0* | *[!0-9]*) ;; *) id=${line%%;*} ;; esac
+    case ${line%%;*} in '' | 0* | *[!0-9]*) ;; *) id=${line%%;*} named=${line#"$id"} ;; esac
   done < answer
   if [ "$status" -eq 0 ] && [ -n "$id" ]; then
+    # A site's sbatch may send jobs to another cluster; what the job itself has noted counts more.
+    named=${named#;}
+    [ -z "$named" ] || [ "$named" = "$cluster" ] || [ -s cluster ] || printf '%s\\n' "$named" > cluster
     note "$id"
+    where_is .
     # Cancelled while sbatch was at it.
-    [ ! -e cancelled ] || scancel --quiet "$id" > /dev/null 2>&1
-    read -r id < id
-    say "submitted $id"
+    [ ! -e cancelled ] || (cluster=${where:-$cluster}; slurm scancel --quiet "$id" > /dev/null 2>&1)
+    found submitted
   fi
   printf 'failed %s\\n' "$status"
   cat answer refusal
@@ -139,7 +155,7 @@ submit() {
 unset SLURM_BITSTR_LEN
 case $(export -p) in *' SLURM_'* | *' SBATCH_'*)
   for name in $(env | sed -n 's/^\\(\\(SLURM\\|SBATCH\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
-    [ "$name" = SLURM_CONF ] || unset "$name"
+    case $name in SLURM_CONF | SLURM_CONF_SERVER | SLURM_JWT) ;; *) unset "$name" ;; esac
   done ;;
 esac
 no_room="the job's folder cannot be written: disk or quota full?"

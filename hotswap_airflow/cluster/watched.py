@@ -46,7 +46,8 @@ class Observation:
 class WatchedJob:
     """A job that somebody waits for; ``news`` are observations in order, or what ended the watch.
 
-    ``elements`` is what is known of an array's.
+    ``elements`` is what is known of an array's. ``cluster`` is Slurm's name of the cluster that has the job, empty
+    where that is the one which was asked to run it.
     """
 
     digest: str
@@ -55,6 +56,7 @@ class WatchedJob:
     submitted_at: float
     client: ClusterClient
     offset: int = 0
+    cluster: str = ""
     read_at: float = 0.0
     elements: ArrayState | None = None
     missing_since: float | None = None

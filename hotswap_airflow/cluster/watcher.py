@@ -18,10 +18,10 @@ from hotswap_airflow.cluster.push import Listeners
 from hotswap_airflow.cluster.watched import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
 from hotswap_airflow.slurm.judgement import Evidence, is_missing, judge
-from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
+from hotswap_airflow.slurm.states import REVOKED, UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.slurm.array_state import ArrayState
@@ -175,8 +175,10 @@ class JobWatcher:
     async def _poll(self) -> bool:
         seen = await look(self.client, jobs := dict(self._jobs))
         for digest, glimpse in seen.glimpses.items():
-            # The note in the folder says which of two jobs of one key does the work.
+            # The note in the folder says which of two jobs of one key does the work, and where.
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
+            if glimpse.cluster and seen.home:
+                jobs[digest].cluster = "" if glimpse.cluster == seen.home else glimpse.cluster
         await asyncio.sleep(0)
         wanted = {job.named for job in jobs.values()}
         jobs = self._without(seen.troubles, jobs)
@@ -187,7 +189,7 @@ class JobWatcher:
         await asyncio.sleep(0)
         unsure = _unsure(jobs, queued)
         await asyncio.sleep(0)
-        rows = await self._accounting(unsure, jobs.values())
+        rows = await self._accounting(unsure, list(jobs.values()))
         accounted = None if rows is None else await by_job(rows, wanted)
         found: dict[str, JobStatus] = {}
         async for digest, job in in_slices(jobs.items()):
@@ -199,12 +201,14 @@ class JobWatcher:
         return await self._tell_all(jobs, found, seen.glimpses)
 
     def _without(
-        self, troubles: Mapping[ClusterClient, ClusterError], jobs: dict[str, WatchedJob]
+        self, troubles: Mapping[ClusterClient | str, ClusterError], jobs: dict[str, WatchedJob]
     ) -> dict[str, WatchedJob]:
-        """The jobs whose identities gave an answer; the others are told why there is no news."""
-        for client, error in troubles.items():
-            self._tell_trouble(error, [job for job in jobs.values() if job.client is client])
-        return {digest: job for digest, job in jobs.items() if job.client not in troubles}
+        """The jobs whose identities and clusters gave an answer; the others are told why there is no news."""
+        if not troubles:
+            return jobs
+        for silent, error in troubles.items():
+            self._tell_trouble(error, [job for job in jobs.values() if silent in {job.client, job.cluster}])
+        return {digest: job for digest, job in jobs.items() if not {job.client, job.cluster} & troubles.keys()}
 
     async def _tell_all(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
@@ -225,7 +229,7 @@ class JobWatcher:
 
     async def _look_at_elements(
         self, jobs: Mapping[str, WatchedJob], queue: Mapping[tuple[int, str], Sequence[QueuedJob]]
-    ) -> dict[ClusterClient, ClusterError]:
+    ) -> dict[ClusterClient | str, ClusterError]:
         """What the queue says of arrays, and the notes of elements where some have left it."""
         ended = []
         for digest, job in jobs.items():
@@ -253,19 +257,30 @@ class JobWatcher:
             pass
         return elements.status
 
-    async def _accounting(self, asked: Sequence[int | str], jobs: Iterable[WatchedJob]) -> list[QueuedJob] | None:
-        """What sacct says of jobs that the queue does not know, or knows as ended; None without sacct."""
+    async def _accounting(
+        self, asked: Mapping[str, Sequence[int | str]], jobs: Collection[WatchedJob]
+    ) -> list[QueuedJob] | None:
+        """What sacct says of jobs that the queue does not know, or knows as ended, by cluster; None without sacct."""
         self._is_unsure = False
         if self.clock() < self._no_accounting_until:
             return None
-        if not asked:
-            return []
+        found: list[QueuedJob] = []
+        for cluster, ids in asked.items():
+            rows = await self._accounted(self.client.on(cluster), ids, jobs)
+            if rows is None:
+                return None
+            found += rows
+        return found
+
+    async def _accounted(
+        self, asker: ClusterClient, asked: Sequence[int | str], jobs: Iterable[WatchedJob]
+    ) -> list[QueuedJob] | None:
         everybody = any(job.client.transport is not self.client.transport for job in jobs)
         lengths = accumulate(len(f"{one},") for one in asked)
         askable = [one for one, length in zip(asked, lengths, strict=True) if length <= _LONGEST_QUESTION]
-        self._is_unsure = len(askable) < len(asked)  # whoever was not asked for is not missing
+        self._is_unsure |= len(askable) < len(asked)  # whoever was not asked for is not missing
         try:
-            return await self.client.accounting(_SINCE_EVER, askable, everybody=everybody)
+            return await asker.accounting(_SINCE_EVER, askable, everybody=everybody)
         except CommandFailed as error:
             if lacks_accounting(error):
                 self._no_accounting_until = self.clock() + _SACCT_PAUSE
@@ -301,7 +316,7 @@ class JobWatcher:
 
     async def _tails(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
-    ) -> tuple[dict[str, tuple[bytes, int]], dict[ClusterClient, ClusterError]]:
+    ) -> tuple[dict[str, tuple[bytes, int]], dict[ClusterClient | str, ClusterError]]:
         """New bytes of each log, and how many before them are left out because a poll may take only so many.
 
         Of what all logs together have, a poll takes so much and leaves the rest to the next; ends go first, then those
@@ -337,14 +352,20 @@ class JobWatcher:
         return is_new
 
 
-def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> list[int | str]:
-    """The ids that accounting must be asked for: of jobs that the queue does not know, or knows as ended."""
-    asked: list[int | str] = []
+def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> dict[str, list[int | str]]:
+    """The ids that accounting must be asked for, by cluster: of jobs that the queue does not know, or knows as ended.
+
+    Or knows to be with another cluster of a federation.
+    """
+    asked: dict[str, list[int | str]] = {}
     for digest, job in jobs.items():
         if job.elements is not None:
-            asked += job.elements.asked_of_accounting(job.job_id)
-        elif digest not in queued or queued[digest].phase.is_final:
-            asked.append(job.job_id)
+            ids: Sequence[int | str] = job.elements.asked_of_accounting(job.job_id)
+        else:
+            status = queued.get(digest)
+            ids = [job.job_id] if status is None or status.phase.is_final or status.state == REVOKED else []
+        if ids:
+            asked.setdefault(job.cluster, []).extend(ids)
     return asked
 
 

@@ -27,10 +27,11 @@ class ReconcileOperator(BaseOperator):
     Jobs of other installations, and of people, are never touched. Two looks must agree.
     """
 
-    def __init__(self, *, slurm_conn_id: str, workdir: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, slurm_conn_id: str, workdir: str = "", slurm_cluster: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
+        self.slurm_cluster = slurm_cluster
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002
         """Hand the pass to the triggerer, which alone reaches clusters."""
@@ -38,8 +39,12 @@ class ReconcileOperator(BaseOperator):
 
     def make_trigger(self, store: Path) -> ClusterPass:
         """The pass over what the installation of a store has on the cluster."""
-        own = installation(store)
-        return ReconcileTrigger(slurm_conn_id=self.slurm_conn_id, workdir=self.workdir, installation=own)
+        return ReconcileTrigger(**self._reach, installation=installation(store))
+
+    @property
+    def _reach(self) -> dict[str, Any]:
+        """How the trigger reaches the cluster."""
+        return {"slurm_conn_id": self.slurm_conn_id, "workdir": self.workdir, "slurm_cluster": self.slurm_cluster}
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> NoReturn:  # noqa: ARG002
         """Only a failure comes back: say what must be mended."""
@@ -60,8 +65,7 @@ class RetentionOperator(ReconcileOperator):
     def make_trigger(self, store: Path) -> ClusterPass:
         """The pass that removes old folders."""
         return RetentionTrigger(
-            slurm_conn_id=self.slurm_conn_id,
-            workdir=self.workdir,
+            **self._reach,
             installation=installation(store),
             retention=self.retention,
             store=str(store),

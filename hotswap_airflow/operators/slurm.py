@@ -68,7 +68,8 @@ class SlurmJobOperator(BaseOperator):
     """Submit ``command`` (bash text) or ``script`` (a file on the cluster) and wait for its end, deferred.
 
     ``slurm`` are sbatch's long options without dashes, ``env`` reaches the job exactly as given.
-    ``workdir`` is the folder on the cluster below which runs live (default: the connection's). ``monitor`` is a
+    ``workdir`` is the folder on the cluster below which runs live (default: the connection's). ``slurm_cluster`` is
+    Slurm's name of the cluster, where one login serves several. ``monitor`` is a
     connection that may see the jobs of all accounts and asks for them; ``poll`` are the seconds between two questions
     to the cluster: after a change, as a rule, after a long silence.
     A job that failed is submitted anew by each of the task's ``retries``; what is wrong with the request or the
@@ -88,6 +89,7 @@ class SlurmJobOperator(BaseOperator):
         env: Mapping[str, Any] | None = None,
         slurm_conn_id: str = DEFAULT_CONNECTION,
         workdir: str = "",
+        slurm_cluster: str = "",
         monitor: str = "",
         poll: Sequence[float] = POLL,
         **kwargs: Any,
@@ -99,6 +101,7 @@ class SlurmJobOperator(BaseOperator):
         self.env = env
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
+        self.slurm_cluster = slurm_cluster
         self.monitor = monitor
         self.poll = tuple(poll)
 
@@ -153,6 +156,7 @@ class SlurmJobOperator(BaseOperator):
             trigger=SlurmJobTrigger(
                 slurm_conn_id=self.slurm_conn_id,
                 workdir=self.workdir,
+                slurm_cluster=self.slurm_cluster,
                 key=request.key.to_json(),
                 request=text if is_small else None,
                 asked=run_identity.asked(context),

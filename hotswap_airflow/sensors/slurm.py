@@ -24,7 +24,8 @@ class SlurmSensor(BaseSensorOperator):
 
     Succeeds where the job (every element of an array) completed, and fails where it did not. A job that nobody knows
     is waited for until ``timeout`` (seconds): it may be submitted yet. Of several jobs of a name the newest counts.
-    ``poke_interval`` is the pause between two questions, in seconds.
+    ``slurm_cluster`` is Slurm's name of the cluster, where one login serves several. ``poke_interval`` is the pause
+    between two questions, in seconds.
     """
 
     template_fields: Sequence[str] = ("job_id", "job_name", "key", "slurm_conn_id")
@@ -37,6 +38,7 @@ class SlurmSensor(BaseSensorOperator):
         key: str | None = None,
         slurm_conn_id: str = DEFAULT_CONNECTION,
         workdir: str = "",
+        slurm_cluster: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"poke_interval": 15.0, **kwargs})
@@ -45,6 +47,7 @@ class SlurmSensor(BaseSensorOperator):
         self.key = key
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
+        self.slurm_cluster = slurm_cluster
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002
         """Hand the waiting to the triggerer."""
@@ -57,6 +60,7 @@ class SlurmSensor(BaseSensorOperator):
             trigger=AwaitJobTrigger(
                 slurm_conn_id=self.slurm_conn_id,
                 workdir=self.workdir,
+                slurm_cluster=self.slurm_cluster,
                 deadline=time.time() + float(self.timeout),
                 interval=float(self.poke_interval),
                 job_id=sought.job_id,

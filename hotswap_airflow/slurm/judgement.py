@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hotswap_airflow.slurm.states import GONE, SIGNALS, JobStatus, Phase
+from hotswap_airflow.slurm.states import GONE, REVOKED, SIGNALS, JobStatus, Phase
 
 GONE_AFTER = 60.0
 """Seconds after its submission, and of being seen by nobody, before a job may count as gone."""
@@ -77,6 +77,8 @@ def judge(evidence: Evidence) -> JobStatus:
     the note) have both missed it for a while, and not soon after its submission.
     """
     queued, accounted, note = evidence.queued, evidence.accounted, evidence.sentinel
+    if queued is not None and queued.state == REVOKED and accounted is not None:
+        queued = accounted
     if queued is not None and not queued.phase.is_final:
         return GONE.with_sentinel(0) if evidence.is_over else queued
     ended = next((status for status in (accounted, queued) if status is not None and status.phase.is_final), None)

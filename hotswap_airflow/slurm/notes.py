@@ -11,17 +11,18 @@ from hotswap_airflow.slurm.identity import try_of
 from hotswap_airflow.slurm.parsing import lines
 from hotswap_airflow.slurm.tries import End, Try
 
-_GLIMPSE_FIELDS = 4
+_GLIMPSE_FIELDS = 5
 _END = re.compile(r"([0-9]+)\.([0-9]+)(s?)")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The folder of one try of a job: its id, and what else it tells of the try."""
+    """The folder of one try of a job: its id, what else it tells of the try, and its cluster as far as it was noted."""
 
     digest: str
     job_id: int | None
     tried: Try
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Members:
 
 @dataclass(frozen=True)
 class Glimpse:
-    """What a job's folder shows: the script's exit status, bytes of its log, the job's id; whether it was signalled."""
+    """What a job's folder shows: the script's exit status, bytes of its log, the job's id; whether it was signalled.
+
+    ``cluster`` is where the job is, as far as that was noted.
+    """
 
     exit_status: int | None
     log_size: int
     job_id: int | None
     signalled: bool = False
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,16 @@ class GlimpseReader:
     def glimpses(self) -> dict[str, Glimpse]:
         """What each folder shows, by digest."""
         return {
-            digest: Glimpse(number(exit_status), self._sizes.get(digest, 0), number(job_id), signalled != "-")
-            for digest, exit_status, job_id, signalled in self._fields
+            digest: Glimpse(
+                number(exit_status), self._sizes.get(digest, 0), number(job_id), signalled != "-", cluster.strip("-")
+            )
+            for digest, exit_status, job_id, signalled, cluster in self._fields
         }
 
 
 def read_folder(line: str) -> Folder:
     """The folder of a try, from one line of fields."""
-    digest, job_id, cancelled, asked, rows, adopt, void, settled = line.split("|", 7)
+    digest, job_id, cluster, cancelled, asked, rows, adopt, void, settled = line.split("|", 8)
     tried = Try(
         *try_of(digest),
         is_cancelled=bool(cancelled),
@@ -91,7 +98,7 @@ def read_folder(line: str) -> Folder:
         adopt=adopt,
         is_void=bool(void),
     )
-    return Folder(digest, number(job_id), tried)
+    return Folder(digest, number(job_id), tried, cluster)
 
 
 def read_ends(text: str) -> dict[str, ElementEnds]:

@@ -24,8 +24,8 @@ _SUBMIT_LIMIT = re.compile(
     r"(?:Assoc|QOS)\w*SubmitJobs?\w*Limit|Resource temporarily unavailable|job queue full|temporarily unable"
 )
 SQUEUE_FORMAT = "%i|%T|%r|%N|%j"
-SACCT_FIELDS = "JobID,State,ExitCode,NodeList,JobName"
-_FIELDS = 5
+SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Cluster,JobName"
+_SQUEUE_COUNT, _SACCT_COUNT = 5, 6
 _JOB_ID = re.compile(r"[0-9]+(?:_(?:[0-9]+|\[[^|]*\]))?(?:\+[0-9]+)?\|")
 
 
@@ -51,11 +51,12 @@ class SubmittedJob:
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A line of squeue or sacct: whose job, and how it is."""
+    """A line of squeue or sacct: whose job, and how it is; ``cluster`` is known from sacct."""
 
     job_id: str
     name: str
     status: JobStatus
+    cluster: str = ""
 
     @property
     def base_id(self) -> int:
@@ -109,32 +110,30 @@ def parse_squeue(stdout: str) -> Iterator[QueuedJob]:
     for line in stdout.split("\n"):
         if not _JOB_ID.match(line):
             continue
-        fields = line.split("|", _FIELDS - 1)
-        if len(fields) < _FIELDS:
-            raise UnreadableAnswer("squeue", line, f"line of {_FIELDS} fields")
+        fields = line.split("|", _SQUEUE_COUNT - 1)
+        if len(fields) < _SQUEUE_COUNT:
+            raise UnreadableAnswer("squeue", line, f"line of {_SQUEUE_COUNT} fields")
         job_id, state, reason, nodes, name = fields
-        if state == "REVOKED":  # another cluster of a federation has the job
-            continue
         yield QueuedJob(job_id, name, JobStatus(state, reason=reason, nodes=nodes))
 
 
 def parse_sacct(stdout: str) -> Iterator[QueuedJob]:
     """Read ``sacct -X -n -P -o SACCT_FIELDS``: one line a job.
 
-    >>> next(parse_sacct("7|CANCELLED by 1000|0:15|n1|hs.a.b.c")).status.by
+    >>> next(parse_sacct("7|CANCELLED by 1000|0:15|n1|alps|hs.a.b.c")).status.by
     '1000'
     """
     for line in stdout.split("\n"):
         if not _JOB_ID.match(line):
             continue
-        fields = line.split("|", _FIELDS - 1)
-        if len(fields) < _FIELDS:
-            raise UnreadableAnswer("sacct", line, f"line of {_FIELDS} fields")
-        job_id, state, ending, nodes, name = fields
+        fields = line.split("|", _SACCT_COUNT - 1)
+        if len(fields) < _SACCT_COUNT:
+            raise UnreadableAnswer("sacct", line, f"line of {_SACCT_COUNT} fields")
+        job_id, state, ending, nodes, cluster, name = fields
         word, _, by = state.partition(" by ")
         status, signal = _exit_code(ending)
         found = JobStatus(word.rstrip("+"), exit_status=status, signal=signal, nodes=nodes, by=by)
-        yield QueuedJob(job_id, name, found)
+        yield QueuedJob(job_id, name, found, cluster)
 
 
 def _exit_code(text: str) -> tuple[int | None, int | None]:

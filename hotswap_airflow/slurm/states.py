@@ -18,12 +18,13 @@ _FAILED = frozenset(
         "NODE_FAIL",
         "BOOT_FAIL",
         "DEADLINE",
-        "REVOKED",
     }
 )
 _NODE_BROKE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"})
+REVOKED = "REVOKED"
+"""Another cluster of a federation has the job: its end is to be heard there."""
 SIGNALS = 128
 """A greater exit status tells of a signal."""
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
@@ -131,6 +132,8 @@ class JobStatus:
     @property
     def sentence(self) -> str:
         """The status in words for a log."""
+        if self.state == REVOKED:
+            return f"{REVOKED} (another cluster of the federation has it)"
         if self.phase is Phase.WAITING and self.reason not in {"", "None"}:
             words = _NEVER.get(self.reason) or _REASONS.get(self.reason)
             return f"{self.state} ({self.reason}: {words})" if words else f"{self.state} ({self.reason})"
@@ -188,7 +191,7 @@ def _ended_by_slurm(status: JobStatus, job: str) -> errors.JobError | None:
             return errors.JobCancelled(f"job {job} was cancelled on the cluster{by}")
         case "PREEMPTED":
             return errors.JobPreempted(f"job {job} was preempted")
-        case "NODE_FAIL" | "BOOT_FAIL" | "REVOKED":
+        case "NODE_FAIL" | "BOOT_FAIL":
             where = f" of {status.nodes}" if status.nodes else ""
             return errors.JobNodeFailed(f"job {job} lost a node{where} ({status.state})")
     return None

@@ -60,5 +60,6 @@ def _start_database(cluster: SlurmCluster, port: int) -> None:
 
 def register(cluster: SlurmCluster) -> None:
     """Give the sandbox's user an account, so that jobs are accounted for."""
-    cluster.run("sacctmgr", "-i", "add", "account", ACCOUNT, "Description=sandbox", "Organization=sandbox")
-    cluster.run("sacctmgr", "-i", "add", "user", user_name(), f"Account={ACCOUNT}")
+    add = ("sacctmgr", "-i", "add")
+    cluster.run(*add, "account", ACCOUNT, "Description=sandbox", "Organization=sandbox", f"Clusters={cluster.name}")
+    cluster.run(*add, "user", user_name(), f"Account={ACCOUNT}", f"Clusters={cluster.name}")

@@ -23,7 +23,9 @@ from hotswap_airflow.slurm.array import indices_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PROGRAMS = ("sbatch", "squeue", "sacct", "scancel")
+PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
+HOME = "fake"
+"""What the double's own cluster is called."""
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 AT_THE_LIMIT = (
     "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: "
@@ -67,6 +69,7 @@ class FakeJob:
     process: subprocess.Popen[bytes] | None = None
     is_forgotten: bool = False
     node: str = "fake-1"
+    cluster: str = ""
 
     @property
     def state(self) -> str:
@@ -107,7 +110,8 @@ class FakeSlurm:
     ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this;
     ``refused_partition``: only jobs of this partition. ``submit_limit``: as many active jobs a user may have.
     ``outcomes``: state sequences of the next jobs, instead of running their scripts. ``nodes``: a job runs on the
-    first one that it does not exclude.
+    first one that it does not exclude. ``other_cluster``: the site's sbatch sends jobs to a cluster of this name, which
+    programs know by ``--clusters`` alone; ``is_other_down``: its controller gives no answer.
     """
 
     def __init__(self, folder: Path, min_job_age: float = 300.0) -> None:
@@ -125,6 +129,8 @@ class FakeSlurm:
         self.lost_replies = 0
         self.dropped = 0
         self.outcomes: list[list[str]] = []
+        self.other_cluster = ""
+        self.is_other_down = False
         self.nodes = ["fake-1", "fake-2"]
         self._turned = 0.0
         self._lock = threading.RLock()
@@ -179,13 +185,17 @@ class FakeSlurm:
                 return 1, "", NO_CONTROLLER.format(argv[0])
             for job in self.jobs.values():
                 self._note_end(job)
+            options = _options(argv[1:])
+            if self.is_other_down and options.get("clusters"):
+                return 1, "", NO_CONTROLLER.format(argv[0])
             programs: dict[str, Callable[[dict[str, str], str], Answer]] = {
                 "sbatch": self._sbatch,
                 "squeue": self._squeue,
                 "sacct": self._sacct,
                 "scancel": self._scancel,
+                "scontrol": lambda _options, _cwd: (0, f"ClusterName             = {HOME}\n", ""),
             }
-            return programs[argv[0]](_options(argv[1:]), cwd)
+            return programs[argv[0]](options, cwd)
 
     def _note_end(self, job: FakeJob) -> None:
         if job.process is not None and job.state == "RUNNING":
@@ -215,6 +225,7 @@ class FakeSlurm:
         for number, index in enumerate(indices, first):
             array_id = None if index is None else first
             job = self.jobs[number] = FakeJob(number, options["job-name"], cwd, array_id, index, node=free[0])
+            job.cluster = self.other_cluster or options.get("clusters", "")
             if self.outcomes:
                 job.states = self.outcomes.pop(0)
             else:
@@ -223,7 +234,8 @@ class FakeSlurm:
         if self.lost_replies > 0:
             self.lost_replies -= 1
             return 1, "", TIMED_OUT
-        return 0, f"{self.banner}{first}\n", ""
+        where = f";{self.jobs[first].cluster}" if self.jobs[first].cluster else ""
+        return 0, f"{self.banner}{first}{where}\n", ""
 
     def _refused(self, options: dict[str, str], free: Sequence[str]) -> str:
         if self.refused_partition and options.get("partition") == self.refused_partition:
@@ -232,7 +244,8 @@ class FakeSlurm:
         return f"sbatch: error: Batch job submission failed: {reason}\n" if reason else ""
 
     def _squeue(self, options: dict[str, str], _cwd: str) -> Answer:
-        known = [job for job in self.jobs.values() if self._is_in_queue(job)]
+        cluster = options.get("clusters", "")
+        known = [job for job in self.jobs.values() if self._is_in_queue(job) and job.cluster == cluster]
         lines = [
             f"{job.shown_id}|{job.state}|{job.reason}|{job.node}|{job.name}\n"
             for job in known
@@ -257,15 +270,16 @@ class FakeSlurm:
         asked = set(options.get("jobs", "").split(","))
         lines = []
         for job in self.jobs.values():
-            if not job.is_forgotten and (any(map(job.is_named, asked)) or job.name == options.get("name")):
+            is_asked = "allclusters" in options or job.cluster == options.get("clusters", "")
+            if is_asked and not job.is_forgotten and (any(map(job.is_named, asked)) or job.name == options.get("name")):
                 state = f"{job.state} by {job.by}" if job.by else job.state
-                lines.append(f"{job.shown_id}|{state}|{job.ending}|{job.node}|{job.name}\n")
+                lines.append(f"{job.shown_id}|{state}|{job.ending}|{job.node}|{job.cluster}|{job.name}\n")
         return 0, "".join(lines), ""
 
     def _scancel(self, options: dict[str, str], _cwd: str) -> Answer:
         for job in self.jobs.values():
             is_meant = job.name == options.get("name") or any(map(job.is_named, options[""].split()))
-            if is_meant and job.state not in _ENDED:
+            if is_meant and job.state not in _ENDED and job.cluster == options.get("clusters", ""):
                 _kill(job)
                 job.states, job.by, job.ending = ["CANCELLED"], str(os.getuid()), "0:15"
                 job.ended_at = self.clock()
@@ -302,6 +316,7 @@ def _run_script(job: FakeJob, options: dict[str, str]) -> subprocess.Popen[bytes
         "HOME": os.environ.get("HOME", "/"),
         "SLURM_JOB_ID": str(job.job_id),
         "SLURM_SUBMIT_DIR": job.folder,
+        "SLURM_WORKING_CLUSTER": f"{job.cluster or HOME}:127.0.0.1:6817:9728:109",
     }
     if job.array_id is not None:
         environment |= {"SLURM_ARRAY_JOB_ID": str(job.array_id), "SLURM_ARRAY_TASK_ID": str(job.index)}

@@ -52,12 +52,23 @@ class ClusterOptions:
 
 @dataclass
 class SlurmCluster:
-    """One cluster in a folder of its own; ``daemons`` in the order they were started."""
+    """One cluster in a folder of its own; ``daemons`` in the order they were started.
+
+    ``partner`` is a cluster with accounting whose slurmdbd and munge this one uses, too, so that programs of either
+    know both. ``accounting_port`` is that of slurmdbd.
+    """
 
     name: str
     folder: Path
     options: ClusterOptions
     daemons: list[Daemon] = field(default_factory=list)
+    partner: SlurmCluster | None = None
+    accounting_port: int | None = None
+
+    @property
+    def munge(self) -> Path:
+        """The socket of the munge daemon."""
+        return self.partner.munge if self.partner is not None else self.folder / "munge"
 
     @property
     def conf(self) -> Path:
@@ -80,19 +91,23 @@ class SlurmCluster:
         """Start the cluster and wait until all nodes are idle. Raises ``SetupError``."""
         need("munged", "slurmctld", "slurmd", "sbatch")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._munge()
         ports = processes.free_ports(1 + self.options.nodes)
-        if self.options.accounting:
-            from hotswap_airflow.testing.accounting import start_accounting
-
-            port = start_accounting(self)
-            self._configure(ports, accounting_port=port)
+        if self.partner is not None:
+            self.accounting_port = self.partner.accounting_port
         else:
-            self._configure(ports)
+            self._munge()
+            self._start_accounting()
+        self._configure(ports)
         self.start_controller()
         for number in range(1, self.options.nodes + 1):
             self.start_node(number)
         self._wait(self._is_ready)
+
+    def _start_accounting(self) -> None:
+        if self.options.accounting:
+            from hotswap_airflow.testing.accounting import start_accounting
+
+            self.accounting_port = start_accounting(self)
 
     def revive(self) -> None:
         """Start the daemons that have died, on their ports and with the state they left. Raises ``SetupError``."""
@@ -163,20 +178,19 @@ class SlurmCluster:
         if not key.exists():
             key.write_bytes(secrets.token_bytes(1024))
             key.chmod(0o400)
-        socket_path = self.folder / "munge"
         self.start_daemon(
-            "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={socket_path}",
+            "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self.munge}",
             f"--pid-file={self.folder}/munged.pid", f"--log-file={self.folder}/munged.log",
             f"--seed-file={self.folder}/munged.seed",
         )  # fmt: skip
-        processes.wait_until("the start of munged", socket_path.exists)
+        processes.wait_until("the start of munged", self.munge.exists)
 
-    def _configure(self, ports: list[int], accounting_port: int | None = None) -> None:
+    def _configure(self, ports: list[int]) -> None:
         for name in ("spool", "state/env_cache"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{name}={value}\n" for name, value in _login_environment().items())
         (self.folder / "state" / "env_cache" / user_name()).write_text(lines, encoding="utf-8")
-        self.conf.write_text(slurm_conf(self.name, self.folder, self.options, ports, accounting_port), encoding="utf-8")
+        self.conf.write_text(slurm_conf(self, ports), encoding="utf-8")
         (self.folder / "gres.conf").write_text(_gres_conf(self.name, self.folder, self.options), encoding="utf-8")
         # The plugin that asks nothing of the host; left to choose, slurmd needs cgroups and, with version 2, systemd.
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="utf-8")
@@ -219,8 +233,9 @@ def _gpu_nodes(name: str, options: ClusterOptions) -> str:
     return f"{name}-[1-{min(GPU_NODES, options.nodes)}]"
 
 
-def slurm_conf(name: str, folder: Path, options: ClusterOptions, ports: list[int], accounting_port: int | None) -> str:
+def slurm_conf(cluster: SlurmCluster, ports: list[int]) -> str:
     """The text of slurm.conf: every node is a slurmd of this host on a port of its own."""
+    name, folder, options = cluster.name, cluster.folder, cluster.options
     host = socket.gethostname().split(".")[0]
     user = user_name()
     nodes = [
@@ -236,7 +251,7 @@ def slurm_conf(name: str, folder: Path, options: ClusterOptions, ports: list[int
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         # What is requeued begins again when its first credential is over, else after two minutes.
-        f"AuthInfo=socket={folder}/munge,cred_expire=30",
+        f"AuthInfo=socket={cluster.munge},cred_expire=30",
         f"StateSaveLocation={folder}/state",
         f"SlurmdSpoolDir={folder}/spool/%n",
         f"SlurmctldPidFile={folder}/slurmctld.pid",
@@ -246,7 +261,7 @@ def slurm_conf(name: str, folder: Path, options: ClusterOptions, ports: list[int
         f"MaxArraySize={options.max_array_size}",
         f"Licenses={','.join(f'{licence}:{count}' for licence, count in LICENCES.items())}",
         *_FIXED,
-        *(_accounting(folder, accounting_port) if accounting_port else ()),
+        *(_accounting(cluster.munge, cluster.accounting_port) if cluster.accounting_port else ()),
         *options.extra,
         *nodes,
         f"PartitionName=debug Nodes={everywhere} MaxTime=00:30:00 MaxNodes=2 DefMemPerCPU=100",
@@ -277,13 +292,13 @@ _FIXED = (
 )
 
 
-def _accounting(folder: Path, port: int) -> tuple[str, ...]:
+def _accounting(munge: Path, port: int) -> tuple[str, ...]:
     return (
         "AccountingStorageType=accounting_storage/slurmdbd",
         "AccountingStorageHost=127.0.0.1",
         f"AccountingStoragePort={port}",
         # With munge this is the socket by which slurmdbd is spoken to.
-        f"AccountingStoragePass={folder}/munge",
+        f"AccountingStoragePass={munge}",
         "AccountingStorageTRES=gres/gpu",
         "AccountingStorageEnforce=limits,qos",
     )

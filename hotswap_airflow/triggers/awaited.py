@@ -40,10 +40,10 @@ class AwaitJobTrigger(BaseTrigger):
         job_name: str | None = None,
         key: str | None = None,
         resumes: bool = False,
+        slurm_cluster: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.slurm_conn_id = slurm_conn_id
-        self.workdir = workdir
+        self.reach = Reach(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
         self.deadline = deadline
         self.interval = interval
         self.sought = SoughtJob(job_id, job_name, key)
@@ -52,14 +52,15 @@ class AwaitJobTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids only."""
         kwargs = {
-            "slurm_conn_id": self.slurm_conn_id,
-            "workdir": self.workdir,
+            "slurm_conn_id": self.reach.connection,
+            "workdir": self.reach.workdir,
             "deadline": self.deadline,
             "interval": self.interval,
             "job_id": self.sought.job_id,
             "job_name": self.sought.name,
             "key": self.sought.key,
             "resumes": self.resumes,
+            "slurm_cluster": self.reach.slurm_cluster,
         }
         return "hotswap_airflow.triggers.awaited.AwaitJobTrigger", kwargs
 
@@ -68,7 +69,7 @@ class AwaitJobTrigger(BaseTrigger):
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.deadline - time.time()):
-                async with shared_session(Reach(self.slurm_conn_id, self.workdir)) as session:
+                async with shared_session(self.reach) as session:
                     error = await self._end(session)
         except TimeoutError:
             words = f"{self.sought} has not ended in time"

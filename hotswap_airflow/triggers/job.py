@@ -43,7 +43,8 @@ class SlurmJobTrigger(BaseTrigger):
     ``key`` is whose job it is, as text. ``request`` is the job as text, or None where it is in the task's XCom.
     ``asked`` is ``<try number> <epoch>``.
     ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
-    time in seconds since the epoch after which the job is cancelled. ``monitor`` and ``poll`` are as in ``Reach``.
+    time in seconds since the epoch after which the job is cancelled. ``monitor``, ``poll`` and
+    ``slurm_cluster`` are as in ``Reach``.
     """
 
     def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
@@ -60,10 +61,11 @@ class SlurmJobTrigger(BaseTrigger):
         deadline: float | None = None,
         monitor: str = "",
         poll: Sequence[float] = POLL,
+        slurm_cluster: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         shortest, usual, longest = poll
-        self.reach = Reach(slurm_conn_id, workdir, monitor, (shortest, usual, longest))
+        self.reach = Reach(slurm_conn_id, workdir, monitor, (shortest, usual, longest), slurm_cluster)
         self.key = JobKey.from_json(key)
         self.request = request
         self.asked = asked
@@ -86,6 +88,7 @@ class SlurmJobTrigger(BaseTrigger):
             "deadline": self.deadline,
             "monitor": self.reach.monitor,
             "poll": list(self.reach.poll),
+            "slurm_cluster": self.reach.slurm_cluster,
         }
         return "hotswap_airflow.triggers.job.SlurmJobTrigger", kwargs
 

@@ -24,22 +24,26 @@ if TYPE_CHECKING:
 class ClusterPass(BaseTrigger):
     """Make the pass; where the cluster gives no answer it is skipped this time."""
 
-    def __init__(self, *, slurm_conn_id: str, workdir: str, installation: str) -> None:
+    def __init__(self, *, slurm_conn_id: str, workdir: str, installation: str, slurm_cluster: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.slurm_conn_id = slurm_conn_id
-        self.workdir = workdir
+        self.reach = Reach(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
         self.installation = installation
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids only."""
-        kwargs = {"slurm_conn_id": self.slurm_conn_id, "workdir": self.workdir, "installation": self.installation}
+        kwargs = {
+            "slurm_conn_id": self.reach.connection,
+            "workdir": self.reach.workdir,
+            "installation": self.installation,
+            "slurm_cluster": self.reach.slurm_cluster,
+        }
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Go over the cluster once."""
         started = time.monotonic()
         try:
-            async with shared_session(Reach(self.slurm_conn_id, self.workdir)) as session:
+            async with shared_session(self.reach) as session:
                 await self.go_over(session)
         except (ConnectionLost, TimeoutError) as error:
             self._report(f"not looked at this time: {str(error) or 'Airflow gave no answer'}")

@@ -20,10 +20,12 @@ class Reach:
     """How a cluster is reached: an account's connection, and the folder there below which runs live.
 
     ``monitor`` is a connection that may see all jobs and asks for them, empty where each account asks for its own.
-    ``poll`` are seconds between questions: shortest, usual, longest.
+    ``poll`` are seconds between questions: shortest, usual, longest. ``slurm_cluster`` is Slurm's name of the cluster,
+    empty where the login has only one.
     """
 
     connection: str
     workdir: str = ""
     monitor: str = ""
     poll: tuple[float, float, float] = POLL
+    slurm_cluster: str = ""

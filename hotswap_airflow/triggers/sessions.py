@@ -39,26 +39,26 @@ _sessions: Sharing[Session] = Sharing(_keep)
 @asynccontextmanager
 async def shared_session(reach: Reach) -> AsyncIterator[Session]:
     """Use the session of an account; the last user closes it. Raises ``SetupError``."""
-    asking = reach.monitor or reach.connection
+    asking, cluster = reach.monitor or reach.connection, reach.slurm_cluster
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(_accounts.use(reach.connection, lambda: _connect(reach.connection)))
         asker = await stack.enter_async_context(_accounts.use(asking, lambda: _connect(asking)))
 
         async def watch() -> JobWatcher:
-            client = asker if reach.monitor else account.below(reach.workdir or account.workdir)
+            client = asker.on(cluster) if reach.monitor else account.below(reach.workdir or account.workdir, cluster)
             return JobWatcher(client, _interval(reach), polled=_telling(asking))
 
-        watcher = await stack.enter_async_context(_watchers.use((asking, bool(reach.monitor)), watch))
+        watcher = await stack.enter_async_context(_watchers.use((asking, bool(reach.monitor), cluster), watch))
         if reach.poll != POLL:  # who only asks now and then says nothing about it
             watcher.interval = _interval(reach)
 
         async def begin() -> Session:
             workdir = reach.workdir or account.workdir
-            own = watcher.client if not reach.monitor and watcher.client.workdir == workdir else account.below(workdir)
-            return Session(own, watcher)
+            is_own = not reach.monitor and watcher.client.workdir == workdir
+            return Session(watcher.client if is_own else account.below(workdir, cluster), watcher)
 
         yield await stack.enter_async_context(
-            _sessions.use((reach.connection, reach.workdir, asking, bool(reach.monitor)), begin)
+            _sessions.use((reach.connection, reach.workdir, asking, bool(reach.monitor), cluster), begin)
         )
 
 

@@ -26,7 +26,8 @@ DEFAULT_ENVIRONMENT = "dev"
 class Cluster:
     """One slurmctld: how it is reached, where runs live on it, and what it has.
 
-    ``monitor`` is a connection that may see the jobs of all accounts; ``poll`` are seconds between two questions:
+    ``slurm_cluster`` is Slurm's own name of it, where one login serves several. ``monitor`` is a connection that may
+    see the jobs of all accounts; ``poll`` are seconds between two questions:
     after a change, as a rule, after a long silence. ``retention`` is how many seconds the folders of finished runs
     stay; None: for ever.
     """
@@ -39,6 +40,7 @@ class Cluster:
     queue: str | None = None
     max_array_size: int = 1001
     is_local: bool = False
+    slurm_cluster: str = ""
     monitor: str = ""
     poll: tuple[float, float, float] = (2.0, 15.0, 60.0)
     retention: int | None = None
@@ -148,6 +150,7 @@ def _cluster(name: str, spec: ClusterSpec) -> Cluster:
         queue=spec.queue,
         max_array_size=spec.max_array_size,
         is_local=spec.kind == "local",
+        slurm_cluster=spec.slurm_cluster or "",
         monitor=spec.monitor or "",
         poll=(spec.poll.min, spec.poll.usual, spec.poll.max),
         retention=spec.retention,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -9,6 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
 from hotswap_airflow.workflow.spec import Defaults, converted, duration, size
+
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class _OpenModel(BaseModel):
@@ -34,6 +37,13 @@ def _shapes(value: Any) -> Any:
 
 def _seconds(value: Any) -> Any:
     return converted(value, units.parse_duration, "duration-invalid", "a duration such as 15s")
+
+
+def _cluster_name(value: Any) -> Any:
+    if isinstance(value, str) and not _CLUSTER_NAME.fullmatch(value):
+        words = "a name that `sacctmgr show cluster` has"
+        raise PydanticCustomError("wrong-type", "{words}", {"words": words, "expected": True})
+    return value
 
 
 class PollSpec(_OpenModel):
@@ -62,6 +72,7 @@ class ClusterSpec(_OpenModel):
 
     kind: Literal["slurm", "local"] = "slurm"
     connection: str | None = None
+    slurm_cluster: Annotated[str | None, BeforeValidator(_cluster_name)] = None
     workdir: str = "hotswap-runs"
     max_array_size: int = 1001
     licenses: dict[str, int] | None = None

@@ -237,7 +237,7 @@ async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     request = make_request("echo whole")
-    argv = ("sh", "-c", submission.SUBMIT, "hotswap", fake_bench.client.workdir)
+    argv = ("sh", "-c", submission.SUBMIT, "hotswap", fake_bench.client.workdir, "")
     whole = submission.item(request, "1 0", again=False)
     for lost in (30, 2, 1):  # of the script, or only what tells that it is whole
         assert (await fake_slurm.transport.run(argv, whole[:-lost])).status == 1
@@ -537,7 +537,7 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
         request = make_request("true", job=f"killed{number}{bool(whole)}")
         killed = submission.SUBMIT.replace(place, f"read -r me _ < /proc/self/stat; kill -9 {whole} $me\n{place}")
         assert killed != submission.SUBMIT, point
-        argv = ["sh", "-c", killed, "hotswap", str(tmp_path)]
+        argv = ["sh", "-c", killed, "hotswap", str(tmp_path), ""]
         done = await asyncio.to_thread(
             subprocess.run,
             argv,

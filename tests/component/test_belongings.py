@@ -139,6 +139,7 @@ class _Passing:
             "slurm_conn_id": "c",
             "workdir": "",
             "installation": "test",
+            "slurm_cluster": "",
             "retention": days * DAY,
             "store": str(self.bench.workdir),
         }

@@ -158,7 +158,7 @@ async def test_an_element_whose_end_nobody_could_see_has_not_ended(fake_bench: B
 async def test_an_old_job_of_the_same_id_in_accounting_is_a_stranger(
     fake_bench: Bench, fake_slurm: FakeSlurm, running: FakeJob
 ) -> None:
-    fake_slurm._sacct = lambda *_: (0, "7|FAILED|1:0|n1|old\n", "")  # type: ignore[method-assign]
+    fake_slurm._sacct = lambda *_: (0, "7|FAILED|1:0|n1||old\n", "")  # type: ignore[method-assign]
     search = Search(fake_bench.client, SoughtJob(job_id=JOB_ID), fake_slurm.clock)
     assert await states(search) == [running.state]
 

@@ -58,6 +58,8 @@ class Queue:
     transport = None
     pushes = False
 
+    slurm_cluster = ""
+
     def __init__(self, sweeps: int, elements: int) -> None:
         self.ids = [(sweep, element) for sweep in range(sweeps) for element in range(elements)]
 
@@ -65,6 +67,14 @@ class Queue:
         """All elements run."""
         rows = [QueuedJob(f"{sweep}_{element}", "a", RUNNING) for sweep, element in self.ids]
         return rows, {digest: Glimpse(None, 0, None) for digest in digests}
+
+    async def home(self) -> str:
+        """Its name."""
+        return "main"
+
+    def on(self, _: str) -> Queue:
+        """There is one cluster only."""
+        return self
 
     async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
         """No element has noted its end."""

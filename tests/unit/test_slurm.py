@@ -171,7 +171,7 @@ def test_which_refusals_may_be_none(said: str, unknown: bool) -> None:
 def test_squeue_and_sacct_lines() -> None:
     (job,) = parsing.parse_squeue("12|RUNNING|None|n1|a|b\n\n")
     assert (job.job_id, job.name, job.status.nodes) == ("12", "a|b", "n1")
-    one, two = parsing.parse_sacct("12|CANCELLED by 0|0:15|None assigned|a\n13|COMPLETED+|x|n|b\n")
+    one, two = parsing.parse_sacct("12|CANCELLED by 0|0:15|None assigned|alps|a\n13|COMPLETED+|x|n|alps|b\n")
     assert (one.status.by, one.status.signal, two.status.state, two.status.exit_status) == ("0", 15, "COMPLETED", None)
 
 
