@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.site import Site
 
 INTERRUPTED = 130
-_EXIT = {"success": 0, "failed": 1, "cancelled": INTERRUPTED, "left": 0}
+_EXIT = {"success": 0, "failed": 1, "cancelled": INTERRUPTED, "abandoned": INTERRUPTED, "left": 0}
+_CLEARING_UP = 5.0
+"""Seconds that connections and commands under way may take to end, once a person has asked for it."""
 
 
 def add_commands(commands: Any) -> None:
@@ -99,30 +102,45 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun, *, is_attached: bool) 
     try:
         state = await _until_signal(runner)
     finally:
-        await runner.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLEARING_UP):
+                await runner.close()
     return state, runner.summary(state)
 
 
 async def _until_signal(runner: Runner) -> str:
-    """Run to the end; Ctrl-C cancels the jobs, a lost terminal leaves them."""
+    """Run to the end; Ctrl-C cancels the jobs, a second signal does not wait for that, a lost terminal leaves them."""
     loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[str] = loop.create_future()
-
-    def stop(how: str) -> None:
-        if not stopped.done():
-            stopped.set_result(how)
-
+    signals: asyncio.Queue[str] = asyncio.Queue()
     for number, how in ((signal.SIGINT, "cancelled"), (signal.SIGHUP, "left"), (signal.SIGTERM, "left")):
-        loop.add_signal_handler(number, stop, how)
+        loop.add_signal_handler(number, signals.put_nowait, how)
     running = asyncio.ensure_future(runner.run())
-    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
+    stopped = await _first_signal(running, signals)
+    if stopped is None:
         return running.result()
-    if stopped.result() == "cancelled":
-        await runner.cancel()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    return stopped.result()
+    how = stopped
+    if how == "cancelled":
+        cancelling = asyncio.ensure_future(runner.cancel())
+        if await _first_signal(cancelling, signals) is not None:
+            how = "abandoned"
+        await _end(cancelling)
+    await _end(running)
+    return how
+
+
+async def _first_signal(work: asyncio.Future[Any], signals: asyncio.Queue[str]) -> str | None:
+    """How a person stops something; None where it came to its own end before."""
+    stopped = asyncio.ensure_future(signals.get())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if stopped.done():
+        return stopped.result()
+    stopped.cancel()
+    return None
+
+
+async def _end(work: asyncio.Future[Any]) -> None:
+    work.cancel()
+    await asyncio.wait({work}, timeout=_CLEARING_UP)
 
 
 def _say(job: str, line: str) -> None:
@@ -137,5 +155,15 @@ def _tell_end(state: str, summary: dict[str, Any]) -> None:
     for name, value in summary["outputs"].items():
         print(f"{name} = {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     print(f"{state}: {', '.join(f'{job} {how}' for job, how in summary['jobs'].items())}")
-    if state == "left":
-        print(f"the jobs go on; hotswap run --attach {summary['run']}")
+    if state in {"left", "abandoned"}:
+        print(_what_goes_on(summary))
+
+
+def _what_goes_on(summary: dict[str, Any]) -> str:
+    """Which jobs may still run, for a person who leaves them."""
+    attach = f"hotswap run --attach {summary['run']}"
+    known = [f"{job} (Slurm job {job_id})" for job, job_id in summary["left"].items() if job_id]
+    unknown = [job for job, job_id in summary["left"].items() if not job_id]
+    words = [f"these may still run: {', '.join(known)}"] if known else []
+    words += [f"whether these were submitted is not known: {', '.join(unknown)}"] if unknown else []
+    return f"{'; '.join(words)}; {attach} goes on with them" if words else f"no job is left; {attach} goes on"

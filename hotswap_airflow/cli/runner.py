@@ -9,10 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cluster.outcome import Unheard
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watched import Interval
 from hotswap_airflow.cluster.watcher import JobWatcher
-from hotswap_airflow.errors import CommandFailed, JobCancelled, JobError
+from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.store.contents import archive
 from hotswap_airflow.workflow.binding import RunValues, bind
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Runner:
-    """One run. ``report(job, line)`` hears everything; ``states`` and ``outputs`` grow as jobs end."""
+    """One run. ``report(job, line)`` hears everything; ``states`` and ``outputs`` grow as jobs end.
+
+    ``left`` are jobs that Slurm may have, by name, with their ids; None where it is not known whether it has them.
+    """
 
     plan: Plan
     site: Site
@@ -45,6 +49,7 @@ class Runner:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     active: dict[str, JobKey] = field(default_factory=dict)
+    left: dict[str, int | None] = field(default_factory=dict)
     is_stopping: bool = False
     _sessions: dict[str, Session] = field(default_factory=dict)
 
@@ -62,8 +67,18 @@ class Runner:
             self._sessions[cluster] = Session(client, JobWatcher(client, self.interval or Interval(*known.poll)))
         return self._sessions[cluster]
 
+    async def reach(self) -> None:
+        """Reach every cluster of a new run once, before anything is submitted. Raises ``SetupError``."""
+        for cluster in dict.fromkeys(job.cluster for job in self.plan.jobs):
+            try:
+                await self.session(cluster).client.find("0")
+            except ClusterError as error:
+                raise SetupError(f"{error}; nothing was submitted") from error
+
     async def run(self) -> str:
-        """Run every job that may; give how the run ended."""
+        """Run every job that may; give how the run ended. Raises ``SetupError`` where a new run cannot begin."""
+        if not self.is_attached:
+            await self.reach()
         waiting = {job.name: job for job in self.plan.jobs}
         running: dict[asyncio.Task[None], str] = {}
         try:
@@ -101,10 +116,12 @@ class Runner:
             outcome = await self._with_retries(job)
         except (JobError, CommandFailed) as error:
             self.states[job.name] = "failed"
+            self.left.pop(job.name, None)
             self.report(job.name, f"failed: {error}")
             return
         finally:
             self.active.pop(job.name, None)
+        self.left.pop(job.name, None)
         self.states[job.name] = "failed" if outcome.error else "success"
         self.outputs[job.name] = outcome.values
         self.report(job.name, f"failed: {outcome.error}" if outcome.error else "succeeded")
@@ -146,7 +163,8 @@ class Runner:
         async def conduct() -> Outcome:
             if self.is_stopping:
                 raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
-            return await session.conduct(request, f"{attempt} 0", report)
+            self.left.setdefault(job.name, None)
+            return await session.conduct(request, f"{attempt} 0", report, _Placed(self.left, job.name))
 
         return await session.while_queued(request.key, conduct, report)
 
@@ -162,15 +180,21 @@ class Runner:
     async def cancel(self) -> None:
         """Start nothing more, and cancel every job that was started and has not ended."""
         self.is_stopping = True
-        for name, key in list(self.active.items()):
-            self.report(name, "cancelling")
-            await self.session(self.plan.job(name).cluster).cancel(key, partial(self.report, name))
+        await asyncio.gather(*(self._cancel(name, key) for name, key in list(self.active.items())))
+
+    async def _cancel(self, name: str, key: JobKey) -> None:
+        self.report(name, "cancelling")
+        await self.session(self.plan.job(name).cluster).cancel(key, partial(self.report, name))
+        self.left.pop(name, None)
 
     async def close(self) -> None:
         """Give connections up; jobs go on."""
         for session in self._sessions.values():
             await session.watcher.close()
             await session.client.transport.close()
+
+    def _state(self, job: str) -> str:
+        return self.states.get(job, "left" if job in self.left else "skipped")
 
     def summary(self, state: str) -> dict[str, Any]:
         """What ``--json`` ends with."""
@@ -184,8 +208,20 @@ class Runner:
             "state": state,
             "slurm_jobs": self.counts["slurm_jobs"],
             "outputs": outputs,
-            "jobs": {job.name: self.states.get(job.name, "skipped") for job in self.plan.jobs},
+            "jobs": {job.name: self._state(job.name) for job in self.plan.jobs},
             "retried": self.counts["retried"],
             "requeues": self.counts["requeues"],
             "failed_elements": self.counts["failed_elements"],
+            "left": dict(self.left),
         }
+
+
+class _Placed(Unheard):
+    """Notes the id of a job that Slurm has."""
+
+    def __init__(self, left: dict[str, int | None], job: str) -> None:
+        self._left, self._job = left, job
+
+    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: ARG002, FBT001 - as a listener is told
+        """Note it."""
+        self._left[self._job] = job_id

@@ -74,6 +74,7 @@ class ClusterClient:
         self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
         self._folders = Coalescer(self._lay_out_all, pace=pace)
         self._cancels = Coalescer(partial(cancellation.cancel_all, self), most=cancellation.AT_ONCE, pace=pace)
+        self._queues = Coalescer(self._queue_for, most=_EVERYBODY, at_once=1, pace=pace)
         self._looks = Coalescer(partial(cancellation.unfinished, self), most=_EVERYBODY, at_once=1, pace=pace)
 
     def below(self, workdir: str, slurm_cluster: str = "") -> ClusterClient:
@@ -167,12 +168,18 @@ class ClusterClient:
 
     async def _failed(self, request: JobRequest, status: int, words: str) -> Submission:
         if status in _UNKNOWN or status > SIGNALS or parsing.outcome_is_unknown(words):
-            return Submission(age=0)
+            said = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
+            return Submission(age=0, words=said)
         await self.words(scripts.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
             raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
-        shown = " ".join(line.removeprefix("sbatch: error: ") for line in parsing.lines(words.strip()))
-        raise SubmissionRefused(f"{self.name} refused the job: {shown or f'sbatch ended with status {status}'}")
+        shown = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
+        if parsing.lacks_configuration(words):
+            raise SubmissionRefused(
+                f"Slurm's programs on the login node of {self.name} find no configuration ({shown}); set SLURM_CONF or "
+                "SLURM_CONF_SERVER for shells without a terminal"
+            )
+        raise SubmissionRefused(f"{self.name} refused the job: {shown}")
 
     async def _submit_all(self, items: list[tuple[JobRequest, str, bool]]) -> list[str | Exception]:
         content = b"".join(item(*each, self.slurm_cluster) for each in items)
@@ -191,6 +198,14 @@ class ClusterClient:
         said = await self.words(scripts.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(asked))
         queue, rest = answered(said, "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(asked, rest)
+
+    async def queue(self) -> list[QueuedJob]:
+        """Give all jobs in the queue, once for all who ask meanwhile. Raises ``CommandFailed`` where squeue fails."""
+        return await self._queues(None)
+
+    async def _queue_for(self, items: list[None]) -> list[list[QueuedJob] | Exception]:
+        queue, _ = await self.status([])
+        return [queue for _ in items]
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""

@@ -41,6 +41,18 @@ SMALL_WAVE, _REFUSALS = 50, 5
 Value = TypeVar("Value")
 
 
+def _once(report: Callable[[str], None]) -> Callable[[str], None]:
+    """Report each line once, however often it is said."""
+    said: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            report(line)
+
+    return tell
+
+
 def _fitting(request: JobRequest) -> int:
     """How many indices of a sweep one array may have; 1 for a single job."""
     return request.array.fitting if request.array is not None else 1
@@ -243,7 +255,8 @@ class Placement:
         A try that was left behind by a later one ``stands_back`` here, or is told that it is outdated. Nodes that broke
         down under earlier tries are left out, unless the cluster has no others.
         """
-        again = False
+        again, pause = False, FIRST_PAUSE
+        tell = _once(report)
         while True:
             submit = partial(self.client.submit, request, asked, again=again)
             try:
@@ -259,21 +272,26 @@ class Placement:
                 continue
             if found.job_id is not None or found.is_cancelled or found.is_outdated:
                 return found
-            known = await self._look_up(request.key.job_name, report)
+            known = await self._look_up(request.key.job_name, found, tell)
             if known:
                 return await self._adopt(found, request.key.digest, known[-1], report)
             again = known is not None and (found.age or 0) >= self.patience
             if not again:
-                await asyncio.sleep(FIRST_PAUSE)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _adopt(self, found: Submission, digest: str, job: QueuedJob, report: Callable[[str], None]) -> Submission:
         adopt = partial(self.client.adopt, digest, job.base_id, job.cluster)
         return replace(found, job_id=await self._persist(adopt, report), cluster=job.cluster)
 
-    async def _look_up(self, name: str, report: Callable[[str], None]) -> list[QueuedJob] | None:
+    async def _look_up(
+        self, name: str, submission: Submission, report: Callable[[str], None]
+    ) -> list[QueuedJob] | None:
         """The jobs of a name, the newest last; none where all sources say so, None where one gave no answer."""
+        if submission.words:
+            report(f"whether {self.client.name} took the job is not known ({submission.words}); looking for it")
         try:
-            queue, _ = await self.client.status([])
+            queue = await self.client.queue()
         except LoginRequired:
             raise
         except ClusterError as error:

@@ -137,14 +137,14 @@ class Session(Placement):
         try:
             while True:
                 news = await job.observe()
-                self._report(news, key, report)
+                self._report(news, key, job.job_id, report)
                 listener.seen(news.status, news.tally)
                 if news.status.phase.is_final or news.status.never_starts:
                     return news.status
         finally:
             self.watcher.forget(job)
 
-    def _report(self, news: Observation, key: JobKey, report: Callable[[str], None]) -> None:
+    def _report(self, news: Observation, key: JobKey, job_id: int, report: Callable[[str], None]) -> None:
         if news.skipped:
             place = f"{self.client.name}:{self.client.key_dir(key.digest)}/job.log"
             report(f"[{news.skipped} bytes left out here; the whole log: {place}]")
@@ -155,9 +155,10 @@ class Session(Placement):
         elif news.tally is not None and news.status.phase.is_final:
             pass  # the end is told with the numbers of all tries
         elif news.tally is not None:
-            report(str(news.tally) if news.tally.running else f"{news.tally} ({news.status.sentence})")
-        elif not news.text or news.status.phase.is_final:
-            report(f"{news.status.sentence}")
+            status = news.hold or (None if news.tally.running else news.status)
+            report(f"{news.tally} ({status.told_of(job_id)})" if status is not None else str(news.tally))
+        elif news.is_change:
+            report(news.status.told_of(job_id))
 
     async def _finish(
         self, request: JobRequest, job_id: int, status: JobStatus, asked: str, report: Callable[[str], None]

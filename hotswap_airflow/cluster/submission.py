@@ -21,7 +21,7 @@ class Submission:
 
     ``age`` is how long ago, in seconds, somebody began to submit whose end is not known; ``is_outdated`` that a
     later try, after a clear, has asked for the job meanwhile. ``cluster`` is where the job is, empty where that is the
-    cluster which was asked.
+    cluster which was asked. ``words`` are sbatch's own, where they leave open whether it took the job.
     """
 
     job_id: int | None = None
@@ -30,6 +30,7 @@ class Submission:
     is_cancelled: bool = False
     is_outdated: bool = False
     age: int | None = None
+    words: str = ""
 
 
 def sbatch_argv(request: JobRequest, slurm_cluster: str) -> tuple[str, ...]:

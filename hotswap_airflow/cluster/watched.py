@@ -33,13 +33,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class Observation:
-    """News of one job: its status, new text of its log, and how many bytes of it were left out."""
+    """News of one job: its status, new text of its log, and how many bytes of it were left out.
+
+    ``is_change``: the status, or the numbers of a sweep, are not what was heard before. ``hold`` is how an element of a
+    sweep is that waits until somebody lets it go on.
+    """
 
     status: JobStatus
     text: str = ""
     skipped: int = 0
     trouble: str = ""
     tally: Tally | None = None
+    is_change: bool = True
+    hold: JobStatus | None = None
 
 
 @dataclass
@@ -63,6 +69,7 @@ class WatchedJob:
     notes_due: float = 0.0
     status: JobStatus | None = None
     tally: Tally | None = None
+    hold: JobStatus | None = None
     news: asyncio.Queue[Observation | BaseException] = field(default_factory=asyncio.Queue)
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 

@@ -341,12 +341,14 @@ class JobWatcher:
 
     def _tell(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
         tally = job.elements.tally if job.elements is not None else None
-        is_new = status != job.status or tally != job.tally
+        hold = job.elements.hold if job.elements is not None else None
+        is_new = status != job.status or tally != job.tally or hold != job.hold
         if piece or is_new:
             job.offset += skipped + len(piece)
             text = job.decoder.decode(piece, final=status.phase.is_final)
-            job.status, job.tally = status, tally
-            job.news.put_nowait(Observation(status, text, skipped, tally=tally))
+            news = Observation(status, text, skipped, tally=tally, is_change=is_new, hold=hold)
+            job.status, job.tally, job.hold = status, tally, hold
+            job.news.put_nowait(news)
         if status.phase.is_final:
             self.forget(job)
         return is_new

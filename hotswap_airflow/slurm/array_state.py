@@ -88,6 +88,12 @@ class ArrayState:
         )
 
     @property
+    def hold(self) -> JobStatus | None:
+        """How an index is that waits until a person lets it go on; None where none does."""
+        waiting = (self.indices.get(index) for index in self.open_indices)
+        return next((status for status in waiting if status is not None and status.is_held), None)
+
+    @property
     def unsure(self) -> list[int]:
         """Indices whose end must be looked up: they left the queue, or stand in it as ended."""
         return [i for i in self.open_indices if i not in self.queued or self.queued[i].phase.is_final]

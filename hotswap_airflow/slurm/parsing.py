@@ -16,10 +16,11 @@ _SUBMITTED = re.compile(r"([1-9][0-9]{0,9})(?:;([A-Za-z0-9_.-]+))?")
 _UNKNOWN_OUTCOME = re.compile(
     r"Socket timed out|Unable to contact slurm controller|Connection (?:refused|timed out|reset)"
     r"|Zero Bytes were transmitted|Transport endpoint|Unexpected message received"
-    r"|backup controller|munge|Could not establish a configuration source"
+    r"|backup controller|munge"
     r"|system is (?:too busy|being reconfigured)",
     re.IGNORECASE,
 )
+_NO_CONFIGURATION = re.compile(r"Could not establish a configuration source", re.IGNORECASE)
 _SUBMIT_LIMIT = re.compile(
     r"(?:Assoc|QOS)\w*SubmitJobs?\w*Limit|Resource temporarily unavailable|job queue full|temporarily unable"
 )
@@ -87,6 +88,27 @@ def outcome_is_unknown(stderr: str) -> bool:
     True
     """
     return _UNKNOWN_OUTCOME.search(stderr) is not None
+
+
+def lacks_configuration(stderr: str) -> bool:
+    """Whether Slurm's programs find neither a slurm.conf nor a controller that would give them one.
+
+    A controller that they know and that is away may come back.
+
+    >>> lacks_configuration("sbatch: fatal: Could not establish a configuration source")
+    True
+    """
+    return _NO_CONFIGURATION.search(stderr) is not None and not outcome_is_unknown(stderr)
+
+
+def sbatch_words(stderr: str) -> str:
+    r"""What sbatch complained of, in one line.
+
+    >>> sbatch_words("sbatch: error: Batch job submission failed: Invalid qos
+    ")
+    'Batch job submission failed: Invalid qos'
+    """
+    return " ".join(line.removeprefix("sbatch: error: ") for line in lines(stderr.strip()))
 
 
 def submit_limit(stderr: str) -> str | None:

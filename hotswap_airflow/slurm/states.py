@@ -53,8 +53,8 @@ _REASONS = {
     "Resources": "it is next, as soon as nodes are free",
     "QOSMaxJobsPerUserLimit": "you run as many jobs as your QOS allows",
     "Licenses": "all licences are in use",
-    "JobHeldAdmin": "an administrator holds it",
-    "JobHeldUser": "its owner holds it",
+    "JobHeldAdmin": "an administrator holds it, and can let it go on: `scontrol release JOBID`",
+    "JobHeldUser": "its owner holds it; `scontrol release JOBID` lets it go on",
     "launch failed requeued held": "it could not be started and is held; `scontrol release JOBID` lets it go on",
     "Dependency": "a job that it depends on has not ended",
     "PartitionNodeLimit": "it asks for more nodes than the partition allows, or has up, just now",
@@ -114,6 +114,19 @@ class JobStatus:
     def is_active(self) -> bool:
         """Whether there is something left to cancel."""
         return not self.phase.is_final and self.state != "COMPLETING"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits until a person lets it go on."""
+        return self.phase is Phase.WAITING and "held" in self.reason.lower()
+
+    def told_of(self, job_id: int) -> str:
+        """The status of a job in words, whose remedies name the job.
+
+        >>> JobStatus("PENDING", reason="JobHeldUser").told_of(7)
+        'PENDING (JobHeldUser: its owner holds it; `scontrol release 7` lets it go on)'
+        """
+        return self.sentence.replace("JOBID", str(job_id))
 
     @property
     def never_starts(self) -> bool:

@@ -107,7 +107,8 @@ class FakeSlurm:
     ``is_down``: nobody answers. ``has_accounting``: whether there is an sacct, and
     ``accounting_error`` what it says where its database is away. ``banner``: what a wrapped sbatch
     prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
-    ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this;
+    ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this, or
+    says ``sbatch_error`` alone;
     ``refused_partition``: only jobs of this partition. ``submit_limit``: as many active jobs a user may have.
     ``outcomes``: state sequences of the next jobs, instead of running their scripts. ``nodes``: a job runs on the
     first one that it does not exclude. ``other_cluster``: the site's sbatch sends jobs to a cluster of this name, which
@@ -124,6 +125,7 @@ class FakeSlurm:
         self.accounting_error = ""
         self.banner = ""
         self.refusal = ""
+        self.sbatch_error = ""
         self.refused_partition = ""
         self.submit_limit: int | None = None
         self.lost_replies = 0
@@ -211,6 +213,8 @@ class FakeSlurm:
     def _sbatch(self, options: dict[str, str], cwd: str) -> Answer:
         excluded = options.get("exclude", "").split(",")
         free = [node for node in self.nodes if node not in excluded]
+        if self.sbatch_error:
+            return 1, "", self.sbatch_error
         if refused := self._refused(options, free):
             return 1, "", refused
         if self.dropped > 0:

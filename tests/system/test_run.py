@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hotswap_airflow.cli import main
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
@@ -206,6 +207,51 @@ def test_a_lost_terminal_leaves_the_jobs_and_attach_goes_on(
     assert (status, attached["state"], attached["outputs"], attached["slurm_jobs"]) == (0, "success", {"a.v": 1}, 1)
     status, again = _run(capsys, "--attach", said["run"])
     assert (status, again["outputs"]) == (0, {"a.v": 1})
+
+
+@pytest.fixture
+def stuck_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run whose cluster's controller is away, as it tries to submit."""
+    with FakeSlurm(tmp_path / "fake") as fake:
+        fake.is_down = True
+        path = f"{fake.folder}/bin:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "AIRFLOW_CONN_SLURM_MAIN": "slurm://?transport=local"}
+        argv = [sys.executable, "-m", "hotswap_airflow.cli", "run", _write(tmp_path, "jobs: {a: {run: x}}\n")]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "cannot tell yet whether the job was submitted" in line:
+                break
+        yield process
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("signals", "status"),
+    [([signal.SIGINT, signal.SIGINT], 130), ([signal.SIGINT, signal.SIGTERM], 130), ([signal.SIGTERM], 0), ([signal.SIGHUP], 0)],
+)  # fmt: skip
+def test_a_run_ends_at_once_for_who_asks_twice_also_where_the_controller_is_away(
+    stuck_run: subprocess.Popen[str], signals: list[signal.Signals], status: int
+) -> None:
+    assert stuck_run.stderr is not None
+    stuck_run.send_signal(signals[0])
+    for number in signals[1:]:
+        for line in stuck_run.stderr:
+            if "cancelling" in line:
+                break
+        stuck_run.send_signal(number)
+    out, _ = stuck_run.communicate(timeout=30)
+    assert stuck_run.returncode == status
+    assert "whether these were submitted is not known: a; hotswap run --attach " in out
+
+
+def test_a_host_that_is_not_there_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path, "jobs: {a: {run: x}}\n")
+    assert main(["run", path, "--connection", "no-such-host.invalid"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be reached" in said
+    assert "nothing was submitted" in said
 
 
 def test_two_sandboxes_live_side_by_side_and_a_crash_blocks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
