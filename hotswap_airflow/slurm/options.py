@@ -146,7 +146,7 @@ def _whole(name: str, value: Value, least: int | None) -> str:
         raise Refusal("wrong-type", f"`{name}` must be a whole number, not {_show(value)}", f"write `{name}: 1`")
     if least is not None and value < least:
         raise Refusal("out-of-range", f"`{name}` is {value}", f"use {least} or more")
-    return str(value)
+    return str(int(value))
 
 
 def _count(name: str, value: Value) -> str:

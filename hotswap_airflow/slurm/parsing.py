@@ -104,8 +104,7 @@ def lacks_configuration(stderr: str) -> bool:
 def sbatch_words(stderr: str) -> str:
     r"""What sbatch complained of, in one line.
 
-    >>> sbatch_words("sbatch: error: Batch job submission failed: Invalid qos
-    ")
+    >>> sbatch_words("sbatch: error: Batch job submission failed: Invalid qos\n")
     'Batch job submission failed: Invalid qos'
     """
     return " ".join(line.removeprefix("sbatch: error: ") for line in lines(stderr.strip()))

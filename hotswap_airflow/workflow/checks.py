@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow import shape, vocabulary
+from hotswap_airflow.workflow.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.document import each_place_once, read_document
 from hotswap_airflow.workflow.files import check_files
 from hotswap_airflow.workflow.graph import check_graph
 from hotswap_airflow.workflow.names import check_names, workflow_name
+from hotswap_airflow.workflow.numbers import check_numbers
 from hotswap_airflow.workflow.recovery import check_recovery
 from hotswap_airflow.workflow.resources import check_resources
 from hotswap_airflow.workflow.source import Source
@@ -30,6 +32,7 @@ _BODIES = ("run", "script", "uses")
 _CHECKS = (
     check_names,
     check_timing,
+    check_numbers,
     check_graph,
     check_variables,
     check_files,
@@ -63,7 +66,7 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
     try:
         document = read_document(raw, file)
     except SpecError as error:
-        return CheckedWorkflow(file, error.problems)
+        return CheckedWorkflow(file, tuple(map(with_invisible_named, error.problems)))
     if found := _header(document):
         return CheckedWorkflow(file, (found,))
     spec, problems = shape.read_shape(document, WorkflowSpec, shape.workflow_place)
@@ -85,7 +88,7 @@ def _told_once(problems: list[Problem]) -> tuple[Problem, ...]:
         if problem.code == "not-supported" and problem.message in told:
             del kept[place]
         told.add(problem.message if problem.code == "not-supported" else "")
-    return tuple(sorted(kept.values()))
+    return tuple(sorted(map(with_invisible_named, kept.values())))
 
 
 def _header(document: Document) -> Problem | None:

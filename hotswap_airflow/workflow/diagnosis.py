@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from hotswap_airflow.errors import Problem
 
-_NO_BLANK = re.compile(r"(?P<lead>\s*(?:- +)*)(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^\s/:].*)")
+_NO_BLANK = re.compile(r"(?P<lead>\s*(?:- +)*)(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^ \t/:].*)")
+_PLAIN_VALUE = re.compile(r"\s*(?:- +)*(?P<key>[^\s:#'\"\[\]{},&*!|>%@`][^:]*):\s+(?P<value>[^\s\[{\"'|>&*!].*)")
+_FLOW_VALUE = re.compile(r"(?P<key>[\w.-]+):\s+(?P<value>[^\s,\[\]{}][^,\[\]{}]*)$")
 _CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
 _OPENERS = {yaml.FlowSequenceStartToken: "[", yaml.FlowMappingStartToken: "{"}
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cf", "Cc"})
 _CLOSERS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
+
+
+def with_invisible_named(problem: Problem) -> Problem:
+    """A problem whose words hold characters that nobody sees, with these made visible and named."""
+    found = dict.fromkeys(char for char in problem.message if _is_invisible(char))
+    if not found:
+        return problem
+    names = ", ".join(f"U+{ord(char):04X} ({unicodedata.name(char, 'a control character')})" for char in found)
+    seen = {ord(char): f"<U+{ord(char):04X}>" for char in found}
+    words = f"{problem.message.translate(seen)}, with the invisible {names}"
+    return replace(problem, message=words, remedy=problem.remedy.translate(seen))
+
+
+def _is_invisible(char: str) -> bool:
+    return char not in " \n\t" and unicodedata.category(char) in _INVISIBLE
 
 
 def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
@@ -29,6 +49,7 @@ def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
         or _tab(lines, row)
         or _unclosed(text, problem)
         or _no_blank(lines, row)
+        or _colon(lines, mark, problem)
         or _indent(lines, row, problem)
     )
     if found is None:
@@ -110,6 +131,28 @@ def _no_blank(lines: list[str], row: int) -> tuple[int, int, str, str, str] | No
             remedy = f"write `{match['key']}: {match['value']}`"
             return number + 1, len(match["lead"]) + 1, "yaml-colon-space", words, remedy
     return None
+
+
+def _colon(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
+    """A colon in a plain value, which YAML takes for that of a second key."""
+    said = f"{getattr(error, 'problem', '')}"
+    if mark is None or not ("mapping values" in said or "but got ':'" in said):
+        return None
+    before, rest = lines[mark.line][: mark.column], lines[mark.line][mark.column :]
+    if match := _PLAIN_VALUE.fullmatch(before):
+        value = f"{match['value']}{rest}".strip()
+    elif match := _FLOW_VALUE.search(before):
+        value = f"{match['value']}{re.split('[],}]', rest)[0]}".strip()
+    else:
+        return None
+    words = f"the value of `{match['key']}` holds a colon, which begins a map"
+    remedy = f"quote the value, or use `|`: `{match['key']}: {_quoted(value)}`"
+    return mark.line + 1, mark.column + 1, "yaml-syntax", words, remedy
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
 
 
 def looks_like_a_pair(text: str) -> tuple[str, str] | None:

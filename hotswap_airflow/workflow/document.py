@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow import diagnosis
+from hotswap_airflow.workflow.numbers import WrittenFloat, WrittenInt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +23,7 @@ MAX_BYTES = 5_000_000
 MAX_DEPTH = 100
 MAX_ALIAS_NODES = 10_000
 _MAX_DIGITS = 1_000
+_OLD_BREAKS = "\x85\u2028\u2029"
 _WORDS = {"": None, "null": None, "Null": None, "NULL": None, "~": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -144,15 +147,29 @@ def plain(node: Node) -> Any:
 def read_document(raw: bytes, file: str) -> Document:
     """Read the bytes of a YAML or JSON file. Raises ``SpecError``."""
     text = _decode(raw, file)
-    readable = text.replace("\t", " ") if file.endswith(".json") else text
+    readable, back = _without_old_breaks(text.replace("\t", " ") if file.endswith(".json") else text)
     try:
-        root = _compose(readable, file)
+        root = _compose(readable, file, back)
     except yaml.YAMLError as error:
-        raise SpecError([diagnosis.explain(readable, error, file)]) from None
+        found = diagnosis.explain(readable, error, file)
+        message, remedy = found.message.translate(back), found.remedy.translate(back)
+        raise SpecError([replace(found, message=message, remedy=remedy)]) from None
     if root is None or root.value is None:
         empty = "the file is empty"
         raise SpecError([Problem(file, 1, 1, "empty-file", empty, "begin with `hotswap: workflow/v1`")])
     return Document(file, root, text)
+
+
+def _without_old_breaks(text: str) -> tuple[str, dict[int, str]]:
+    """The text without the characters at which YAML 1.1 breaks lines and 1.2 does not, and what brings them back.
+
+    The parser is one of YAML 1.1: private characters that the text has not stand for them meanwhile.
+    """
+    breaks = [char for char in _OLD_BREAKS if char in text]
+    spare = (chr(code) for code in range(0xE000, 0xF900) if not breaks or chr(code) not in text)
+    stand_ins = {char: next(spare) for char in breaks}
+    away = {ord(char): other for char, other in stand_ins.items()}
+    return text.translate(away), {ord(other): char for char, other in stand_ins.items()}
 
 
 def _decode(raw: bytes, file: str) -> str:
@@ -168,9 +185,9 @@ def _decode(raw: bytes, file: str) -> str:
         raise SpecError([Problem(file, *place, "not-utf8", words, "save the file as UTF-8")]) from None
 
 
-def _compose(text: str, file: str) -> Node | None:
+def _compose(text: str, file: str, back: dict[int, str]) -> Node | None:
     events = iter(yaml.parse(text, Loader=_Loader))
-    composer = _Composer(file)
+    composer = _Composer(file, back)
     root = None
     documents = 0
     for event in events:
@@ -198,8 +215,9 @@ def _place(mark: Any) -> Place:
 class _Composer:
     """Builds nodes from the parser's events; collects what the language does not allow."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, back: dict[int, str]) -> None:
         self.file = file
+        self.back = back
         self.problems: list[Problem] = []
         self.anchors: dict[str, Node] = {}
         self.alias_nodes = 0
@@ -221,7 +239,8 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             node.style = event.style
             plain_style = event.style in {None, ""} and event.tag is None
-            node.value = _resolve(event.value) if plain_style else event.value
+            text = event.value.translate(self.back)
+            node.value = self.scalar(text, place) if plain_style else text
         elif isinstance(event, yaml.SequenceStartEvent):
             self.sequence(node, events, depth)
         else:
@@ -229,6 +248,16 @@ class _Composer:
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
+
+    def scalar(self, text: str, place: Place) -> Any:
+        """A plain scalar with its type; what is no finite number is complained of."""
+        value = _resolve(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.complain(
+                place, "wrong-type", f"`{text}` is read as a number that is not finite", f'quote it: "{text}"'
+            )
+            return text
+        return value
 
     def alias(self, event: Any, place: Place) -> Node:
         target = self.anchors.get(event.anchor)
@@ -270,7 +299,7 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             if event.tag is not None:
                 self.complain(place, "yaml-tag", f"the tag `{event.tag}` is not allowed", "remove it")
-            return str(event.value)
+            return str(event.value.translate(self.back))
         self.node(event, events, depth + 1)
         self.complain(place, "wrong-type", "a key must be a text", "write `key: value`")
         return None
@@ -283,11 +312,11 @@ def _resolve(text: str) -> Any:
     if len(text) > _MAX_DIGITS:
         return text
     if _INTEGER.fullmatch(text):
-        return int(text)
+        return WrittenInt(int(text), text)
     if _OCTAL_OR_HEX.fullmatch(text):
-        return int(text, 0)
+        return WrittenInt(int(text, 0), text)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return WrittenFloat(float(text), text)
     if match := _SPECIAL.fullmatch(text):
         return float(f"{match[1] or ''}inf") if match[2] else float("nan")
     return text

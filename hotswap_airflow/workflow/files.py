@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import posixpath
@@ -126,6 +127,8 @@ def check_files(source: Source) -> Iterator[Problem]:
     for job, body in source.spec.jobs.items():
         if body.script is not None:
             yield from _script(source, job, body.script)
+        elif fault := script_fault((body.run or "").encode("utf-8", "surrogatepass")):
+            yield source.at_value(("jobs", job, "run"), "wrong-type", *fault)
     seen: dict[str, int] = {}
     told = False
     for index, pattern in enumerate(source.spec.files):
@@ -150,6 +153,26 @@ def _script(source: Source, job: str, path: str) -> Iterator[Problem]:
     elif source.folder.entry(posixpath.normpath(path)) is None:
         words = f"there is no file `{path}`"
         yield source.at_value(place, "script-missing", words, "put it beside the workflow file, or correct the path")
+    elif fault := script_fault(source.folder.read(posixpath.normpath(path))):
+        words, remedy = fault
+        yield source.at_value(place, "wrong-type", f"`{path}`: {words}", remedy)
+
+
+def script_fault(content: bytes) -> tuple[str, str] | None:
+    r"""Why a node could not run a script as it was saved, in sbatch's own words; what is no text is left alone.
+
+    >>> script_fault(b"#!/bin/sh\r\necho\r\n")[1]
+    'save it with UNIX line breaks, as `dos2unix` does'
+    """
+    if b"\0" in content:
+        return None
+    if content.startswith(codecs.BOM_UTF8):
+        words = "This does not look like a batch script. A byte order mark stands before its first line"
+        return words, "save it as UTF-8 without a byte order mark"
+    if b"\r\n" in content:
+        words = r"Batch script contains DOS line breaks (\r\n) instead of expected UNIX line breaks (\n)"
+        return words, "save it with UNIX line breaks, as `dos2unix` does"
+    return None
 
 
 def _item(source: Source, index: int, pattern: str, entries: list[FileEntry]) -> Iterator[Problem]:

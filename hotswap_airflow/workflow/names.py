@@ -61,8 +61,7 @@ def _workflow_name(source: Source) -> Iterator[Problem]:
 
 
 def _invalid(name: str) -> tuple[str, str]:
-    shown = "".join(char if char.isprintable() else "?" for char in name)
-    return f"`{shown}` is no name: {_ALLOWED.removeprefix('use ')}", f"write `{offer(name)}`"
+    return f"`{name}` is no name: {_ALLOWED.removeprefix('use ')}", f"write `{offer(name)}`"
 
 
 def offer(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SetupError
@@ -33,11 +34,22 @@ def read_params(params: Mapping[str, ParamSpec], given: Iterable[str]) -> dict[s
     return values
 
 
+def _refuse(text: str) -> float:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    """A number that JSON has. Raises ``ValueError``."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
 def _typed(name: str, param: ParamSpec, text: str) -> Any:
     value: Any = text
     if param.type not in {"string", "date", "datetime"}:
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
         except ValueError:
             raise SetupError(f"--param {name}: {text!r} is not of type {param.type}") from None
     if fault := value_fault(param, value):

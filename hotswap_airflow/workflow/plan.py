@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SpecError
 from hotswap_airflow.slurm import options as slurm_options
-from hotswap_airflow.slurm.request import Output, as_text
+from hotswap_airflow.slurm.request import Output
 from hotswap_airflow.slurm.retry import NOT_THE_USERS, Growth, Kind, Retry
 from hotswap_airflow.workflow import graph, resources
 from hotswap_airflow.workflow.files import Pack, named_paths, pack_of
 from hotswap_airflow.workflow.names import workflow_name
+from hotswap_airflow.workflow.numbers import together, written
 from hotswap_airflow.workflow.references import Reference, parse_reference
 from hotswap_airflow.workflow.spec import RetrySpec
 from hotswap_airflow.workflow.sweep import axis_values
@@ -227,7 +228,7 @@ def _sweep(sweep: SweepSpec, folder: Folder, most_indices: int) -> PlannedSweep:
         if isinstance(values, Reference):
             axes.append(PlannedAxis(name, reference=values))
         else:
-            axes.append(PlannedAxis(name, tuple(values[i] for i in range(len(values)))))
+            axes.append(PlannedAxis(name, tuple(together([values[i] for i in range(len(values))]))))
     return PlannedSweep(tuple(axes), sweep.mode, sweep.max_parallel, sweep.tolerate, sweep.chunk, most_indices)
 
 
@@ -247,4 +248,4 @@ def _env(layers: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         together.update(layer)
     for name, value in together.items():
         if value is not None:
-            yield name, as_text(value)
+            yield name, written(value)

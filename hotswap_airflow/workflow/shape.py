@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.document import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +120,10 @@ def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tupl
     value = _shown(document.node(path).value)
     if kind in _EXPECTED:
         expected, example = _EXPECTED[kind]
+        found = document.node(path).value
+        if kind == "string_type" and isinstance(found, dict) and len(found) == 1:
+            text = ": ".join(f"{part}" for item in plain(document.node(path)).items() for part in item)
+            return "wrong-type", f"`{name}` is a map, but must be a text", f"quote it, since it holds a colon: '{text}'"
         return "wrong-type", f"`{name}` is {value}, but must be {expected}", f"write `{name}: {example}`"
     if kind == "literal_error":
         allowed = str(context.get("expected", "")).replace("'", "")

@@ -9,6 +9,7 @@ from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.slurm.options import OPTIONS
 from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.workflow import names, resources, shape, vocabulary
+from hotswap_airflow.workflow.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.document import each_place_once, read_document
 from hotswap_airflow.workflow.site_spec import SiteDefaults, SiteSpec
 
@@ -79,7 +80,7 @@ def read_site(raw: bytes, file: str) -> Site:
     if spec is not None:
         problems += [*_environments(document, spec), *_retentions(document, spec), *_defaults(document, spec)]
     if problems or spec is None:
-        raise SpecError(each_place_once(problems).values())
+        raise SpecError(map(with_invisible_named, each_place_once(problems).values()))
     clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
     return Site({name: environment.cluster for name, environment in spec.environments.items()}, clusters)
 

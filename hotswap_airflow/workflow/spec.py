@@ -91,12 +91,15 @@ def _param(value: Any) -> Any:
         return {"type": _type_of(value), "default": value}
     if "type" not in value:
         return {**value, "type": _type_of(value.get("default"))}
+    if value["type"] == "string":
+        given = {key: value[key] for key in ("default", "enum") if key in value}
+        return value | {k: [*map(_text, v)] if isinstance(v, list) else _text(v) for k, v in given.items()}
     return value
 
 
 def _type_of(value: Any) -> str:
     names = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
-    return names.get(type(value), "string")
+    return next((name for kind, name in names.items() if isinstance(value, kind)), "string")
 
 
 class Schedule(_Model):

@@ -126,18 +126,39 @@ def _from_file(path: str, column: str | None, folder: Folder) -> list[str]:
 
 
 def _column(path: str, column: str, text: str) -> list[str]:
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
-    except csv.Error as error:
-        words = f"`{path}` cannot be read as CSV: {error}"
-        raise AxisFault("from", "sweep-source", words, "correct the file") from None
-    header = rows[0] if rows else []
+    rows = list(_rows(path, text))
+    header = rows[0][1] if rows else []
+    if header.count(column) > 1:
+        words = f"column `{column}` stands twice in `{path}`"
+        raise AxisFault("column", "sweep-source", words, "give each column its own name")
     if column not in header:
         near = nearest(column, header)
         remedy = f"did you mean `{near}`?" if near else f"it has: {', '.join(header)}"
         raise AxisFault("column", "sweep-source", f"there is no column `{column}` in `{path}`", remedy)
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            words = f"`{path}:{line}`: the row has {len(row)} cell(s), but the header has {len(header)}"
+            raise AxisFault("from", "sweep-source", words, "correct the row; quote a cell that holds a comma")
     at = header.index(column)
-    return [row[at] if at < len(row) else "" for row in rows[1:]]
+    return [row[at] for _, row in rows[1:]]
+
+
+def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, with the lines in which they begin. Raises ``AxisFault``."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            is_open = "unexpected end of data" in str(error)
+            words = "a quote is never closed" if is_open else f"this cannot be read as CSV: {error}"
+            remedy = "close the quote" if is_open else "correct the row"
+            raise AxisFault("from", "sweep-source", f"`{path}:{line}`: {words}", remedy) from None
+        if row:
+            yield line, row
 
 
 def count_points(lengths: Sequence[int], mode: str) -> int:

@@ -356,3 +356,36 @@ def test_whatever_a_file_holds_the_answer_is_a_plan_or_problems(tree: dict[str, 
     checked = check_workflow(raw, "w.hotswap.json", DiskFolder(Path("nowhere")), read_site(SITE.encode(), "site.yaml"))
     assert checked.is_valid or checked.problems
     assert all(problem.line >= 1 for problem in checked.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("jobs: {a: {run\u00a0: x}}", "U+00A0 (NO-BREAK SPACE)"),
+        ("jobs: {a\u200b: {run: x}}", "U+200B (ZERO WIDTH SPACE)"),
+        ("jobs: {a: {run: x}, b: {run: x, needs: [a\u200b]}}", "U+200B (ZERO WIDTH SPACE)"),
+        ("jobs: {a: {run: x, env: {A\ufeff: 1}}}", "U+FEFF (ZERO WIDTH NO-BREAK SPACE)"),
+        (
+            "jobs:\n  a:\n    run:\u00a0echo",
+            "`run:<U+00A0>echo` has no space after the colon, with the invisible U+00A0",
+        ),
+        ("jobs:\n  a:\n  \u00a0\u00a0run: echo", "U+00A0 (NO-BREAK SPACE)"),
+        ("params: {x\u2028: 1}\njobs: {a: {run: x}}", "U+2028 (LINE SEPARATOR)"),
+    ],
+)
+def test_characters_that_nobody_sees_are_named(text: str, words: str) -> None:
+    checked = check_workflow(f"hotswap: workflow/v1\n{text}\n".encode(), "w.hotswap.yaml", DiskFolder(Path("nowhere")))
+    assert any(words in problem.message for problem in checked.problems), checked.problems
+
+
+def test_scripts_that_sbatch_would_refuse_are_told_in_its_words(tmp_path: Path) -> None:
+    (tmp_path / "dos.sh").write_bytes(b"#!/bin/bash\r\necho\r\n")
+    (tmp_path / "bom.sh").write_bytes(b"\xef\xbb\xbf#!/bin/bash\necho\n")
+    (tmp_path / "program").write_bytes(b"\x7fELF\0\r\n")
+    text = b'{"hotswap": "workflow/v1", "jobs": {"a": {"script": "dos.sh"}, "b": {"script": "bom.sh"}, "c": {"script": "program"}, "d": {"run": "echo\\r\\n"}}}'
+    checked = check_workflow(text, "w.hotswap.json", DiskFolder(tmp_path))
+    assert [problem.message for problem in checked.problems] == [
+        "`dos.sh`: Batch script contains DOS line breaks (\\r\\n) instead of expected UNIX line breaks (\\n)",
+        "`bom.sh`: This does not look like a batch script. A byte order mark stands before its first line",
+        "Batch script contains DOS line breaks (\\r\\n) instead of expected UNIX line breaks (\\n)",
+    ]

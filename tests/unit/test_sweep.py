@@ -275,3 +275,28 @@ def test_the_table_of_a_sweep_travels_with_the_workflow(tmp_path: Path) -> None:
     plan = _plan(tmp_path, "{over: {i: {from: s.txt}}}")
     assert [file.path for file in plan.pack.files] == ["s.txt"]
     assert _bound(plan, None).rows == (("p",), ("q",))
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('sample,fastq\n"S1,a\nS2,b\n', "`t.csv:2`: a quote is never closed"),
+        ('sample,fastq\nS1,a\n"S2\n",b\nS3,"c\n', "`t.csv:5`: a quote is never closed"),
+        ("sample,fastq\nS1\nS2,b,c\n", "`t.csv:2`: the row has 1 cell(s), but the header has 2"),
+        ("sample,fastq\r\nS1,a\r\n\r\nS2,b,c\r\n", "`t.csv:4`: the row has 3 cell(s), but the header has 2"),
+        ('sample,fastq\n"S1"x,a\n', "`t.csv:2`: this cannot be read as CSV"),
+        ("sample,sample\nS1,a\n", "column `sample` stands twice in `t.csv`"),
+    ],
+)
+def test_a_table_that_is_not_what_it_seems_is_refused(tmp_path: Path, table: str, words: str) -> None:
+    (tmp_path / "t.csv").write_bytes(table.encode())
+    text = "hotswap: workflow/v1\njobs: {a: {run: x, sweep: {over: {s: {from: t.csv, column: sample}}}}}\n"
+    (problem,) = check_workflow(text.encode(), "w.hotswap.yaml", DiskFolder(tmp_path)).problems
+    assert (problem.code, problem.line) == ("sweep-source", 2)
+    assert words in problem.message
+
+
+def test_a_table_with_quoted_commas_and_line_breaks_is_read(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_bytes(b'\xef\xbb\xbfi,j\r\n"a,\r\nb"," c "\r\n\r\n"""d""",e\r\n')
+    plan = _plan(tmp_path, "{over: {i: {from: s.csv, column: i}}}")
+    assert _bound(plan, None).rows == (("a,\r\nb",), ('"d"',))

@@ -1,0 +1,124 @@
+"""Numbers as a person wrote them: where a text is wanted, ``0042`` and ``3.10`` arrive as they stand in the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from hotswap_airflow.slurm.request import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.document import Node, Path
+    from hotswap_airflow.workflow.source import Source
+
+
+class WrittenInt(int):
+    """A whole number that knows how it was written: ``str`` gives that, arithmetic and JSON the number."""
+
+    written: str
+
+    def __new__(cls, value: int, written: str) -> Self:
+        """Make the number of a value and its text."""
+        made = super().__new__(cls, value)
+        made.written = written
+        return made
+
+    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override] # so that it can be copied
+        return int(self), self.written
+
+    def __str__(self) -> str:
+        """The text in the file."""
+        return self.written
+
+
+class WrittenFloat(float):
+    """The same for a number with a point or an exponent."""
+
+    written: str
+
+    def __new__(cls, value: float, written: str) -> Self:
+        """Make the number of a value and its text."""
+        made = super().__new__(cls, value)
+        made.written = written
+        return made
+
+    def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override] # so that it can be copied
+        return float(self), self.written
+
+    def __str__(self) -> str:
+        """The text in the file."""
+        return self.written
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def written(value: object) -> str:
+    """A value where a text is wanted: numbers as they stand in the file.
+
+    >>> written(WrittenInt(42, "0042")), written(True), written("a")
+    ('0042', 'true', 'a')
+    """
+    return str(value) if is_number(value) else as_text(value)
+
+
+def together(values: list[Any]) -> list[Any]:
+    """The values of a list: where one of them is a text, its numbers are texts, too.
+
+    >>> together(["3f9a", WrittenInt(42, "0042")]), together([WrittenFloat(0.5, ".5")])
+    (['3f9a', '0042'], [0.5])
+    """
+    if not any(isinstance(value, str) for value in values):
+        return values
+    return [written(value) if is_number(value) else value for value in values]
+
+
+def reads_back(number: WrittenInt | WrittenFloat) -> bool:
+    """Whether a number arrives as it was written, but for an exponent and zeros that a point lacks.
+
+    >>> reads_back(WrittenFloat(3.1, "3.10")), reads_back(WrittenFloat(0.5, ".5")), reads_back(WrittenFloat(1e3, "1e3"))
+    (False, True, True)
+    """
+    text = number.written
+    sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text)
+    if isinstance(number, WrittenFloat) and "e" in digits.lower():
+        return True
+    filled = f"{'0' if digits.startswith('.') else ''}{digits}{'0' if digits.endswith('.') else ''}"
+    return as_text(number) == f"{sign}{filled}"
+
+
+def check_numbers(source: Source) -> Iterator[Problem]:
+    """Judge the numbers that reach a script: defaults of parameters, and values of axes.
+
+    What looks like a number may be a text to its author: a version, a commit, a name with zeros in front.
+    """
+    for name, param in source.spec.params.items():
+        if param.type not in {"string", "date", "datetime"}:
+            deeper = ("default",) if isinstance(source.raw("params", name), dict) else ()
+            yield from _altered(source, ("params", name, *deeper))
+    for job, body in source.spec.jobs.items():
+        for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
+            here: Path = ("jobs", job, "sweep", "over", name)
+            deeper = ("list",) if isinstance(source.raw(*here), dict) else ()
+            if axis.values is not None and not any(isinstance(value, str) for value in axis.values):
+                yield from _altered(source, (*here, *deeper))
+
+
+def _altered(source: Source, path: Path) -> Iterator[Problem]:
+    node = source.document.exact_node(path)
+    for place, number in _numbers(node) if node is not None else ():
+        if not reads_back(number):
+            words = f"`{number}` would arrive as {as_text(number)}"
+            yield source.document.problem(place, "wrong-type", words, f"quote it, or write {as_text(number)}")
+
+
+def _numbers(node: Node) -> Iterator[tuple[Any, WrittenInt | WrittenFloat]]:
+    if isinstance(node.value, (WrittenInt, WrittenFloat)):
+        yield node.place, node.value
+    elif isinstance(node.value, (list, dict)):
+        for child in node.value if isinstance(node.value, list) else node.value.values():
+            yield from _numbers(child)
