@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 
 from hotswap_airflow import units
 
-Kind = Literal["text", "whole", "any-whole", "count", "size", "time", "switch", "exclusive"]
+Kind = Literal["text", "whole", "any-whole", "count", "gpus", "size", "time", "switch", "exclusive"]
 Value = str | int | float | bool
 
 OPTIONS: dict[str, Kind] = {
@@ -25,9 +25,9 @@ OPTIONS: dict[str, Kind] = {
     "mem": "size",
     "mem-per-cpu": "size",
     "mem-per-gpu": "size",
-    "gpus": "count",
-    "gpus-per-node": "count",
-    "gpus-per-task": "count",
+    "gpus": "gpus",
+    "gpus-per-node": "gpus",
+    "gpus-per-task": "gpus",
     "gres": "text",
     "constraint": "text",
     "oversubscribe": "switch",
@@ -72,7 +72,10 @@ EXCLUSIVE_GROUPS = (frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),)
 
 _HAVE_AN_OPPOSITE = frozenset({"requeue"})
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_COUNT = re.compile(r"[1-9][0-9]*(?:-[1-9][0-9]*)?|(?:[A-Za-z][\w.-]*:)?[1-9][0-9]*")
+_COUNT = re.compile(r"[1-9][0-9]*(?:-[1-9][0-9]*)?")
+_TYPED = r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*:)?[1-9][0-9]*"
+_GPUS = re.compile(rf"{_TYPED}(?:,{_TYPED})*")
+_COUNTS = {"count": (_COUNT, "a number"), "gpus": (_GPUS, "a number, TYPE:NUMBER, or a list of these")}
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def check(name: str, value: Value) -> str | None:
             return _text(name, value)
         case "whole" | "any-whole":
             return _whole(name, value, least=1 if kind == "whole" else None)
-        case "count":
-            return _count(name, value)
+        case "count" | "gpus":
+            return _count(name, value, *_COUNTS[kind])
         case "size":
             return _size(name, value)
         case "time":
@@ -149,12 +152,12 @@ def _whole(name: str, value: Value, least: int | None) -> str:
     return str(int(value))
 
 
-def _count(name: str, value: Value) -> str:
+def _count(name: str, value: Value, pattern: re.Pattern[str], what: str) -> str:
     if isinstance(value, str):
         if refusal := _unsafe(name, value):
             raise refusal
-        if not _COUNT.fullmatch(value):
-            raise Refusal("wrong-type", f"`{name}` must be a number, not {value!r}", f"write `{name}: 1`")
+        if not pattern.fullmatch(value):
+            raise Refusal("wrong-type", f"`{name}` must be {what}, not {value!r}", f"write `{name}: 1`")
         return value
     return _whole(name, value, least=1)
 

@@ -152,7 +152,8 @@ def _command(request: JobRequest) -> str:
     # An empty or cut text would run, and end well.
     full = "finish 1" if request.array is None else "exit 1"
     kept = f"cat > \"$key_dir/{name}\" <<'{end}' || {full}\n{text}{newline}{end}\n"
-    return f'{kept}set -- /bin/bash -euo pipefail "$key_dir/{name}"\n'
+    # As in a script whose own first line sets these: what BASH_ENV names, as a site's modules, is read before.
+    return f"""{kept}set -- /bin/bash -c 'set -euo pipefail; . "$0"' "$key_dir/{name}"\n"""
 
 
 def _heredoc_end(text: str) -> str:

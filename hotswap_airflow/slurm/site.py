@@ -63,7 +63,7 @@ class Demand:
         tasks_per_node = int(per_node) if per_node else math.ceil(tasks / nodes)
         cpus = tasks_per_node * int(known.get("cpus-per-task", 1))
         gpus_per_node = _gpus_per_node(known, tasks_per_node)
-        gpus = _last_number(known["gpus"]) if "gpus" in known else gpus_per_node * nodes
+        gpus = _gpus(known["gpus"]) if "gpus" in known else gpus_per_node * nodes
         time = known.get("time")
         return cls(
             nodes=nodes,
@@ -76,19 +76,24 @@ class Demand:
 
 
 def _first_number(value: str | int) -> int:
-    return int(str(value).split("-", maxsplit=1)[0])
+    return value if isinstance(value, int) else int(value.split("-", maxsplit=1)[0])
 
 
-def _last_number(value: str | int) -> int:
-    last = str(value).rsplit(":", maxsplit=1)[-1]
+def _gpus(value: str | int) -> int:
+    """How many GPUs ``2``, ``a100:2`` or ``a100:2,2080ti:1`` are."""
+    return value if isinstance(value, int) else sum(map(_last_number, value.split(",")))
+
+
+def _last_number(item: str) -> int:
+    last = item.rsplit(":", maxsplit=1)[-1]
     return int(last) if last.isascii() and last.isdigit() else 1
 
 
 def _gpus_per_node(known: Mapping[str, str | int], tasks_per_node: int) -> int:
     if "gpus-per-node" in known:
-        return _last_number(known["gpus-per-node"])
+        return _gpus(known["gpus-per-node"])
     if "gpus-per-task" in known:
-        return _last_number(known["gpus-per-task"]) * tasks_per_node
+        return _gpus(known["gpus-per-task"]) * tasks_per_node
     gres = [item for item in str(known.get("gres", "")).split(",") if item.split(":")[0] == "gpu"]
     return sum(_last_number(item) if ":" in item else 1 for item in gres)
 

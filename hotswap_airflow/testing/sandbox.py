@@ -198,7 +198,8 @@ def _read(path: Path) -> Sandbox:
     state = json.loads(path.read_text(encoding="utf-8"))
     clusters = []
     for entry in state["clusters"]:
-        options = ClusterOptions(**{**entry["options"], "extra": tuple(entry["options"]["extra"])})
+        lists = {key: tuple(value) for key, value in entry["options"].items() if isinstance(value, list)}
+        options = ClusterOptions(**{**entry["options"], **lists})
         daemons = [Daemon(**daemon) for daemon in entry["daemons"]]
         clusters.append(SlurmCluster(entry["name"], Path(entry["folder"]), options, daemons))
     nodes = {

@@ -42,12 +42,16 @@ knows that of short ones, and the daemon of each looks at all processes of the m
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What a sandbox cluster is like. ``extra`` lines go into slurm.conf as they are."""
+    """What a sandbox cluster is like. ``extra`` lines go into slurm.conf as they are.
+
+    ``gpu_types``: a GPU of each type on every node with GPUs, instead of two without a type.
+    """
 
     nodes: int = 4
     max_array_size: int = 1001
     accounting: bool = False
     extra: tuple[str, ...] = ()
+    gpu_types: tuple[str, ...] = ()
 
 
 @dataclass
@@ -222,11 +226,20 @@ def _login_environment() -> dict[str, str]:
 
 def _gres_conf(name: str, folder: Path, options: ClusterOptions) -> str:
     gpu_nodes = _gpu_nodes(name, options)
-    for number in range(GPUS):
+    for number in range(len(options.gpu_types) or GPUS):
         device = folder / f"gpu{number}"
         if not device.is_symlink():
             device.symlink_to("/dev/null")  # a device that can be opened, and does nothing
-    return f"NodeName={gpu_nodes} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n"
+    if not options.gpu_types:
+        return f"NodeName={gpu_nodes} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n"
+    typed = (
+        f"NodeName={gpu_nodes} Name=gpu Type={kind} File={folder}/gpu{n}\n" for n, kind in enumerate(options.gpu_types)
+    )
+    return "".join(typed)
+
+
+def _gres(options: ClusterOptions) -> str:
+    return ",".join(f"gpu:{kind}:1" for kind in options.gpu_types) or f"gpu:{GPUS}"
 
 
 def _gpu_nodes(name: str, options: ClusterOptions) -> str:
@@ -240,7 +253,7 @@ def slurm_conf(cluster: SlurmCluster, ports: list[int]) -> str:
     user = user_name()
     nodes = [
         f"NodeName={name}-{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[number]} "
-        f"CPUs={CPUS} RealMemory={MEMORY_MB}" + (f" Gres=gpu:{GPUS}" if number <= GPU_NODES else "")
+        f"CPUs={CPUS} RealMemory={MEMORY_MB}" + (f" Gres={_gres(options)}" if number <= GPU_NODES else "")
         for number in range(1, options.nodes + 1)
     ]
     everywhere = f"{name}-[1-{options.nodes}]"

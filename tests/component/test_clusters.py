@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from hotswap_airflow.cluster.lookup import Search, SoughtJob
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watcher import JobWatcher
 from hotswap_airflow.slurm.array_state import Tally
-from hotswap_airflow.slurm.request import JobRequest
+from hotswap_airflow.slurm.options import check as options_check
+from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.testing import accounting
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
@@ -26,6 +28,7 @@ from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 from .conftest import QUICK, Bench, array_of
 
 MakeRequest = Callable[..., JobRequest]
+TYPES = ("2080ti", "3g.20gb")
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 
 
@@ -94,7 +97,7 @@ def clusters() -> Iterator[tuple[SlurmCluster, SlurmCluster]]:
     """Two real clusters with one slurmdbd: alpha, where we log in, and beta, which alone has two nodes."""
     folder = Path(tempfile.mkdtemp(prefix="hotswap-"))
     alpha = SlurmCluster("alpha", folder / "alpha", ClusterOptions(nodes=1, accounting=True))
-    beta = SlurmCluster("beta", folder / "beta", ClusterOptions(nodes=2, accounting=True), partner=alpha)
+    beta = SlurmCluster("beta", folder / "beta", ClusterOptions(2, accounting=True, gpu_types=TYPES), partner=alpha)
     try:
         for cluster in (alpha, beta):
             cluster.start()
@@ -165,3 +168,14 @@ async def test_a_job_that_a_federation_starts_on_a_sibling(
     assert bench.log.count("submitted Slurm job") == 2
     names = beta.run("sacct", "-X", "-n", "-P", "-M", "beta", "-o", "JobName", "-S", "now-1hour").split()
     assert sorted(name for name in names if name.startswith("hs.")).count(one.key.job_name) == 1
+
+
+@pytest.mark.parametrize(("asked", "count"), [("2080ti:1", 1), ("3g.20gb:1", 1), ("2080ti:1,3g.20gb:1", 2), ("2", 2)])
+async def test_gpus_of_types_that_begin_with_a_digit(
+    real: Any, make_request: MakeRequest, asked: str, count: int
+) -> None:
+    options = (("partition", "gpu"), ("time", "00:02:00"), ("mem", "50M"), ("gpus", options_check("gpus", asked) or ""))
+    request = make_request('echo "gpus=$CUDA_VISIBLE_DEVICES" >> $HOTSWAP_OUTPUT', options=options)
+    outcome = await real("beta").conduct(replace(request, outputs=(Output("gpus", "string"),)))
+    assert outcome.error is None
+    assert len(outcome.values["gpus"].split(",")) == count

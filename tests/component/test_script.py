@@ -402,3 +402,13 @@ def test_each_element_gets_its_values_exactly_as_they_were(tmp_path: Path, value
     found = {path.name: path.read_bytes() for path in (work / "runs" / KEY.run.folder).iterdir()}
     assert found == {f"value.{number}": value.encode() for number, value in enumerate(values)}
     assert {path.name for path in (key_dir / "ends").iterdir()} == {f"{number}.0" for number in range(len(values))}
+
+
+def test_what_a_site_has_bash_read_first_may_have_unset_variables(tmp_path: Path) -> None:
+    """As Lmod's, which gives jobs the function `module`."""
+    (tmp_path / "site.sh").write_text('[ -n "$SITE_NEVER_SET" ] || module() { echo "loaded $1"; }\nfalse\n')
+    text = "module gcc > said\necho $LINENO >> said\nfalse\necho went on >> said\n"
+    assert _run(tmp_path, JobRequest(KEY, text=text), BASH_ENV=str(tmp_path / "site.sh"))[0] == 1
+    assert (tmp_path / "runs" / KEY.run.folder / "said").read_text() == "loaded gcc\n2\n"
+    for wrong in ('echo "$NEVER_SET"', "false | true"):
+        assert _run(tmp_path / "other", JobRequest(KEY, text=f"{wrong}\n"))[0] == 1

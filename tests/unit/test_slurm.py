@@ -45,7 +45,7 @@ def test_names_are_readable_and_folders_safe() -> None:
     ("name", "value", "text"),
     [
         ("partition", "a,b", "a,b"), ("account", 7, "7"), ("time", 10, "00:10:00"), ("time", "2d", "2-00:00:00"),
-        ("nodes", "1-4", "1-4"), ("nodes", 2, "2"), ("gpus", "a100:2", "a100:2"), ("mem", 100, "100M"), ("mem", 0, "0"),
+        ("nodes", "1-4", "1-4"), ("nodes", 2, "2"), ("gpus", "a100:2", "a100:2"), ("gpus", "2080ti:1", "2080ti:1"), ("gpus-per-node", "3g.20gb:1,a100:2", "3g.20gb:1,a100:2"), ("mem", 100, "100M"), ("mem", 0, "0"),
         ("mem", "2g", "2G"), ("nice", -5, "-5"), ("requeue", False, "no"), ("exclusive", True, ""),
         ("exclusive", False, None), ("exclusive", "mcs", "mcs"), ("signal", "B:USR1@60", "B:USR1@60"),
     ],
@@ -91,7 +91,7 @@ def test_no_value_becomes_more_than_one_argument(name: str, value: options.Value
         ({}, (1, 1, 0, 0)), ({"nodes": 2, "ntasks": 8}, (2, 4, 0, 0)), ({"ntasks-per-node": 3, "cpus-per-task": 2}, (1, 6, 0, 0)),
         ({"mem-per-cpu": "1G", "cpus-per-task": 4}, (1, 4, 4 * 1024**2, 0)),
         ({"mem-per-gpu": "1G", "gpus": 2}, (1, 1, 2 * 1024**2, 2)),
-        ({"gpus-per-task": 2, "ntasks": 2}, (1, 2, 0, 4)), ({"gres": "gpu:a100:2,shard:1"}, (1, 1, 0, 2)), ({"gres": "gpu"}, (1, 1, 0, 1)),
+        ({"gpus-per-task": 2, "ntasks": 2}, (1, 2, 0, 4)), ({"gres": "gpu:a100:2,shard:1"}, (1, 1, 0, 2)), ({"gres": "gpu"}, (1, 1, 0, 1)), ({"gpus": "2080ti:1,3g.20gb:2"}, (1, 1, 0, 3)),
         ({"nodes": "2-4"}, (2, 1, 0, 0)),
     ],
 )  # fmt: skip
