@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.request import variable
-from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow import bash, vocabulary
 from hotswap_airflow.workflow.document import Place
+from hotswap_airflow.workflow.files import leads_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.bash import Use
     from hotswap_airflow.workflow.document import Path
     from hotswap_airflow.workflow.source import Source
 
-_USE = re.compile(r"(?<!\\)\$\{?[#!]?((PARAM|INPUT|OUTPUT|SWEEP|SECRET)_[A-Za-z0-9_]+)")
-_ASSIGNED = re.compile(
-    r"(?:^|[\s;&|(])(?:(?:export|local|declare|readonly|typeset)\s+(?:-\w+\s+)*)?([A-Z]+_[A-Za-z0-9_]+)\+?="
-    r"|\bfor\s+([A-Z]+_\w+)\s+in\b|\bread\s+(?:-\w+\s+)*((?:\w+\s*)+)",
-    re.MULTILINE,
-)
 _GIVEN = ("index", "count")
 _HOME = {"PARAM": "params", "INPUT": "inputs", "OUTPUT": "outputs", "SWEEP": "sweep.over", "SECRET": "secrets"}
 
@@ -51,47 +48,63 @@ def _declared(source: Source, job: str) -> dict[str, set[str] | None]:
     }
 
 
-def _unknown(text: str, known: dict[str, set[str] | None]) -> list[str]:
-    """The names a script uses without declaring or assigning them, each once."""
-    assigned: set[str] = set()
-    for match in _ASSIGNED.finditer(text):
-        assigned.update(word for group in match.groups() if group for word in group.split())
-    found: dict[str, None] = {}
-    for line in text.split("\n"):
-        if line.lstrip().startswith("#"):
+def _unknown(source: Source, text: str, known: dict[str, set[str] | None]) -> list[Use]:
+    """The variables a script uses without declaring or setting them, each once, where it is used first.
+
+    Where it reads a file that is not the workflow's, and may set anything, only what looks like a slip counts.
+    """
+    given, is_sure = _set_by(source, text, set())
+    found: dict[str, Use] = {}
+    for use in bash.uses(text):
+        names = known[use.name.split("_", maxsplit=1)[0]]
+        if names is not None and use.name not in names | given and (is_sure or vocabulary.nearest(use.name, names)):
+            found.setdefault(use.name, use)
+    return list(found.values())
+
+
+def _set_by(source: Source, text: str, read: set[str]) -> tuple[set[str], bool]:
+    """What a text sets, with the workflow's own files that it sources; and whether all of these could be read."""
+    names, is_sure = bash.assigned(text), True
+    for named in bash.sourced(text):
+        path = posixpath.normpath(named) if named else ""
+        if path in read:
             continue
-        for match in _USE.finditer(line):
-            names = known[match[2]]
-            if names is not None and match[1] not in names and match[1] not in assigned:
-                found[match[1]] = None
-    return list(found)
+        if not path or leads_out(path) or source.folder.entry(path) is None:
+            is_sure = False
+            continue
+        read.add(path)
+        more, is_known = _set_by(source, source.folder.read(path).decode("utf-8", "replace"), read)
+        names, is_sure = names | more, is_sure and is_known
+    return names, is_sure
 
 
 def _words(name: str, job: str, known: dict[str, set[str] | None]) -> tuple[str, str, str]:
     prefix = name.split("_", maxsplit=1)[0]
     code = "param-unknown" if prefix == "PARAM" else "variable-unknown"
     near = vocabulary.nearest(name, known[prefix] or ())
-    remedy = f"did you mean `${near}`?" if near else f"declare it under `{_HOME[prefix]}`"
+    own = f"write `# hotswap: known {name}` where the script gets it in another way"
+    remedy = f"did you mean `${near}`?" if near else f"declare it under `{_HOME[prefix]}`, or {own}"
     return code, f"`${name}` in jobs.{job} is not declared under `{_HOME[prefix]}`", remedy
 
 
 def _run(source: Source, job: str, known: dict[str, set[str] | None]) -> Iterator[Problem]:
     path: Path = ("jobs", job, "run")
-    for name in _unknown(source.spec.jobs[job].run or "", known):
-        place = _place(source, path, name)
-        yield source.document.problem(place, *_words(name, job, known))
+    for use in _unknown(source, source.spec.jobs[job].run or "", known):
+        yield source.document.problem(_place(source, path, use), *_words(use.name, job, known))
 
 
-def _place(source: Source, path: Path, name: str) -> Place:
+def _place(source: Source, path: Path, use: Use) -> Place:
     """In a block scalar the ``$``, else where the value begins."""
     node = source.document.node(path)
     if node.style not in {"|", ">"}:
         return node.place
-    used = re.compile(rf"(?<!\\)\$\{{?[#!]?{re.escape(name)}(?![A-Za-z0-9_])")
-    for number, line in enumerate(source.document.text.split("\n")[node.place.line :], node.place.line + 1):
-        if not line.lstrip().startswith("#") and (match := used.search(line)):
-            return Place(number, match.start() + 1)
-    return node.place
+    lines = source.document.text.split("\n")[node.place.line :]
+    if node.style == "|" and use.line <= len(lines):
+        written, said = lines[use.line - 1], node.value.split("\n")[use.line - 1]
+        return Place(node.place.line + use.line, len(written.removesuffix("\r")) - len(said) + use.column)
+    used = re.compile(rf"\$\{{?[#!]?{re.escape(use.name)}(?![A-Za-z0-9_])")
+    found = ((number, used.search(line)) for number, line in enumerate(lines, node.place.line + 1))
+    return next((Place(number, match.start() + 1) for number, match in found if match), node.place)
 
 
 def _script(source: Source, job: str, known: dict[str, set[str] | None]) -> Iterator[Problem]:
@@ -102,7 +115,6 @@ def _script(source: Source, job: str, known: dict[str, set[str] | None]) -> Iter
     first = text.split("\n", maxsplit=1)[0]
     if first.startswith("#!") and "bash" not in first and not first.rstrip().endswith("/sh"):
         return
-    for name in _unknown(text, known):
-        code, words, remedy = _words(name, job, known)
-        number = next((n for n, line in enumerate(text.split("\n"), 1) if name in line), 1)
-        yield source.at_value(("jobs", job, "script"), code, f"{path}:{number}: {words}", remedy)
+    for use in _unknown(source, text, known):
+        code, words, remedy = _words(use.name, job, known)
+        yield source.at_value(("jobs", job, "script"), code, f"{path}:{use.line}: {words}", remedy)
