@@ -21,7 +21,10 @@ _INTO_NAMES = re.compile(
 _BARE = re.compile(rf"(?<![$\w{{])({_NAME})\b")
 _ARITHMETIC = re.compile(r"\(\((.*?)\)\)", re.DOTALL)
 _EQUALS = re.compile(rf"(?<!\w)({_NAME})(?:\[[^]]*\])?\s*=(?!=)")
-_SOURCE = re.compile(r"(?:^|[\s;&|({`])(?:source|\.)\s+(\"[^\"\n]*\"|'[^'\n]*'|[^\s;&|<>()]+)", re.MULTILINE)
+_SOURCE = re.compile(
+    r"""(?:^|[\s;&|({`])(?:source|\.)[ \t]+((?:"[^"\n]*"|'[^'\n]*'|[^\s;&|<>()"'])+)""",
+    re.MULTILINE,
+)
 _HERE = re.compile(r"""^(?:\$\{?HOTSWAP_RUN_DIR\}?/|\$PWD/|\$\(pwd\)/|\./)+""")
 _KNOWN = re.compile(r"^[ \t]*#[ \t]*hotswap:[ \t]*known[ \t]+(.*)$", re.MULTILINE)
 _HEREDOC = re.compile(r"<<-?[ \t]*(?P<word>(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s;&|<>()'\"\\])+)")
@@ -70,7 +73,7 @@ def sourced(text: str) -> list[str | None]:
 
 
 def _path(word: str) -> str | None:
-    path = _HERE.sub("", word.strip("\"'").replace('"', ""))
+    path = _HERE.sub("", re.sub("[\"']", "", word))
     return None if not path or path.startswith(("/", "~")) or "$" in path or "`" in path else path
 
 
