@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cli import loading
 from hotswap_airflow.cli.clusters import find_login
 from hotswap_airflow.cli.finding import Finding
+from hotswap_airflow.cluster.answers import NO_PROGRAM
 from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.login import make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
@@ -116,7 +117,9 @@ def _version(part: str, facts: ClusterFacts) -> Finding:
     release = facts.release
     if release is None:
         words = f"sbatch does not answer: {facts.version or 'nothing'}"
-        return Finding(part, "problem", words, "put Slurm's programs on the PATH of shells without a terminal")
+        return Finding(
+            part, "problem", words, f"put Slurm's programs on the PATH of shells without a terminal, or {NO_PROGRAM}"
+        )
     if release < MIN_VERSION:
         return Finding(
             part, "problem", f"{facts.version} is too old", f"Slurm {MIN_VERSION[0]}.{MIN_VERSION[1]} is needed"

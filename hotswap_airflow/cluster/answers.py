@@ -15,6 +15,8 @@ MARK = "\nhotswap-answered "
 # Begins with a text that is searched for quickly; `^` would be tried at each of a million characters.
 _ANSWERED = re.compile(f"{MARK}([0-9]+) (.*)")
 _SLICE = 250
+NO_PROGRAM = "name the folder of Slurm's programs in the field `path` of the connection"
+"""What to do where a login node's shells without a terminal find no such program."""
 Item = TypeVar("Item")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
@@ -25,7 +27,8 @@ def answered(said: str, program: str, name: str) -> tuple[str, str]:
     if match is None:
         raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
     if match[1] != "0":
-        raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}")
+        remedy = f"; {NO_PROGRAM}" if match[1] == "127" else ""
+        raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}{remedy}")
     return said[: match.start()], said[match.end() :]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster import cancellation, scripts
-from hotswap_airflow.cluster.answers import MARK, answered, in_slices, parts, sized
+from hotswap_airflow.cluster.answers import MARK, NO_PROGRAM, answered, in_slices, parts, sized
 from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport import COMMAND_TIMEOUT, TRANSFER_TIMEOUT
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SUBMISSIONS_AT_ONCE = 20
 _EVERYBODY = 10_000
+_NOT_FOUND = 127
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
 _UNKNOWN = {0, 124}
@@ -174,6 +175,8 @@ class ClusterClient:
         if limit := parsing.submit_limit(words):
             raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
         shown = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
+        if status == _NOT_FOUND:
+            raise SubmissionRefused(f"sbatch cannot be run on {self.name} ({shown}); {NO_PROGRAM}")
         if parsing.lacks_configuration(words):
             raise SubmissionRefused(
                 f"Slurm's programs on the login node of {self.name} find no configuration ({shown}); set SLURM_CONF or "

@@ -57,6 +57,9 @@ PROLOGUE = (
 cd -P -- "$root" 2> /dev/null || say "error the work folder cannot be made or entered: $root"
 [ -w . ] || say "error the work folder cannot be written: $root"
 here=$PWD
+case $here in
+  *[%\\\\]*) say "error Slurm replaces % and \\\\ in the paths of logs, so none may be in the work folder: $here" ;;
+esac
 """
 )
 

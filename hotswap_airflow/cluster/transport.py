@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 COMMAND_TIMEOUT, TRANSFER_TIMEOUT = 60.0, 600.0
 """Seconds after which a command without an answer counts as a lost connection; the second where files are moved."""
+_ON_PATH = 'PATH=$1:$PATH; export PATH; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,24 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Give the connection up; the next ``run`` opens a new one."""
+
+
+class OnPath:
+    """A transport whose commands find programs in one more folder first, as where Slurm's are on no PATH."""
+
+    def __init__(self, inner: Transport, path: str) -> None:
+        self._inner = inner
+        self._path = path
+
+    async def run(
+        self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = COMMAND_TIMEOUT
+    ) -> Reply:
+        """Run a command."""
+        return await self._inner.run(("sh", "-c", _ON_PATH, "hotswap", self._path, *argv), stdin, limit)
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        await self._inner.close()
 
 
 async def write_all(stream: Any, data: bytes | AsyncIterator[bytes]) -> None:

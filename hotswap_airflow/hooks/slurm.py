@@ -12,9 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from hotswap_airflow.cluster.breaker import Breaker
 from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.login import Login, openssh_transport
-from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.cluster.login import Login, make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError
 from hotswap_airflow.hooks.form import UI_FIELDS
 from hotswap_airflow.settings import DEFAULT_CONNECTION
@@ -32,7 +30,8 @@ class SlurmHook(BaseHook):
 
     Extra fields: those of the ssh provider (``key_file``, ``private_key``, ``known_hosts``, ``host_key``,
     ``no_host_key_check``), ``transport`` (ssh, openssh or local), ``slurm_conf`` (local only), ``control_path``
-    (openssh only), ``workdir``, and ``push``: listen to a file by which jobs tell of their ends.
+    (openssh only), ``workdir``, ``path`` (a folder of Slurm's programs, where they are on no PATH), and ``push``:
+    listen to a file by which jobs tell of their ends.
     """
 
     conn_name_attr = "slurm_conn_id"
@@ -64,11 +63,6 @@ class SlurmHook(BaseHook):
         return connection
 
     def _transport(self, login: Login, breaker: Breaker) -> Transport:
-        if login.is_local:
-            return LocalTransport(login.local_environment(os.environ))
-        if login.extra.get("transport") == "openssh":
-            return openssh_transport(login, breaker)
-
         async def connect() -> Any:
             try:
                 hook: Any = SSHHookAsync(ssh_conn_id=self.slurm_conn_id)
@@ -80,7 +74,7 @@ class SlurmHook(BaseHook):
                 words = f"Airflow does not say what connection {self.slurm_conn_id} is: {error}"
                 raise ConnectionLost(words) from error
 
-        return SshTransport(connect, self.slurm_conn_id, breaker)
+        return make_transport(login, os.environ, connect=connect, breaker=breaker)
 
     def test_connection(self) -> tuple[bool, str]:
         """Log in and ask the cluster what it is; for the UI's button."""

@@ -28,6 +28,7 @@ from hotswap_airflow.operators import run_identity
 from hotswap_airflow.settings import DEFAULT_CONNECTION, SECTION, Settings, read_settings
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.paths import literal_fault, workdir_fault
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.slurm.retry import WHEN_ASKED
 from hotswap_airflow.store.contents import installation
@@ -118,6 +119,10 @@ class SlurmJobOperator(BaseOperator):
         """The job of this task. Raises ``SetupError`` for arguments that cannot be."""
         if (self.command is None) == (self.script is None):
             raise SetupError(f"task {self.task_id}: give either command or script")
+        if self.script is not None and (fault := literal_fault(self.script)):
+            raise SetupError(f"task {self.task_id}: script: {'; '.join(fault)}")
+        if words := workdir_fault(self.workdir):
+            raise SetupError(f"task {self.task_id}: workdir: {words}")
         return JobRequest(
             key=key,
             text=self.command,

@@ -9,7 +9,7 @@ from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow import shape, vocabulary
 from hotswap_airflow.workflow.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.document import each_place_once, read_document
-from hotswap_airflow.workflow.files import check_files
+from hotswap_airflow.workflow.files import check_files, check_paths
 from hotswap_airflow.workflow.graph import check_graph
 from hotswap_airflow.workflow.names import check_names, workflow_name
 from hotswap_airflow.workflow.numbers import check_numbers
@@ -35,6 +35,7 @@ _CHECKS = (
     check_numbers,
     check_graph,
     check_variables,
+    check_paths,
     check_files,
     check_sweeps,
     check_recovery,

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.slurm.paths import literal_fault
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -122,6 +124,13 @@ def _part(part: str) -> str:
     return guard + text
 
 
+def check_paths(source: Source) -> Iterator[Problem]:
+    """Judge every path: nothing is replaced in one."""
+    for place, path in _paths(source):
+        if fault := literal_fault(path):
+            yield source.at_value(place, "wrong-type", *fault)
+
+
 def check_files(source: Source) -> Iterator[Problem]:
     """Judge ``files`` and every ``script``."""
     for job, body in source.spec.jobs.items():
@@ -130,19 +139,35 @@ def check_files(source: Source) -> Iterator[Problem]:
         elif fault := script_fault((body.run or "").encode("utf-8", "surrogatepass")):
             yield source.at_value(("jobs", job, "run"), "wrong-type", *fault)
     seen: dict[str, int] = {}
-    told = False
+    is_too_much = False
     for index, pattern in enumerate(source.spec.files):
         if pattern and source.raw("files", index) is not None:
             entries = [] if leads_out(pattern) else list(matches(source.folder, pattern))
             yield from _item(source, index, pattern, entries)
             seen.update((entry.path, entry.size) for entry in entries)
-            if not told and (len(seen) > MAX_FILES or sum(seen.values()) > MAX_BYTES):
-                told = True
+            if not is_too_much and (len(seen) > MAX_FILES or sum(seen.values()) > MAX_BYTES):
+                is_too_much = True
                 megabytes = sum(seen.values()) / 1024**2
                 words = f"with `{pattern}` the workflow has {len(seen)} files and {megabytes:.0f} MB"
                 remedy = f"at most {MAX_FILES} files and {MAX_BYTES // 1024**2} MB: keep data on the cluster"
                 yield source.at_value(("files", index), "files-too-large", words, remedy)
     yield from _overwritten(source, set(seen))
+
+
+def _paths(source: Source) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every path that a workflow names, with its place."""
+    yield from ((("files", index), pattern) for index, pattern in enumerate(source.spec.files))
+    for job, body in source.spec.jobs.items():
+        if body.script is not None:
+            yield ("jobs", job, "script"), body.script
+        for kind, items in (("inputs", body.inputs), ("outputs", body.outputs)):
+            for name, item in items.items():
+                deeper = ("path",) if isinstance(source.raw("jobs", job, kind, name), dict) else ()
+                if item.path is not None:
+                    yield ("jobs", job, kind, name, *deeper), item.path
+        for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
+            if axis.source is not None and axis.reference is None:
+                yield ("jobs", job, "sweep", "over", name, "from"), axis.source
 
 
 def _script(source: Source, job: str, path: str) -> Iterator[Problem]:

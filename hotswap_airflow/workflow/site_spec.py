@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
+from hotswap_airflow.slurm.paths import workdir_fault
 from hotswap_airflow.workflow.spec import Defaults, converted, duration, size
 
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -46,6 +47,13 @@ def _cluster_name(value: Any) -> Any:
     return value
 
 
+def _workdir(value: Any) -> Any:
+    if isinstance(value, str) and (fault := workdir_fault(value)):
+        words, _, remedy = fault.partition("; ")
+        raise PydanticCustomError("wrong-type", "{words}", {"words": words, "remedy": remedy})
+    return value
+
+
 class PollSpec(_OpenModel):
     """Seconds between two questions to a cluster."""
 
@@ -73,7 +81,7 @@ class ClusterSpec(_OpenModel):
     kind: Literal["slurm", "local"] = "slurm"
     connection: str | None = None
     slurm_cluster: Annotated[str | None, BeforeValidator(_cluster_name)] = None
-    workdir: str = "hotswap-runs"
+    workdir: Annotated[str, BeforeValidator(_workdir)] = "hotswap-runs"
     max_array_size: int = 1001
     licenses: dict[str, int] | None = None
     defaults: SiteDefaults = SiteDefaults()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster import placement
+from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
-from .conftest import Bench, array_of
+from .conftest import Bench, array_of, bench_of
 
 MakeRequest = Callable[..., JobRequest]
 
@@ -104,3 +107,43 @@ async def test_an_element_that_is_held_is_told_while_others_run(
     for job in fake_slurm.jobs.values():
         job.states = ["CANCELLED"]
     assert type((await running).error) is errors.JobCancelled
+
+
+async def test_slurms_programs_that_are_on_no_path_are_named_with_the_field_for_them(
+    tmp_path: Path, make_request: MakeRequest
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in (
+        "sh",
+        "awk",
+        "cat",
+        "date",
+        "head",
+        "id",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "rm",
+        "sed",
+        "sort",
+        "stat",
+        "timeout",
+        "touch",
+        "tr",
+        "wc",
+        "xargs",
+        "ln",
+        "flock",
+        "ls",
+        "cp",
+        "chmod",
+        "hostname",
+        "env",
+    ):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    bench = bench_of(LocalTransport({"PATH": str(programs), "HOME": str(tmp_path)}), tmp_path / "work")
+    with pytest.raises(errors.SubmissionRefused, match=r"sbatch cannot be run on main .*`path` of the connection"):
+        await bench.conduct(make_request("true"))
+    with pytest.raises(errors.CommandFailed, match=r"squeue on main failed with status 127.*`path` of the connection"):
+        await bench.client.queue()

@@ -389,3 +389,22 @@ def test_scripts_that_sbatch_would_refuse_are_told_in_its_words(tmp_path: Path) 
         "`bom.sh`: This does not look like a batch script. A byte order mark stands before its first line",
         "Batch script contains DOS line breaks (\\r\\n) instead of expected UNIX line breaks (\\n)",
     ]
+
+
+@pytest.mark.parametrize("path", ["~/data", "~ann/x", "$SCRATCH/x", "a/${HOME}/b"])
+def test_nothing_is_replaced_in_paths(tmp_path: Path, path: str) -> None:
+    text = (
+        f"hotswap: workflow/v1\nfiles: ['{path}']\njobs:\n  a:\n    script: '{path}'\n    inputs: {{i: '{path}', j: {{path: '{path}'}}}}\n"
+        f"    outputs: {{o: '{path}1'}}\n  b: {{run: x, sweep: {{over: {{v: {{from: '{path}'}}}}}}}}\n"
+    )
+    problems = check_workflow(text.encode(), "w.hotswap.yaml", DiskFolder(tmp_path)).problems
+    assert [problem.code for problem in problems] == ["wrong-type"] * 6
+    assert all("nothing is replaced in paths" in problem.message for problem in problems)
+
+
+@pytest.mark.parametrize("workdir", ["~/runs", "$SCRATCH/runs", "/scratch/100%", "a\\b"])
+def test_a_work_folder_that_no_job_could_use_is_refused(workdir: str) -> None:
+    text = f"hotswap: site/v1\nenvironments: {{dev: {{cluster: m}}}}\nclusters: {{m: {{workdir: '{workdir}'}}}}\n"
+    with pytest.raises(SpecError) as caught:
+        read_site(text.encode(), "site.yaml")
+    assert [(problem.line, problem.code) for problem in caught.value.problems] == [(3, "wrong-type")]

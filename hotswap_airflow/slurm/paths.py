@@ -1,0 +1,35 @@
+"""Paths as people write them: nothing is replaced in them."""
+
+from __future__ import annotations
+
+import re
+
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
+
+
+def literal_fault(path: str) -> tuple[str, str] | None:
+    """Why a path would mean a folder of that very name, and what to do; None where it says what it means.
+
+    >>> literal_fault("$SCRATCH/x")[1], literal_fault("data/x")
+    ('write the path itself, or use it as a variable in the script', None)
+    """
+    if path.startswith("~"):
+        return f"`{path}` begins with `~`, and nothing is replaced in paths", "write the absolute path"
+    if _VARIABLE.search(path):
+        words = f"`{path}` holds a variable, and nothing is replaced in paths"
+        return words, "write the path itself, or use it as a variable in the script"
+    return None
+
+
+def workdir_fault(path: str) -> str:
+    """Why a work folder cannot have a path; empty where it can. A relative one is below the account's home.
+
+    >>> workdir_fault("/scratch/100%")
+    '`/scratch/100%` holds `%`, which Slurm replaces in the paths of logs; use another folder'
+    """
+    if path.startswith("~"):
+        return f"`{path}` begins with `~`; write the part below the home folder alone, or the absolute path"
+    if fault := literal_fault(path):
+        return f"{fault[0]}; write the path itself"
+    found = next((char for char in "%\\\n" if char in path), "")
+    return f"`{path}` holds `{found}`, which Slurm replaces in the paths of logs; use another folder" if found else ""
