@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
@@ -17,7 +19,7 @@ from hotswap_airflow.slurm.script import render_script, render_table
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import taken_names
-from hotswap_airflow.workflow.plan import PlannedAxis
+from hotswap_airflow.workflow.plan import PlannedAxis, as_json
 from hotswap_airflow.workflow.site import read_site
 from hotswap_airflow.workflow.sweep import count_points
 
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.slurm.retry import Retry
+    from hotswap_airflow.workflow.checks import CheckedWorkflow
     from hotswap_airflow.workflow.plan import Plan, PlannedJob, PlannedSweep
     from hotswap_airflow.workflow.references import Reference
     from hotswap_airflow.workflow.site import Site
 
 _TABLE_SHOWN = 5
+_SITE = re.compile(rb"site/v1|^(?:clusters|environments)\s*:", re.MULTILINE)
 
 
 def add_commands(commands: Any) -> None:
@@ -56,27 +60,42 @@ def add_commands(commands: Any) -> None:
 
 def _validate(arguments: argparse.Namespace) -> int:
     site = loading.find_site(arguments.site)
+    if arguments.environment is not None:
+        loading.check_environment(site, arguments.environment)
     checked = []
     problems: list[Problem] = []
+    sites = 0
     for path in loading.find_files(arguments.files):
         if _is_site(path):
             problems += _site_problems(path)
+            sites += 1
             continue
         found = loading.load(path, site)
-        problems += found.problems
+        problems += [*found.problems, *_not_served(found)]
         checked.append(found)
     problems += taken_names(checked)
     _report(problems, arguments.format)
     wrong = [problem for problem in problems if not problem.is_note]
     if arguments.format == "text":
-        _summary(checked, wrong)
+        _summary(checked, sites, wrong)
+        if site is None and checked:
+            print("no site file is known (--site), so no limits of clusters were checked", file=sys.stderr)
     return 1 if wrong else 0
 
 
 def _is_site(path: str) -> bool:
     if path.endswith(vocabulary.WORKFLOW_SUFFIXES):
         return False
-    return b"site/v1" in loading.read_bytes(path)
+    return _SITE.search(loading.read_bytes(path)) is not None
+
+
+def _not_served(found: CheckedWorkflow) -> Iterator[Problem]:
+    """A workflow that no DAGs folder would serve, by its file's name."""
+    if not found.is_ignored and not found.file.endswith(vocabulary.WORKFLOW_SUFFIXES):
+        suffix = ".hotswap.json" if found.file.endswith(".json") else ".hotswap.yaml"
+        better = Path(found.file).stem + suffix
+        words = "the DAGs folder serves only files that end in .hotswap.yaml or .hotswap.json"
+        yield Problem(found.file, 0, 0, "name-invalid", words, f"rename it to {better}")
 
 
 def _site_problems(path: str) -> tuple[Problem, ...]:
@@ -104,19 +123,21 @@ def _github(problem: Problem) -> str:
     return f"::{level} file={problem.file}{place},title={problem.code}::{text}"
 
 
-def _summary(checked: list[Any], wrong: list[Problem]) -> None:
+def _summary(checked: list[CheckedWorkflow], sites: int, wrong: list[Problem]) -> None:
     if wrong:
         files = len({problem.file for problem in wrong})
-        print(f"{len(wrong)} error(s) in {files} of {max(len(checked), files)} file(s)", file=sys.stderr)
+        print(f"{len(wrong)} error(s) in {files} of {max(len(checked) + sites, files)} file(s)", file=sys.stderr)
         return
     valid = sum(found.is_valid for found in checked)
-    print(f"{valid} workflow(s) valid", file=sys.stderr)
+    counted = [f"{valid} workflow(s)"] if checked or not sites else []
+    counted += [f"{sites} site file(s)"] if sites else []
+    print(f"{' and '.join(counted)} valid", file=sys.stderr)
 
 
 def _plan(arguments: argparse.Namespace) -> int:
     plan, _ = loading.plan_file(arguments.file, arguments.site, arguments.environment)
     if arguments.json:
-        print(json.dumps(_plan_data(plan), indent=2, ensure_ascii=False, default=str))
+        print(json.dumps(_plan_data(plan), indent=2, ensure_ascii=False, default=as_json))
     else:
         print("\n".join(_plan_lines(plan)))
     return 0

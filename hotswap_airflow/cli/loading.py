@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import argparse
 
     from hotswap_airflow.cluster.login import Login
+
+
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_HEADER = re.compile(rb"workflow/v1")
 
 
 def add_site_argument(parser: argparse.ArgumentParser) -> None:
@@ -68,11 +73,25 @@ def find_files(names: list[str]) -> list[str]:
         if not Path(name).is_dir():
             found.append(name)
             continue
-        below = sorted(p for s in vocabulary.WORKFLOW_SUFFIXES for p in Path(name).rglob(f"*{s}"))
+        below = sorted(path for path in Path(name).rglob("*.*") if _is_workflow(path))
         if not below:
             raise SetupError(f"{name} holds no file that ends in {' or '.join(vocabulary.WORKFLOW_SUFFIXES)}")
         found += [str(path) for path in below]
     return found
+
+
+def _is_workflow(path: Path) -> bool:
+    """Whether a file in a folder is a workflow, also one that the DAGs folder passes over for its name."""
+    if path.name.endswith(vocabulary.WORKFLOW_SUFFIXES):
+        return True
+    return path.suffix in _SUFFIXES and _HEADER.search(read_bytes(str(path))) is not None
+
+
+def check_environment(site: Site | None, name: str) -> None:
+    """Raise ``SetupError`` where a site has no such environment."""
+    known = (site or implied_site("")).environments
+    if name not in known:
+        raise SetupError(f"there is no environment {name!r}; use one of: {', '.join(known)}")
 
 
 def plan_file(path: str, site_file: str | None, environment: str | None) -> tuple[Plan, Site]:
@@ -83,8 +102,7 @@ def plan_file(path: str, site_file: str | None, environment: str | None) -> tupl
         raise SpecError(checked.problems)
     site = found or implied_site("")
     name = environment or read_without_airflow().environment or site.default_environment
-    if name not in site.environments:
-        raise SetupError(f"there is no environment {name!r}; use one of: {', '.join(site.environments)}")
+    check_environment(site, name)
     return make_plan(checked.source, site, name), site
 
 

@@ -143,10 +143,16 @@ class Plan:
         """A short digest of everything that decides what a run does."""
         params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
         jobs = [{**asdict(job), "needs": dict(job.needs)} for job in self.jobs]
-        text = json.dumps(
-            [self.workflow, self.environment, jobs, params, self.pack.digest], sort_keys=True, default=str
-        )
+        parts = [self.workflow, self.environment, jobs, params, self.pack.digest]
+        text = json.dumps(parts, sort_keys=True, default=as_json)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_json(value: object) -> list[object]:
+    """A set in a plan, in an order that every process gives it. Raises ``TypeError`` for what else JSON has not."""
+    if not isinstance(value, (set, frozenset)):
+        raise TypeError(f"{type(value).__name__} has no place in a plan")
+    return sorted(value)
 
 
 def make_plan(source: Source, site: Site, environment: str) -> Plan:

@@ -35,7 +35,7 @@ _RANGES = {"greater_than_equal": ("ge", "or more"), "less_than_equal": ("le", "o
 
 
 def read_shape(
-    document: Document, model: type[Model], place_of: Callable[[Path], str]
+    document: Document, model: type[Model], judge_key: Callable[[Path, str], tuple[str, str, str]]
 ) -> tuple[Model | None, list[Problem]]:
     """Validate a document; give the model without what is wrong, and all problems.
 
@@ -51,7 +51,7 @@ def read_shape(
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 path = _known_path(data, detail["loc"])
-                problem = _problem(document, detail, place_of)
+                problem = _problem(document, detail, judge_key)
                 is_told = any((p.line, p.column) == (problem.line, problem.column) for p in problems)
                 # What was taken out for being wrong is not missing.
                 if not is_told and not (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken):
@@ -66,8 +66,12 @@ def _known_path(data: Any, location: Path) -> Path:
     """The part of pydantic's location that the file has; union members and models add steps."""
     path: list[str | int] = []
     for said in location:
-        # Needs may be written as a map: pydantic then counts what the file names.
-        step = list(data)[said] if isinstance(data, dict) and isinstance(said, int) and said < len(data) else said
+        step = said
+        if isinstance(data, dict) and isinstance(said, int):
+            # Needs may be written as a map: pydantic then counts its keys. Another map stands for a list of one.
+            if path[-1:] != ["needs"]:
+                continue
+            step = list(data)[said] if said < len(data) else said
         below = data.get(step) if isinstance(data, dict) and step in data else _item(data, step)
         if below is _ABSENT:
             break
@@ -96,11 +100,13 @@ def _take_out(data: Any, path: Path) -> None:
         data[last] = ""
 
 
-def _problem(document: Document, detail: ErrorDetails, place_of: Callable[[Path], str]) -> Problem:
+def _problem(
+    document: Document, detail: ErrorDetails, judge_key: Callable[[Path, str], tuple[str, str, str]]
+) -> Problem:
     kind = detail["type"]
     path = _known_path(document.data, detail["loc"])
     if kind == "extra_forbidden":
-        code, words, remedy = vocabulary.judge_key(place_of(path[:-1]), str(path[-1]))
+        code, words, remedy = judge_key(path[:-1], str(path[-1]))
         where = ".".join(str(step) for step in path[:-1]) or "the file"
         if code != "not-supported":
             words = f"{words} in {where}"
@@ -148,6 +154,11 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def judge_workflow_key(path: Path, key: str) -> tuple[str, str, str]:
+    """Say what is wrong with a key that the map at a path of a workflow does not take: code, words, remedy."""
+    return vocabulary.judge_key(workflow_place(path), key)
+
+
 def workflow_place(path: Path) -> str:
     """The kind of map at a path of a workflow file, as ``vocabulary`` names it."""
     if len(path) < 2:  # noqa: PLR2004 - a key of the file itself
@@ -158,8 +169,3 @@ def workflow_place(path: Path) -> str:
     if deep is not None:
         return deep[min(len(path) - 3, len(deep) - 1)]
     return str(path[2]) if path[2] in {"needs", "inputs", "checkpoint"} else "outputs"
-
-
-def site_place(_path: Path) -> str:
-    """Site files are open: this is never asked for."""
-    return "workflow"

@@ -11,7 +11,7 @@ from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.workflow import names, resources, shape, vocabulary
 from hotswap_airflow.workflow.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.document import each_place_once, read_document
-from hotswap_airflow.workflow.site_spec import SiteDefaults, SiteSpec
+from hotswap_airflow.workflow.site_spec import SiteDefaults, SiteSpec, judge_site_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,7 +74,7 @@ def read_site(raw: bytes, file: str) -> Site:
     """Read a site file. Raises ``SpecError``."""
     document = read_document(raw, file)
     problems = list(_header(document))
-    spec, found = shape.read_shape(document, SiteSpec, shape.site_place)
+    spec, found = shape.read_shape(document, SiteSpec, judge_site_key)
     if not problems:
         problems += found
     if spec is not None:

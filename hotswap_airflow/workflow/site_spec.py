@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,17 +11,21 @@ from pydantic_core import PydanticCustomError
 from hotswap_airflow import units
 from hotswap_airflow.slurm.paths import workdir_fault
 from hotswap_airflow.workflow.spec import Defaults, converted, duration, size
+from hotswap_airflow.workflow.vocabulary import nearest
+
+if TYPE_CHECKING:
+    from hotswap_airflow.workflow.document import Path
 
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-class _OpenModel(BaseModel):
-    """A part of a site file: keys that this release does not read are left alone."""
+class _SiteModel(BaseModel):
+    """A part of a site file: strict, frozen, and closed. Keys of type ``Any`` are not read by this release."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class PartitionSpec(_OpenModel):
+class PartitionSpec(_SiteModel):
     """Nodes of one shape, and the limits of the partition they are in."""
 
     nodes: int | None = None
@@ -30,6 +34,7 @@ class PartitionSpec(_OpenModel):
     gpus: int | dict[str, int] = 0
     max_time: Annotated[int | None, BeforeValidator(duration)] = None
     max_nodes: int | None = None
+    features: Any = None
 
 
 def _shapes(value: Any) -> Any:
@@ -54,7 +59,7 @@ def _workdir(value: Any) -> Any:
     return value
 
 
-class PollSpec(_OpenModel):
+class PollSpec(_SiteModel):
     """Seconds between two questions to a cluster."""
 
     min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 2
@@ -72,10 +77,39 @@ class PollSpec(_OpenModel):
 class SiteDefaults(Defaults):
     """What every job on a cluster has unless its file says otherwise."""
 
-    model_config = ConfigDict(extra="ignore")
+    container: Any = None
+    modules: Any = None
+    software: Any = None
 
 
-class ClusterSpec(_OpenModel):
+class PricesSpec(_SiteModel):
+    """What a cluster's hours cost."""
+
+    currency: Any = None
+    cpu_hour: Any = None
+    gpu_hour: Any = None
+    mem_gb_hour: Any = None
+    storage: Any = None
+
+
+class CloudSpec(_SiteModel):
+    """What marks a cluster as one to burst to."""
+
+    provider: Any = None
+    region: Any = None
+    max_nodes: Any = None
+    max_cost: Any = None
+    idle: Any = None
+
+
+class SoftwareSpec(_SiteModel):
+    """Where environments are built, and how long unused ones stay."""
+
+    build_on: Any = None
+    retention: Any = None
+
+
+class ClusterSpec(_SiteModel):
     """One slurmctld: how it is reached and what it has."""
 
     kind: Literal["slurm", "local"] = "slurm"
@@ -93,17 +127,89 @@ class ClusterSpec(_OpenModel):
     monitor: str | None = None
     poll: PollSpec = PollSpec()
     retention: Annotated[int, BeforeValidator(_seconds), Field(ge=86_400)] | None = None
+    prices: PricesSpec | None = None
+    cloud: CloudSpec | None = None
+    software: SoftwareSpec | None = None
 
 
-class EnvironmentSpec(_OpenModel):
+class EnvironmentSpec(_SiteModel):
     """A step of the promotion order: which cluster it runs on."""
 
     cluster: str
+    approvals: Any = None
+    soak: Any = None
+    freeze: Any = None
 
 
-class SiteSpec(_OpenModel):
-    """A site file, as far as this release reads it."""
+class ProjectSpec(_SiteModel):
+    """Who works together, and who pays."""
+
+    members: Any = None
+    budget: Any = None
+    account: Any = None
+    connection: Any = None
+    folders: Any = None
+    secrets: Any = None
+
+
+class PolicySpec(_SiteModel):
+    """What no workflow may go beyond."""
+
+    operators: Any = None
+    max_jobs: Any = None
+    max_sweep: Any = None
+    max_active_runs: Any = None
+    max_retries: Any = None
+    images: Any = None
+    require_project: Any = None
+    secrets: Any = None
+
+
+class SiteSpec(_SiteModel):
+    """A site file."""
 
     hotswap: str
     environments: dict[str, EnvironmentSpec]
     clusters: dict[str, ClusterSpec]
+    projects: dict[str, ProjectSpec] = {}
+    policy: PolicySpec | None = None
+
+
+_PLACES: dict[str, type[BaseModel]] = {
+    "at the top of the file": SiteSpec,
+    "under `environments.NAME:`": EnvironmentSpec,
+    "under `clusters.NAME:`": ClusterSpec,
+    "under `clusters.NAME.partitions.NAME:`": PartitionSpec,
+    "under `clusters.NAME.defaults:`": SiteDefaults,
+    "under `clusters.NAME.poll:`": PollSpec,
+    "under `clusters.NAME.prices:`": PricesSpec,
+    "under `clusters.NAME.cloud:`": CloudSpec,
+    "under `clusters.NAME.software:`": SoftwareSpec,
+    "under `projects.NAME:`": ProjectSpec,
+    "under `policy:`": PolicySpec,
+}
+"""The kinds of map in a site file, in words for a person."""
+
+
+def judge_site_key(path: Path, key: str) -> tuple[str, str, str]:
+    """Say what is wrong with a key that the map at a path of a site file does not take: code, words, remedy."""
+    here = _PLACES[_place(path)].model_fields
+    near = nearest(key, here)
+    if near and near.replace("_", "-") == key.lower().replace("_", "-"):
+        return "unknown-key", f"there is no key `{key}`", f"did you mean `{near}`?"
+    owner = next((words for words, model in _PLACES.items() if key in model.model_fields), None)
+    if owner:
+        return "misplaced-key", f"`{key}` does not belong", f"put it {owner}"
+    remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(here))}"
+    return "unknown-key", f"there is no key `{key}`", remedy
+
+
+def _place(path: Path) -> str:
+    names = [step if depth in _NAMED.get(str(path[0]), ()) else "NAME" for depth, step in enumerate(path)]
+    keys = [str(step) for step in names if isinstance(step, str)]
+    shown = f"under `{'.'.join(keys[: 4 if 'partitions' in keys else 3])}:`"
+    return shown if shown in _PLACES else "at the top of the file"
+
+
+_NAMED = {"clusters": (0, 2), "environments": (0,), "projects": (0,), "policy": (0,)}
+"""The steps of a path that are keys; the others are names, or numbers in a list."""

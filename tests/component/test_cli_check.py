@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +28,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_valid_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", HELLO, SITE, "--site", SITE]) == 0
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "1 workflow(s) valid\n")
+    assert (said.out, said.err) == ("", "1 workflow(s) and 1 site file(s) valid\n")
 
 
 def test_an_invalid_file_as_text_json_and_annotations(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,3 +127,87 @@ def test_what_sbatch_will_get(capsys: pytest.CaptureFixture[str]) -> None:
     assert (first["job"], second["job"]) == ("sample", "fit")
     assert first["argv"][0] == "sbatch"
     assert first["script"].startswith("#!/bin/bash\n")
+
+
+def test_a_site_file_is_read_as_one_and_its_unknown_keys_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", SITE]) == 0
+    assert capsys.readouterr().err == "1 site file(s) valid\n"
+    path = tmp_path / "site.yaml"
+    text = Path(SITE).read_text()
+    for wrong, words in (
+        (
+            text.replace("    workdir:", "    work_dir:", 1),
+            "unknown-key: there is no key `work_dir` in clusters.main; did you mean `workdir`?",
+        ),
+        (text.replace("policy:", "zzz: 1\npolicy:"), "unknown-key: there is no key `zzz` in the file"),
+        (
+            text.replace("max_time: 30m", "maxtime: 30m"),
+            "there is no key `maxtime` in clusters.main.partitions.debug; did you mean `max_time`?",
+        ),
+        (
+            text.replace("    kind: slurm", "    max_time: 1h", 1),
+            "misplaced-key: `max_time` does not belong in clusters.main; put it under `clusters.NAME.partitions.NAME:`",
+        ),
+        (text.replace("max_jobs", "max_job"), "there is no key `max_job` in policy; did you mean `max_jobs`?"),
+        (
+            text.replace("cpu_hour", "cpu_hours", 1),
+            "there is no key `cpu_hours` in clusters.main.prices; did you mean `cpu_hour`?",
+        ),
+        (
+            text.replace("account: genomics", "acount: genomics"),
+            "there is no key `acount` in projects.genomics; did you mean `account`?",
+        ),
+        (
+            text.replace("approvals: 1", "approval: 1"),
+            "there is no key `approval` in environments.qa; did you mean `approvals`?",
+        ),
+        (text.replace("{partition: batch, ", "{partion: batch, ", 1), "there is no key `partion`"),
+        (text.replace("hotswap: site/v1\n", ""), "header-missing: a site file needs `hotswap`"),
+    ):
+        path.write_text(wrong)
+        assert main(["validate", str(path)]) == 1
+        assert words in capsys.readouterr().out
+
+
+def test_an_environment_that_is_not_there_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", HELLO, "--site", SITE, "--environment", "prd"]) == 2
+    assert "there is no environment 'prd'; use one of: dev, qa, prod" in capsys.readouterr().err
+    assert main(["validate", HELLO, "--site", SITE, "--environment", "prod"]) == 0
+
+
+def test_without_a_site_file_it_says_what_was_not_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", HELLO]) == 0
+    assert "no limits of clusters were checked" in capsys.readouterr().err
+
+
+def test_a_file_that_the_folder_passes_over_is_told_to_be_renamed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "flow.yaml").write_text(Path(HELLO).read_text())
+    (tmp_path / "other.yml").write_text("a: 1\n")
+    for named in (tmp_path, tmp_path / "flow.yaml"):
+        assert main(["validate", str(named)]) == 1
+        assert capsys.readouterr().out == (
+            f"{tmp_path}/flow.yaml: name-invalid: the DAGs folder serves only files that end in .hotswap.yaml or "
+            ".hotswap.json; rename it to flow.hotswap.yaml\n"
+        )
+
+
+def test_the_version_is_the_same_in_every_process() -> None:
+    argv = [
+        sys.executable,
+        "-m",
+        "hotswap_airflow.cli",
+        "plan",
+        str(EXAMPLES / "good" / "sweep-fan-out.hotswap.yaml"),
+        "--json",
+    ]
+    versions = set()
+    for seed in "01234":
+        done = subprocess.run(
+            argv, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True, text=True
+        )
+        versions.add(json.loads(done.stdout)["version"])
+    assert len(versions) == 1

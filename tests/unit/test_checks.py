@@ -29,7 +29,6 @@ SITE = textwrap.dedent(
           short: {nodes: 40, cpus: 64, mem: 256G}
           long: {nodes: 40, cpus: 64, mem: 256G}
           gpu: {gpus: 4}
-    prices: unread
     """
 )
 HEAD = "hotswap: workflow/v1\n"
