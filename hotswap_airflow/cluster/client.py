@@ -6,7 +6,7 @@ import posixpath
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster import cancellation, scripts
+from hotswap_airflow.cluster import cancellation, run_folders, scripts
 from hotswap_airflow.cluster.answers import MARK, NO_PROGRAM, answered, in_slices, parts, sized
 from hotswap_airflow.cluster.coalescing import PACE, Coalescer
 from hotswap_airflow.cluster.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
@@ -322,7 +322,7 @@ class ClusterClient:
     async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
         each = list(dict.fromkeys(items))  # the jobs of a run ask for the same one
         said = await self.words(
-            scripts.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
+            run_folders.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
         answers = dict(zip(each, parsing.lines(said), strict=False))
         if len(answers) != len(each):
@@ -331,7 +331,12 @@ class ClusterClient:
 
     async def send_pack(self, pack: str, archive: AsyncIterator[bytes]) -> None:
         """Store the files of a pack on the cluster, from a tar archive."""
-        await self._ask(scripts.UNPACK, pack, stdin=archive, limit=TRANSFER_TIMEOUT)
+        await self._ask(run_folders.UNPACK, pack, stdin=archive, limit=TRANSFER_TIMEOUT)
+
+    async def who(self) -> tuple[str, str]:
+        """The account's name, and its work folder as an absolute path."""
+        user, _, folder = (await self.words(scripts.WHO)).strip().partition(" ")
+        return user, folder
 
     async def probe(self) -> ClusterFacts:
         """Give what the cluster says about itself."""

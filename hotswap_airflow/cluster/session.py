@@ -29,11 +29,11 @@ from hotswap_airflow.slurm.notes import Result
 from hotswap_airflow.slurm.request import read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
 from hotswap_airflow.slurm.script import CANCELLED
-from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
+from hotswap_airflow.slurm.states import JobStatus, Phase, error_of, no_log
 from hotswap_airflow.slurm.tries import End, past_of, try_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from hotswap_airflow.cluster.client import ClusterClient
     from hotswap_airflow.cluster.submission import Submission
@@ -164,7 +164,7 @@ class Session(Placement):
         self, request: JobRequest, job_id: int, status: JobStatus, asked: str, report: Callable[[str], None]
     ) -> Outcome:
         key = request.key
-        error = error_of(status, key.job)
+        error = await self._explained(error_of(status, key.job), key, [status], report)
         result = await self._result(request, error, report)
         run_dir = await self._run_dir(request, report)
         values, complaints = read_outputs(request.outputs, run_dir, result.output)
@@ -186,6 +186,16 @@ class Session(Placement):
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         failed = request.past.failed
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
+
+    async def _explained(
+        self, error: JobError | None, key: JobKey, statuses: Iterable[JobStatus], report: Callable[[str], None]
+    ) -> JobError | None:
+        """The error of a job, with the names of what to look at where Slurm could not open its log."""
+        lost = next((status for status in statuses if status.lost_log), None)
+        if not isinstance(error, JobFailed) or lost is None:
+            return error
+        user, folder = await self._persist(self.client.who, report)
+        return JobFailed(f"job {key.job} failed: {no_log(lost.nodes, folder, user)}")
 
     async def _tell_again(
         self, request: JobRequest, told: End, job_id: int | None, report: Callable[[str], None]
@@ -222,7 +232,7 @@ class Session(Placement):
         wrote = await self._values(request, report)
         run_dir = await self._run_dir(request, report)
         ending = await asyncio.to_thread(elements.conclude, request, state, run_dir, wrote)
-        error = _as_told(request, ending.error)
+        error = await self._explained(_as_told(request, ending.error), key, state.elements.values(), report)
         status = JobStatus("FAILED" if error else "COMPLETED")
         if job_id is not None:
             found = (ending.errors, ending.lost, ending.again, ending.nodes, ending.given_up)

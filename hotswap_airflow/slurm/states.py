@@ -27,6 +27,8 @@ REVOKED = "REVOKED"
 """Another cluster of a federation has the job: its end is to be heard there."""
 SIGNALS = 128
 """A greater exit status tells of a signal."""
+_NO_LOG = 53
+"""The signal that Slurm notes where it could not open a job's log."""
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
 _STATES = {
     "JobTimedOut": "TIMEOUT",
@@ -36,6 +38,7 @@ _STATES = {
     "JobNodeFailed": "NODE_FAIL",
     "JobPastDeadline": "DEADLINE",
 }
+_NO_NODE = frozenset({"(null)", "None assigned"})
 _NEVER = {
     "BadConstraints": "no node has what the job asks for",
     "PartitionTimeLimit": "its time is longer than the partition allows",
@@ -129,6 +132,12 @@ class JobStatus:
         return self.sentence.replace("JOBID", str(job_id))
 
     @property
+    def lost_log(self) -> bool:
+        """Whether Slurm could not open the job's log, so that its script never began: 0:53, or the queue's reason."""
+        is_lost = self.reason == "JobLaunchFailure" or (self.exit_status == 0 and self.signal == _NO_LOG)
+        return self.state == "FAILED" and is_lost
+
+    @property
     def never_starts(self) -> bool:
         """Whether the reason for waiting can never clear."""
         return self.phase is Phase.WAITING and self.reason in _NEVER
@@ -186,9 +195,17 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
         return None
     if status.state == "OUT_OF_MEMORY" or _killed_for_memory(status):
         return errors.JobOutOfMemory(f"job {job} ran out of memory; raise slurm.mem")
+    if status.lost_log:
+        return errors.JobFailed(f"job {job} failed: {no_log(status.nodes)}")
     return _ended_by_slurm(status, job) or errors.JobFailed(
         f"job {job} failed with {_ending(status)}; its log says more"
     )
+
+
+def no_log(node: str, folder: str = "its work folder", user: str = "its user") -> str:
+    """Why a script may not have begun, for whoever sets a cluster up."""
+    where = f" on {node}" if node and node not in _NO_NODE else ""
+    return f"Slurm could not open the job's log: is {folder} there{where}, and writable for {user}?"
 
 
 def _ended_by_slurm(status: JobStatus, job: str) -> errors.JobError | None:

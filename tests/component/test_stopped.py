@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hotswap_airflow import errors
 from hotswap_airflow.cluster.local import LocalTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
-from hotswap_airflow.testing.slurm import SlurmCluster
+from hotswap_airflow.testing.slurm import SlurmCluster, user_name
 
 from .conftest import Bench, array_of, bench_of
 
@@ -121,3 +122,26 @@ async def test_who_catches_a_warning_hears_it_once(real: Bench, make_request: Ma
     assert [outcome.error for outcome in ended] == [None] * 5  # type: ignore[attr-defined]
     heard = [path.read_text() for path in real.run_dir(jobs[0]).glob("got.*")]
     assert heard == ["got\n"] * 6
+
+
+async def test_a_work_folder_that_is_not_on_the_node_is_named(
+    real: Bench, slurm_cluster: SlurmCluster, make_request: MakeRequest
+) -> None:
+    """The commonest mistake of a first set-up."""
+    one, many = make_request("true", job="one"), make_request("true", job="many", array=array_of([*"ab"]))
+    later = (("begin", "now+3"), ("partition", "debug"), ("mem", "50M"))
+    requests = [replace(request, options=later) for request in (one, many)]
+    conducting = [asyncio.create_task(real.conduct(request)) for request in requests]
+    await real.until(lambda: "PENDING" in real.log and "2 pending" in real.log)
+    for request in requests:
+        real.key_dir(request).rename(real.key_dir(request).with_suffix(".away"))
+    names = ",".join(request.key.job_name for request in requests)
+    asked = ("squeue", "-h", "-r", "-t", "FAILED", "-o", "%j", f"--name={names}")
+    await real.until(lambda: len(slurm_cluster.run(*asked).split()) == 3)
+    for request in requests:
+        real.key_dir(request).with_suffix(".away").rename(real.key_dir(request))
+    for task in conducting:
+        outcome = await task
+        assert type(outcome.error) is errors.JobFailed
+        assert f"Slurm could not open the job's log: is {real.workdir} there on main-" in str(outcome.error)
+        assert f"and writable for {user_name()}?" in str(outcome.error)
