@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.site import Site
     from hotswap_airflow.workflow.source import Source
 
+REFRESH_INTERVAL = 5
+"""Seconds between two looks at the folder."""
 _PRUNE_EVERY = 3600.0
 
 
@@ -63,7 +65,8 @@ class WorkflowFolder(BaseDagBundle):
     supports_versioning = True
 
     def __init__(self, *, folder: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Airflow's own default, five minutes, is when a person would first see an edit.
+        super().__init__(**{"refresh_interval": REFRESH_INTERVAL, **kwargs})
         settings = airflow_settings()
         self.folder = Path(folder or conf.get_mandatory_value("core", "dags_folder")).expanduser()
         self._store = VersionStore(settings.store_path / "bundles" / self.name, ContentStore(settings.store_path))
@@ -249,7 +252,7 @@ def load_dag(root: Path, path: str) -> DAG:
     checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
     if checked.source is None:
         raise SpecError(checked.problems)
-    return _make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted)
+    return _make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted, fault=entry.error)
 
 
 def _workflow_of_task() -> str | None:
@@ -272,13 +275,13 @@ def _chosen(manifest: Manifest, path: str, wanted: str | None) -> tuple[str, Ent
     return path, found
 
 
-def _make_dag(source: Source, environment: str, *, is_deleted: bool = False) -> DAG:
+def _make_dag(source: Source, environment: str, *, is_deleted: bool = False, fault: str = "") -> DAG:
     """The Dag of a workflow that was checked. Raises ``SpecError`` and ``SetupError``."""
     site = source.site or implied_site(DEFAULT_CONNECTION)
     environment = environment or site.default_environment
     if environment not in site.environments:
         raise SetupError(f"[hotswap] environment is {environment!r}, but the site has: {', '.join(site.environments)}")
-    return build_dag(make_plan(source, site, environment), site, is_deleted=is_deleted)
+    return build_dag(make_plan(source, site, environment), site, is_deleted=is_deleted, fault=fault)
 
 
 def _read_site(contents: ContentStore, digest: str) -> Site | None:

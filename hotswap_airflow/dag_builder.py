@@ -24,6 +24,9 @@ RETRIES = 15
 
 One number for all: how a task's clears are counted must not change with a newer version of the file.
 """
+BROKEN = "newest text is broken"
+"""The tag of a Dag whose file holds a newer text that is not taken."""
+_BROKEN_PAGE = "**The newest text of this file is broken. Runs use the last valid one.**\n\n```\n{}\n```"
 RETRY_DELAY = dt.timedelta(seconds=5)
 _JSON_TYPES: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
@@ -31,8 +34,12 @@ _JSON_TYPES: dict[str, dict[str, Any]] = {
 }
 
 
-def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False) -> DAG:
-    """The Dag of a plan. A deleted workflow's keeps its tasks for the runs that have begun, and starts no more."""
+def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False, fault: str = "") -> DAG:
+    """The Dag of a plan. A deleted workflow's keeps its tasks for the runs that have begun, and starts no more.
+
+    ``fault`` is why a newer text of the workflow is not taken: the Dag and the logs of its tasks say so.
+    """
+    tags = ["deleted"] if is_deleted else [*plan.tags, *([BROKEN] if fault else [])]
     dag = DAG(
         dag_id=plan.workflow,
         description=plan.description or None,
@@ -40,13 +47,14 @@ def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False) -> DAG:
         start_date=START,
         catchup=False,
         max_active_runs=MAX_ACTIVE_RUNS,
-        tags=["deleted"] if is_deleted else list(plan.tags),
+        tags=tags,
+        doc_md=_BROKEN_PAGE.format(fault.replace("`", "'")) if fault else None,
         params={name: _param(param) for name, param in plan.params.items()},
         default_args={"owner": plan.owner} if plan.owner else {},
         rerun_with_latest_version=False,
         render_template_as_native_obj=False,
     )
-    tasks = {job.name: _task(plan, job, site, dag) for job in plan.jobs}
+    tasks = {job.name: _task(plan, job, site, dag, fault) for job in plan.jobs}
     for job in plan.jobs:
         for need in job.needs:
             tasks[need] >> tasks[job.name]
@@ -98,6 +106,8 @@ def _pass_dag(dag_id: str, description: str, schedule: str) -> DAG:
         start_date=START,
         catchup=False,
         max_active_runs=1,
+        # Airflow pauses what is new, as a rule, and nobody would look for these.
+        is_paused_upon_creation=False,
         tags=["hotswap"],
         rerun_with_latest_version=False,
     )
@@ -108,11 +118,12 @@ def _placed(cluster: Cluster) -> dict[str, Any]:
     return {"queue": cluster.queue} if cluster.queue else {}
 
 
-def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG) -> WorkflowJobOperator:
+def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG, fault: str) -> WorkflowJobOperator:
     cluster = site.clusters[job.cluster]
     return WorkflowJobOperator(
         plan=plan,
         job=job.name,
+        fault=fault,
         dag=dag,
         slurm_conn_id=cluster.connection,
         workdir=cluster.workdir,

@@ -95,6 +95,8 @@ class SlurmJobOperator(BaseOperator):
         poll: Sequence[float] = POLL,
         **kwargs: Any,
     ) -> None:
+        for ending in ("on_failure_callback", "on_retry_callback"):
+            kwargs[ending] = [*_listed(kwargs.get(ending)), say_last]
         super().__init__(**kwargs)
         self.command = command
         self.script = script
@@ -199,6 +201,19 @@ class SlurmJobOperator(BaseOperator):
     def is_retried(self, error: str, failed_before: int) -> bool:  # noqa: ARG002
         """Whether the task's retries apply to an error; where only a person can mend it they do not."""
         return error not in {kind.__name__ for kind in _MENDED_BY_A_PERSON}
+
+
+def say_last(context: Context) -> None:
+    """Say once more why a task failed: below Airflow's traceback, where people look first."""
+    error: Any = context.get("exception")
+    if error is not None:
+        context["task"].log.error("%s", error)
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
 def _is_listened_to() -> bool:

@@ -32,17 +32,25 @@ VERDICT = "_verdict"
 
 
 class WorkflowJobOperator(SlurmJobOperator):
-    """A planned job. Jinja is off: values come by reference, and arrive as they are."""
+    """A planned job. Jinja is off: values come by reference, and arrive as they are.
+
+    ``fault`` is why a newer text of the workflow than this run's is not taken.
+    """
 
     template_fields: Sequence[str] = ()
 
-    def __init__(self, *, plan: Plan, job: str, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Plan, job: str, fault: str = "", **kwargs: Any) -> None:
         super().__init__(task_id=job, **kwargs)
+        self.fault = fault
         self.plan = plan
         self.job = plan.job(job)
 
     def execute(self, context: Context) -> NoReturn:
         """Start the job, or skip it where a job it needs did not end as it must."""
+        if self.fault:
+            self.log.warning(
+                "the newest text of %s is broken; this run uses the last valid one: %s", self.plan.file, self.fault
+            )
         if not self.job.needs_success:
             states = _states(context, self.job.needs)
             if readiness(self.job, states) == "skip":

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.testing.slurm import SlurmCluster
 
 ACCOUNT = "hotswap"
-_START_LIMIT = 60.0
 
 
 def start_accounting(cluster: SlurmCluster) -> int:
@@ -32,8 +31,7 @@ def start_accounting(cluster: SlurmCluster) -> int:
     conf.chmod(0o600)
     # slurmdbd looks for its configuration beside slurm.conf.
     cluster.conf.touch()
-    cluster.start_daemon("slurmdbd", "slurmdbd", "-D")
-    processes.wait_until("the start of slurmdbd", lambda: processes.listens(port), _START_LIMIT)
+    cluster.start_daemon("slurmdbd", "slurmdbd", "-D", is_ready=lambda: processes.listens(port))
     return port
 
 
@@ -51,9 +49,8 @@ def _start_database(cluster: SlurmCluster, port: int) -> None:
     cluster.start_daemon(
         "mariadbd", "mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}", f"--port={port}",
         "--bind-address=127.0.0.1", f"--user={user_name()}", f"--pid-file={cluster.folder}/mariadb.pid",
-        "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900",
+        "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900", is_ready=lambda: processes.listens(port),
     )  # fmt: skip
-    processes.wait_until("the start of the accounting database", lambda: processes.listens(port), _START_LIMIT)
     grant = "CREATE USER IF NOT EXISTS slurm IDENTIFIED BY 'slurm'; GRANT ALL ON slurm_acct_db.* TO slurm;"
     cluster.run("mariadb", "--no-defaults", f"--socket={socket}", "--user=root", "--execute", grant)
 

@@ -62,8 +62,9 @@ class LoginNode:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own place to drop its rights
         program = next(p for p in ("/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd") if Path(p).exists())
         argv = [program, "-D", "-e", "-f", str(self.folder / "sshd_config")]
-        self.daemon = processes.start("sshd", argv, self.folder / "sshd.out", {"PATH": processes.PATH})
-        processes.wait_until("the start of sshd", lambda: processes.listens(self.port))
+        log = self.folder / "sshd.out"
+        self.daemon = processes.start("sshd", argv, log, {"PATH": processes.PATH})
+        processes.await_start(self.daemon, log, lambda: processes.listens(self.port))
 
     def stop(self) -> None:
         """End sshd and every session of it."""

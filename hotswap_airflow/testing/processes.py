@@ -127,6 +127,19 @@ def wait_until(what: str, holds: Callable[[], bool], limit: float = 90.0) -> Non
         time.sleep(_PAUSE)
 
 
+def await_start(daemon: Daemon, log: Path, is_ready: Callable[[], bool], limit: float = 90.0) -> None:
+    """Wait until a daemon is ready. Raises ``SetupError`` at once where it ends, with the last of its output."""
+
+    def holds() -> bool:
+        if reap(daemon):
+            return is_ready()
+        own = log.with_suffix(".log")
+        said = tail(log) if log.exists() and log.stat().st_size else tail(own)
+        raise SetupError(f"{daemon.name} ended as it started: {said}")
+
+    wait_until(f"the start of {daemon.name}", holds, limit)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports on the loopback interface that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]

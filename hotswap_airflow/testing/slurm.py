@@ -134,10 +134,12 @@ class SlurmCluster:
             said = processes.tail(self.folder / "slurmctld.out")
             raise SetupError(f"{error}; nodes: {', '.join(self._node_states()) or 'none'}; slurmctld: {said}") from None
 
-    def start_daemon(self, name: str, *argv: str) -> Daemon:
-        """Start one of the cluster's programs in the foreground; its output is in ``<name>.out``."""
-        daemon = processes.start(name, argv, self.folder / f"{name}.out", self.environment)
+    def start_daemon(self, name: str, *argv: str, is_ready: Callable[[], bool] = lambda: True) -> Daemon:
+        """Start one of the cluster's programs in the foreground, and wait for it; its output is in ``<name>.out``."""
+        log = self.folder / f"{name}.out"
+        daemon = processes.start(name, argv, log, self.environment)
         self.daemons.append(daemon)
+        processes.await_start(daemon, log, is_ready)
         return daemon
 
     def start_controller(self) -> None:
@@ -185,9 +187,8 @@ class SlurmCluster:
         self.start_daemon(
             "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self.munge}",
             f"--pid-file={self.folder}/munged.pid", f"--log-file={self.folder}/munged.log",
-            f"--seed-file={self.folder}/munged.seed",
+            f"--seed-file={self.folder}/munged.seed", is_ready=self.munge.exists,
         )  # fmt: skip
-        processes.wait_until("the start of munged", self.munge.exists)
 
     def _configure(self, ports: list[int]) -> None:
         for name in ("spool", "state/env_cache"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.sandbox import Sandbox
-from hotswap_airflow.testing.slurm import ClusterOptions
+from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
 
 @pytest.fixture
@@ -86,3 +87,20 @@ def test_the_demo_says_what_is_missing_and_changes_nothing(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "These Debian packages are missing: no-such-package" in done.stderr
     assert "sudo apt-get install no-such-package" in done.stderr
+
+
+def test_a_daemon_that_ends_as_it_starts_is_told_at_once_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "slurmdbd"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nsleep 0.5\necho 'fatal: the database answers null' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(processes, "PATH", f"{program.parent}:{processes.PATH}")
+    cluster = SlurmCluster("short", sandbox.create("short").folder / "main", ClusterOptions(nodes=1, accounting=True))
+    try:
+        with pytest.raises(SetupError, match="slurmdbd ended as it started: fatal: the database answers null"):
+            cluster.start()
+    finally:
+        cluster.stop()
+        shutil.rmtree(cluster.folder.parent, ignore_errors=True)

@@ -110,11 +110,19 @@ def test_a_broken_file_keeps_its_last_valid_version(lab: Any, two_jobs: tuple[st
     lab.api.wait("the import error", lambda: shown in _errors(lab))
     assert _errors(lab)[shown].startswith(f"{path.name}:4:16: param-unknown: ")
     assert _finish(lab, name, run) == {"said": "ONE"}
+    tagged = {"name": "newest text is broken"}.items()
+    lab.api.wait("the tag", lambda: any(tagged <= tag.items() for tag in lab.api.get(f"/dags/{name}")["tags"]))
     while_broken = lab.api.trigger(name)
     lab.wait_for_job(name, "first")
     assert _finish(lab, name, while_broken) == {"said": "ONE"}
+    said = (
+        f"the newest text of {path.name} is broken; this run uses the last valid one: {path.name}:4:16: param-unknown"
+    )
+    assert said in lab.api.log(name, while_broken, "first")
+    assert said not in lab.api.log(name, run, "second")
     lab.write(name, _two_jobs("THREE"))
     lab.api.wait("the error's end", lambda: shown not in _errors(lab))
+    lab.api.wait("the tag's end", lambda: not lab.api.get(f"/dags/{name}")["tags"])
 
 
 def test_a_file_broken_from_its_first_day_hides_no_other(lab: Any) -> None:
@@ -192,6 +200,8 @@ def test_a_failing_job_fails_its_task_without_a_retry(lab: Any) -> None:
     assert lab.api.tasks("failing", run) == {"a": "failed", "b": "success", "_verdict": "success"}
     log = lab.api.log("failing", run, "a")
     assert "JobFailed: job a failed with exit status 3" in log
+    after_traceback = log.rpartition("Traceback")[2] if "Traceback" in log else log
+    assert "JobFailed: job a failed with exit status 3; its log says more" in after_traceback.split("\n", 12)[-1]
 
 
 def test_jobs_that_wait_for_failures_judge_each_need_by_itself(lab: Any) -> None:
