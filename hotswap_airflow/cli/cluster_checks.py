@@ -68,6 +68,15 @@ def _cluster(cluster: Cluster) -> Iterator[Finding]:
     part = f"cluster {cluster.name}"
     try:
         login = find_login(cluster)
+    except SetupError as error:
+        is_missing = "there is no connection" in str(error) or "not in the environment" in str(error)
+        remedy = f"create connection {cluster.connection} of type slurm"
+        yield Finding(part, "problem", str(error), remedy if is_missing else f"correct connection {cluster.connection}")
+        return
+    if login.is_of_sandbox and read_without_airflow().site is not None:
+        words = f"connection {login.name} is known from the running sandbox alone, and Airflow does not find it"
+        yield Finding(part, "problem", words, f"create it, or set AIRFLOW_CONN_{login.name.upper()} for Airflow")
+    try:
         facts, skew, took = asyncio.run(_probe(login, cluster))
     except LoginRequired as error:
         yield Finding(part, "problem", str(error), "then run `hotswap doctor` again")
@@ -76,7 +85,7 @@ def _cluster(cluster: Cluster) -> Iterator[Finding]:
         yield Finding(part, "problem", str(error), "check host, port and network; jobs wait meanwhile")
         return
     except SetupError as error:
-        yield Finding(part, "problem", str(error), f"create connection {cluster.connection} of type slurm")
+        yield Finding(part, "problem", str(error), f"correct connection {login.name}")
         return
     except HotswapError as error:
         yield Finding(part, "problem", str(error), "mend it on the cluster, or set another `workdir`")
@@ -90,6 +99,10 @@ def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Findin
     part = f"cluster {cluster.name}"
     yield Finding(part, "ok", f"work folder {facts.folder} can be written")
     yield _version(part, facts)
+    if facts.controller and facts.release is not None:
+        remedy = "start it, or ask the centre; jobs wait meanwhile"
+        yield Finding(part, "problem", f"slurmctld gives no answer: {facts.controller}", remedy)
+        return
     yield _clock(part, skew)
     yield _accounting(part, facts)
     yield from _partitions(part, cluster, facts)

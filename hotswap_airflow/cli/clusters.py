@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.cli import loading
 from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.login import make_transport
+from hotswap_airflow.cluster.login import make_transport, parse_login
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
 from hotswap_airflow.store.contents import installation
@@ -51,21 +51,31 @@ async def reached(cluster: Cluster) -> AsyncIterator[ClusterClient]:
 
 
 def find_login(cluster: Cluster) -> Login:
-    """The connection, from the environment or else as Airflow keeps it. Raises ``SetupError``."""
+    """The connection as Airflow finds it, or else that of a running sandbox. Raises ``SetupError``."""
     try:
-        return loading.find_login(cluster.name, f"@{cluster.connection}")
-    except SetupError:
-        from airflow.models.connection import Connection
-        from airflow.sdk.exceptions import AirflowNotFoundException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from hotswap_airflow.hooks.slurm import login_of
-
+        return _airflow_login(cluster.connection)
+    except SetupError as error:
         try:
-            connection = Connection.get_connection_from_secrets(cluster.connection)
-        except AirflowNotFoundException:
-            raise SetupError(f"there is no connection {cluster.connection}") from None
-        except SQLAlchemyError:
-            words = f"connection {cluster.connection} is not in the environment, and Airflow's database gave no answer"
-            raise SetupError(words) from None
-        return login_of(cluster.connection, connection)
+            return loading.find_login(cluster.name, f"@{cluster.connection}")
+        except SetupError:
+            raise error from None
+
+
+def _airflow_login(name: str) -> Login:
+    """The login of an Airflow connection: from the environment, a secrets backend or the database."""
+    if text := os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
+        return parse_login(name, text)
+    from airflow.models.connection import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from hotswap_airflow.hooks.slurm import login_of
+
+    try:
+        connection = Connection.get_connection_from_secrets(name)
+    except AirflowNotFoundException:
+        raise SetupError(f"there is no connection {name}") from None
+    except SQLAlchemyError:
+        words = f"connection {name} is not in the environment, and Airflow's database gave no answer"
+        raise SetupError(words) from None
+    return login_of(name, connection)

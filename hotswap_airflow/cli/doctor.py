@@ -42,10 +42,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _look(site_file: str | None) -> Iterator[Finding]:
-    from hotswap_airflow.cli import cluster_checks, installation_checks
+    from hotswap_airflow.cli import airflow_checks, cluster_checks, installation_checks
 
     yield from installation_checks.versions()
     yield from installation_checks.configuration()
     yield from installation_checks.store()
     yield from installation_checks.bundles()
+    yield from airflow_checks.components()
     yield from cluster_checks.clusters(loading.site_path(site_file))

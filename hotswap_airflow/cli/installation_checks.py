@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import json
+import os
 import resource
-import secrets
 import shutil
 import sys
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow import __version__
 from hotswap_airflow.cli.finding import Finding
-from hotswap_airflow.errors import HotswapError, SetupError, StoreError
+from hotswap_airflow.errors import HotswapError, SetupError
 from hotswap_airflow.settings import BUNDLE, read_without_airflow
 from hotswap_airflow.slurm.parsing import lines
-from hotswap_airflow.store.contents import ContentStore, installation
+from hotswap_airflow.store.contents import ContentStore
 from hotswap_airflow.store.versions import VersionStore
 
 if TYPE_CHECKING:
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
 _OLDEST_AIRFLOW = (3, 3)
 _LEAST_SPACE = 1 << 30
 _LONG_INTERVAL = 300
-_TRIAL = 1 << 16
+_SLOW = 60
+"""Seconds after which a person who dropped a file has begun to look for it elsewhere."""
 
 
 def versions() -> Iterator[Finding]:
@@ -77,18 +81,24 @@ def store() -> Iterator[Finding]:
     """The store, as seen from here."""
     part = "store"
     try:
-        settings = read_without_airflow()
-        root = settings.store_path
-        contents = ContentStore(root)
-        # New bytes each time: what is there already would not be written.
-        contents.path(contents.put(secrets.token_bytes(_TRIAL))).unlink()
-        name = installation(root)
+        root = read_without_airflow().store_path
     except SetupError as error:
         yield Finding(part, "problem", str(error), "correct the [hotswap] section")
         return
-    except (StoreError, OSError) as error:
-        yield Finding(part, "problem", str(error), "let [hotswap] store_path name a folder that can be written")
+    if not root.is_absolute():
+        words = f"[hotswap] store_path is {root}, which is another folder for each process"
+        yield Finding(part, "problem", words, "write the absolute path")
         return
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        words = f"{root} cannot be written"
+        yield Finding(part, "problem", words, "let [hotswap] store_path name a folder that can be written")
+        return
+    if there != root:
+        yield Finding(part, "warning", f"{root} is not there yet", "start `airflow dag-processor`, which makes it")
+        return
+    own = root / "installation"
+    name = own.read_text(encoding="utf-8").strip() if own.exists() else "none yet"
     yield Finding(part, "ok", f"{root} can be written; installation {name} (every host must say the same)")
     free = shutil.disk_usage(root).free
     if free < _LEAST_SPACE:
@@ -103,13 +113,35 @@ def bundles() -> Iterator[Finding]:
     entries: Any = conf.getjson("dag_processor", "dag_bundle_config_list") or []
     ours = [entry for entry in entries if isinstance(entry, dict) and entry.get("classpath") == BUNDLE]
     if not ours:
-        line = json.dumps([{"name": "workflows", "classpath": BUNDLE, "kwargs": {}}])
+        line = json.dumps([*entries, {"name": "workflows", "classpath": BUNDLE, "kwargs": {}}])
         words = "no bundle of workflows is configured, so Airflow does not see them"
         yield Finding(part, "problem", words, f"set [dag_processor] dag_bundle_config_list = {line}")
         return
     yield _discovery(part)
     for entry in ours:
+        yield from _arguments(part, str(entry["name"]), entry.get("kwargs") or {})
         yield from _bundle(part, str(entry["name"]))
+
+
+def _arguments(part: str, name: str, given: Mapping[str, Any]) -> Iterator[Finding]:
+    """What a bundle is made with."""
+    from airflow.configuration import conf
+    from airflow.dag_processing.bundles.base import BaseDagBundle
+
+    known = {"folder", *inspect.signature(BaseDagBundle.__init__).parameters} - {"self", "name", "version"}
+    for word in given.keys() - known:
+        near = get_close_matches(word, known, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"use one of: {', '.join(sorted(known))}"
+        yield Finding(part, "problem", f"bundle {name} takes no argument {word!r}", remedy)
+    folder = Path(given.get("folder") or conf.get_mandatory_value("core", "dags_folder")).expanduser()
+    if not folder.is_dir():
+        yield Finding(
+            part, "problem", f"the folder of bundle {name} is not there: {folder}", "make it, or name another"
+        )
+    interval = int(given.get("refresh_interval") or 0)
+    if interval > _SLOW:
+        words = f"bundle {name} looks at its folder every {interval} s"
+        yield Finding(part, "warning", words, "set its refresh_interval to 5")
 
 
 def _discovery(part: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,6 @@ def find_login(cluster: str, text: str) -> Login:
 
     up = sandbox.running()
     if up is not None and name.removeprefix("slurm_") in {cluster.name for cluster in up.clusters}:
-        return parse_login(name, up.connection_uri(name.removeprefix("slurm_")))
+        return replace(parse_login(name, up.connection_uri(name.removeprefix("slurm_"))), is_of_sandbox=True)
     wanted = f"set AIRFLOW_CONN_{name.upper()}, " if name else ""
     raise SetupError(f"how is cluster {cluster} reached? {wanted}give --connection URI, or start `hotswap sandbox up`")

@@ -38,7 +38,10 @@ _WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Login:
-    """How an account on a cluster is reached. ``extra`` holds the words of the ssh provider's connections."""
+    """How an account on a cluster is reached. ``extra`` holds the words of the ssh provider's connections.
+
+    ``is_of_sandbox``: it is that of a sandbox on this host, which Airflow does not know.
+    """
 
     name: str
     host: str = ""
@@ -46,6 +49,7 @@ class Login:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_of_sandbox: bool = False
 
     @property
     def transport(self) -> str:

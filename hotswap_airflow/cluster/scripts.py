@@ -330,10 +330,16 @@ printf 'version %s\\n' "$(sbatch --version 2>&1 | head -n 1)"
 printf 'user %s\\n' "$(id -un)"
 printf 'time %s\\n' "$(date +%s)"
 printf 'folder %s\\n' "$here"
-slurm sacct -X -n -P -S now-1hour -o JobID > /dev/null 2>&1; printf 'sacct %s\\n' "$?"
-slurm scontrol show config 2> /dev/null |
+# A controller that is stopped would be waited for.
+timed() { program=$1; shift; timeout 10 "$program" ${cluster:+"--clusters=$cluster"} "$@"; }
+complaint=$(timed squeue -h -u "$(id -un)" -o '' 2>&1 > /dev/null)
+status=$?
+printf 'controller %s %s\\n' "$status" "$(printf %s "$complaint" | tr '\\n' ' ')"
+timed sacct -X -n -P -S now-1hour -o JobID > /dev/null 2>&1; printf 'sacct %s\\n' "$?"
+[ "$status" -eq 0 ] || end
+timed scontrol show config 2> /dev/null |
   sed -n 's/^\\(ClusterName\\|MaxArraySize\\|MinJobAge\\|MaxJobCount\\|AccountingStorageType\\) *= */config \\1 /p'
-slurm sinfo -h -o 'partition %P %a %l %D' 2> /dev/null
+timed sinfo -h -o 'partition %P %a %l %D' 2> /dev/null
 end
 """
 )

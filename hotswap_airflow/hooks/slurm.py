@@ -98,7 +98,9 @@ class SlurmHook(BaseHook):
 
 
 def login_of(name: str, connection: Connection) -> Login:
-    """The login of an Airflow connection."""
+    """The login of an Airflow connection. Raises ``SetupError`` where it is of a type that is no login."""
+    if connection.conn_type not in {"slurm", "ssh"}:
+        raise SetupError(f"connection {name} is of type {connection.conn_type!r}; use slurm or ssh")
     return Login(
         name,
         connection.host or "",

@@ -19,7 +19,8 @@ MIN_VERSION = (20, 11)
 class ClusterFacts:
     """A cluster as a login node shows it. ``time`` is its clock in seconds since the epoch.
 
-    ``config`` holds some of ``scontrol show config``, ``partitions`` which of them are up.
+    ``controller`` is why slurmctld gave no answer,
+    empty where it did. ``config`` holds some of ``scontrol show config``, ``partitions`` which of them are up.
     """
 
     version: str
@@ -27,6 +28,7 @@ class ClusterFacts:
     time: float
     folder: str
     has_accounting: bool
+    controller: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, bool] = field(default_factory=dict)
 
@@ -66,6 +68,15 @@ def parse_probe(text: str) -> ClusterFacts:
         time=float(single["time"]),
         folder=single["folder"],
         has_accounting=single["sacct"] == "0",
+        controller=_complaint(single.get("controller", "0")),
         config=config,
         partitions=partitions,
     )
+
+
+def _complaint(said: str) -> str:
+    """Why squeue failed, by its exit status and words; empty where it did not."""
+    status, _, words = said.partition(" ")
+    if status == "0":
+        return ""
+    return words.strip() or ("no answer within 10 s" if status == "124" else f"squeue failed with status {status}")
