@@ -158,6 +158,8 @@ def _param(param: ParamSpec) -> Param:
         value = getattr(param, name)
         if value is not None:
             schema[name] = value
+    if param.item_type is not None:  # else Airflow's form makes texts of them
+        schema["items"] = {"type": param.item_type}
     if param.has_default:
         return Param(param.default, description=param.description or None, **schema)
     return Param(description=param.description or None, **schema)

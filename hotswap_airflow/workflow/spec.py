@@ -66,6 +66,12 @@ class Reference(_Model):
     source: str = Field(alias="from")
 
 
+class ItemsSpec(_Model):
+    """What each item of an array is."""
+
+    type: Literal["string", "integer", "number", "boolean", "object", "array"]
+
+
 class ParamSpec(_Model):
     """A parameter: its type, its default (``has_default``) and what it may be."""
 
@@ -75,7 +81,16 @@ class ParamSpec(_Model):
     maximum: int | float | None = None
     enum: list[ScalarValue] | None = None
     pattern: str | None = None
+    items: ItemsSpec | None = None
     description: Text = ""
+
+    @property
+    def item_type(self) -> str | None:
+        """Of an array, what its items are: as the file says, or as those of its default all are."""
+        if self.type != "array" or self.items is not None:
+            return self.items.type if self.items is not None else None
+        kinds = {_type_of(item) for item in self.default or ()}
+        return kinds.pop() if len(kinds) == 1 else "number" if kinds == {"integer", "number"} else None
 
     @property
     def has_default(self) -> bool:

@@ -126,14 +126,25 @@ def _is_whole(source: Source, name: str) -> bool:
 
 def value_fault(param: ParamSpec, value: Any) -> str | None:
     """Why a value does not fit its parameter; None where it does."""
-    kinds = _TYPES[param.type]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+    if not _is_of(param.type, value):
         return f"is {_shown(value)}, not of type {param.type}"
     if param.enum is not None and value not in param.enum:
         return f"is {_shown(value)}, not one of {', '.join(map(_shown, param.enum))}"
+    if isinstance(value, list) and param.items is not None:
+        return _items_fault(param.items.type, value)
     if isinstance(value, (int, float)):
         return _range_fault(param, value)
     return _text_fault(param, value) if isinstance(value, str) else None
+
+
+def _items_fault(kind: str, items: list[Any]) -> str | None:
+    wrong = (item for item in items if not _is_of(kind, item))
+    return next((f"holds {_shown(item)}, not of type {kind}" for item in wrong), None)
+
+
+def _is_of(kind: str, value: Any) -> bool:
+    kinds = _TYPES[kind]
+    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
 
 
 def _range_fault(param: ParamSpec, value: float) -> str | None:

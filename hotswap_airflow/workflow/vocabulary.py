@@ -15,7 +15,7 @@ WORKFLOW_SUFFIXES = (".hotswap.yaml", ".hotswap.json")
 SUPPORTED: dict[str, frozenset[str]] = {
     "workflow": frozenset("hotswap name description owner tags schedule params defaults files jobs".split()),
     "schedule": frozenset("cron timezone assets".split()),
-    "params": frozenset("type default minimum maximum enum pattern description".split()),
+    "params": frozenset("type default minimum maximum enum pattern items description".split()),
     "defaults": frozenset("cluster slurm env retries".split()),
     "job": frozenset(
         "run script description needs cluster env slurm inputs outputs sweep checkpoint retry retries".split()

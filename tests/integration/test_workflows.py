@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -183,6 +185,21 @@ def test_airflows_own_trial_of_a_dag(lab: Any) -> None:
     (run,) = lab.api.get("/dags/tried/dagRuns")["dag_runs"]
     assert run["state"] == "success"
     assert lab.api.value("tried", run["dag_run_id"], "b") == {"y": "5"}
+
+
+def test_a_trial_takes_a_connection_from_airflows_database(lab: Any) -> None:
+    lab.write("tried-kept", "jobs: {a: {run: echo tried}}\n")
+    lab.api.wait("the Dag", lambda: lab.api.get("/dags/tried-kept"))
+    lab.api.send("PATCH", "/dags/tried-kept", {"is_paused": True})
+    parts = urlsplit(lab.sandbox.connection_uri("main"))
+    kept = {"connection_id": "slurm_main", "conn_type": "slurm", "host": parts.hostname, "port": parts.port}
+    kept |= {"login": parts.username, "extra": json.dumps(dict(parse_qsl(parts.query)))}
+    lab.api.send("POST", "/connections", kept)
+    tried = lab.run("airflow", "dags", "test", "tried-kept", environment={"AIRFLOW_CONN_SLURM_MAIN": ""})
+    said = tried.stdout + tried.stderr
+    assert tried.returncode == 0, said
+    (run,) = lab.api.get("/dags/tried-kept/dagRuns")["dag_runs"]
+    assert run["state"] == "success"
 
 
 def test_a_deleted_file_lets_its_runs_finish_and_then_its_dag_goes(lab: Any, two_jobs: tuple[str, str]) -> None:

@@ -407,3 +407,9 @@ def test_a_work_folder_that_no_job_could_use_is_refused(workdir: str) -> None:
     with pytest.raises(SpecError) as caught:
         read_site(text.encode(), "site.yaml")
     assert [(problem.line, problem.code) for problem in caught.value.problems] == [(3, "wrong-type")]
+
+
+def test_the_items_of_an_array_are_of_their_type() -> None:
+    text = "hotswap: workflow/v1\nparams: {x: {type: array, items: {type: number}, default: [1, a, true]}}\njobs: {a: {run: x}}\n"
+    (problem,) = check_workflow(text.encode(), "w.hotswap.yaml", DiskFolder(Path("nowhere"))).problems
+    assert (problem.code, problem.message) == ("param-default", "the default of `x` holds 'a', not of type number")

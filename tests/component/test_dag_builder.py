@@ -1,0 +1,54 @@
+"""Dags of workflow files, as Airflow gets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from hotswap_airflow.dag_builder import BROKEN, build_dag, build_reconciling_dag
+from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.plan import make_plan
+from hotswap_airflow.workflow.site import implied_site
+
+
+def _dag(text: str, **changes: Any) -> DAG:
+    checked = check_workflow(f"hotswap: workflow/v1\n{text}".encode(), "w.hotswap.yaml", DiskFolder(Path("nowhere")))
+    assert checked.source is not None, checked.problems
+    site = implied_site("c")
+    return build_dag(make_plan(checked.source, site, "dev"), site, **changes)
+
+
+@pytest.mark.parametrize(
+    ("param", "items"),
+    [
+        ("{type: array, default: [0.1, 0.2]}", {"type": "number"}),
+        ("{type: array, default: [1, 2]}", {"type": "integer"}),
+        ("{type: array, default: [1, 0.5]}", {"type": "number"}),
+        ("{type: array, default: [true]}", {"type": "boolean"}),
+        ("{type: array, default: [a, b]}", {"type": "string"}),
+        ("{type: array, default: []}", None),
+        ("{type: array, default: [a, 1]}", None),
+        ("{type: array, items: {type: number}, default: []}", {"type": "number"}),
+        ("{type: string, default: a}", None),
+    ],
+)
+def test_airflows_form_is_told_what_an_array_holds(param: str, items: dict[str, str] | None) -> None:
+    """Without it the form makes texts of numbers that a person edits."""
+    found = _dag(f"params: {{x: {param}}}\njobs: {{a: {{run: x}}}}\n").params.get_param("x")
+    assert found.schema.get("items") == items
+
+
+def test_the_dag_of_a_file_whose_newest_text_is_broken_says_so() -> None:
+    text = "tags: [mine]\njobs: {a: {run: x}}\n"
+    dag = _dag(text, fault="w.hotswap.yaml:3:4: unknown-key: there is no key `rum`")
+    assert dag.tags == {"mine", BROKEN}
+    assert "w.hotswap.yaml:3:4: unknown-key" in (dag.doc_md or "")
+    assert (_dag(text).tags, _dag(text).doc_md) == ({"mine"}, None)
+
+
+def test_our_own_passes_begin_unpaused() -> None:
+    assert build_reconciling_dag(implied_site("c"), "@hourly").is_paused_upon_creation is False
