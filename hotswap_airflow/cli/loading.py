@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,8 @@ def find_login(cluster: str, text: str) -> Login:
     from hotswap_airflow.testing import sandbox
 
     up = sandbox.running()
+    if up is not None and len(others := [made.name for made in sandbox.load_all() if sandbox.is_up(made)]) > 1:
+        print(f"several sandboxes are up ({', '.join(others)}); {up.name} is used", file=sys.stderr)
     if up is not None and name.removeprefix("slurm_") in {cluster.name for cluster in up.clusters}:
         return replace(parse_login(name, up.connection_uri(name.removeprefix("slurm_"))), is_of_sandbox=True)
     wanted = f"set AIRFLOW_CONN_{name.upper()}, " if name else ""

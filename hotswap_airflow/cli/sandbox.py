@@ -24,7 +24,8 @@ def add_commands(commands: Any) -> None:
     up.add_argument("--sshd", action="store_true", help="with an sshd on a loopback port before each cluster")
     up.set_defaults(action=_up)
     down = verbs.add_parser("down", help="stop exactly what was started")
-    down.add_argument("--name", default=None, help="only this sandbox (default: all)")
+    down.add_argument("--name", default=None, help="which one (default: the only one, or `default`)")
+    down.add_argument("--all", action="store_true", help="every sandbox of this user")
     down.set_defaults(action=_down)
     status = verbs.add_parser("status", help="what is up")
     status.add_argument("--json", action="store_true")
@@ -55,14 +56,26 @@ def _up(arguments: argparse.Namespace) -> int:
 def _down(arguments: argparse.Namespace) -> int:
     from hotswap_airflow.testing import sandbox
 
-    found = [made for made in sandbox.load_all() if arguments.name in {None, made.name}]
-    for made in found:
-        made.down()
-        sandbox.forget(made.name)
-        print(f"sandbox {made.name} is down")
-    if not found:
+    known = {made.name: made for made in sandbox.load_all()}
+    if not known and arguments.name is None:
         print("no sandbox is up")
+        return 0
+    for name in known if arguments.all else [_named(arguments.name, list(known))]:
+        known[name].down()
+        sandbox.forget(name)
+        print(f"sandbox {name} is down")
     return 0
+
+
+def _named(name: str | None, known: list[str]) -> str:
+    """Which sandbox is meant. Raises ``SetupError`` where that is not clear."""
+    if name is None and len(known) == 1:
+        return known[0]
+    if (name or "default") in known:
+        return name or "default"
+    if name is None:
+        raise SetupError(f"several sandboxes are up; give --name, or --all: {', '.join(known)}")
+    raise SetupError(f"there is no sandbox {name}; up are: {', '.join(known) or 'none'}")
 
 
 def _status(arguments: argparse.Namespace) -> int:

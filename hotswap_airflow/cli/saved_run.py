@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SetupError, SpecError
 from hotswap_airflow.settings import state_folder
-from hotswap_airflow.store.contents import write_whole
+from hotswap_airflow.store.contents import ContentStore, write_whole
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.plan import Plan, make_plan
@@ -19,6 +21,10 @@ from hotswap_airflow.workflow.site import Site, implied_site, read_site
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+_KEPT = 90 * 86_400.0
+"""Seconds that the copies of a run's files stay on this machine."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ def folder_of(run: str) -> Path:
 
 def save(saved: SavedRun, raw: bytes, folder: DiskFolder, plan: Plan) -> None:
     """Keep a run: its facts, the workflow's text and every file it names. Only this user may read it."""
+    _remove_old()
     home = folder_of(saved.run)
     home.mkdir(parents=True)
     home.chmod(0o700)
@@ -58,6 +65,15 @@ def save(saved: SavedRun, raw: bytes, folder: DiskFolder, plan: Plan) -> None:
     (home / "files").mkdir(exist_ok=True)
     write_whole(home / "workflow", raw)
     write_whole(home / "run.json", json.dumps(asdict(saved), indent=2).encode())
+
+
+def _remove_old() -> None:
+    """Remove what runs of long ago have kept here; nobody attaches to these."""
+    oldest = time.time() - _KEPT
+    for home in (state_folder() / "runs").glob("*"):
+        if home.stat().st_mtime < oldest:
+            shutil.rmtree(home, ignore_errors=True)
+    ContentStore(state_folder()).sweep((), older_than=_KEPT)
 
 
 def load(run: str) -> SavedRun:

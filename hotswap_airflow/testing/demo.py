@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -52,7 +53,9 @@ class Demo:
         result = self.run_examples(api)
         self.say(f"result: {json.dumps(result)}")
         self.say(f"\nweb address  {services.url}\nlogin        {USER} / {services.password}")
-        self.say(f"workflows    {services.dags_folder}  (drop your own *.hotswap.yaml there)\nstop it      make down")
+        self.say(f"workflows    {services.dags_folder}  (drop your own *.hotswap.yaml there)")
+        self.say(f"commands     . {self.settings}  (then `hotswap doctor`, `hotswap jobs elements …` speak of it)")
+        self.say("stop it      make down")
 
     def _cluster(self) -> Sandbox:
         found = sandbox.find(SANDBOX)
@@ -110,6 +113,18 @@ class Demo:
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_text(json.dumps(access, indent=2), encoding="utf-8")
+        login = {"URL": services.url, "USER": USER, "PASSWORD": services.password}
+        settings = {name: value for name, value in services.environment().items() if name.startswith("AIRFLOW")}
+        settings |= {f"HOTSWAP_AIRFLOW_{name}": value for name, value in login.items()}
+        self.settings.unlink(missing_ok=True)
+        self.settings.touch(mode=0o600)
+        lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(settings.items()))
+        self.settings.write_text(lines, encoding="utf-8")
+
+    @property
+    def settings(self) -> Path:
+        """A file for a shell to source, so that commands there speak of the demo."""
+        return self.folder / "env"
 
     def run_examples(self, api: AirflowApi) -> dict[str, Any]:
         """Run the examples and show their progress; give what they found. Raises ``SetupError``."""
@@ -152,7 +167,7 @@ class Demo:
         """Stop what the demo left."""
         try:
             (self._started() or AirflowServices(self.folder, {})).stop()
-            for name in ("services.json", "access.json"):
+            for name in ("services.json", "access.json", self.settings.name):
                 (self.folder / name).unlink(missing_ok=True)
         finally:
             found = sandbox.find(SANDBOX)

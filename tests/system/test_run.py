@@ -284,8 +284,12 @@ def test_two_sandboxes_live_side_by_side_and_a_crash_blocks_nothing(capsys: pyte
         assert main(["sandbox", "up", "--nodes", "1"]) == 0
         capsys.readouterr()
         assert status()[0]["running"] is True
-    finally:
+        assert main(["sandbox", "down", "--name", "nope"]) == 2
+        assert "there is no sandbox nope; up are: default, two" in capsys.readouterr().err
         assert main(["sandbox", "down"]) == 0
+        assert capsys.readouterr().out == "sandbox default is down\n"
+    finally:
+        assert main(["sandbox", "down", "--all"]) == 0
     capsys.readouterr()
     assert status() == []
     assert main(["sandbox", "down"]) == 0
