@@ -19,7 +19,7 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm import notes, parsing
-from hotswap_airflow.slurm.identity import NAME_PREFIX, key_folder, read_keys
+from hotswap_airflow.slurm.identity import NAMES, key_folder, read_keys
 from hotswap_airflow.slurm.notes import Result
 from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.states import SIGNALS
@@ -212,7 +212,7 @@ class ClusterClient:
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
-        said = await self.words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, f"{NAME_PREFIX}.")
+        said = await self.words(scripts.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, NAMES)
         # The last mark is ours; what stands before it may be a stranger's name for a job.
         queue, mark, ending = f"\n{said}".rpartition(MARK)
         answered(f"{mark}{ending}", "squeue", self.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.slurm.identity import JobKey, digest_of, name_prefix
+from hotswap_airflow.slurm.identity import JobKey, digest_of, is_named_by
 
 if TYPE_CHECKING:
     from hotswap_airflow.cluster.client import ClusterClient
@@ -23,8 +23,7 @@ class OwnedJob:
 async def owned_jobs(client: ClusterClient, installation: str) -> list[OwnedJob]:
     """The active jobs of an installation; jobs without a readable note are nobody's. Raises ``ClusterError``."""
     queue, _ = await client.status([])
-    prefix = name_prefix(installation)
-    active = (row for row in queue if row.name.startswith(prefix) and row.status.is_active)
+    active = (row for row in queue if is_named_by(row.name, installation) and row.status.is_active)
     rows = {digest_of(row.name): row for row in active}
     keys = await client.keys(rows) if rows else []
     own = (key for key in keys if key.run.installation == installation and key.digest in rows)

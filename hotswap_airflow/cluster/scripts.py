@@ -191,9 +191,9 @@ say "$(home_name)"
 QUEUE_OF_ALL = (
     PROLOGUE
     + """\
-# The jobs of all users whose names begin as ours do; the name is the format's last field.
+# The jobs of all users whose names end as ours do; the name is the format's last field.
 begin
-answer slurm squeue -h -r -t all -a -o "$1" | grep -e "|$2" -e '^hotswap-answered '
+answer slurm squeue -h -r -t all -a -o "$1" | grep -e "$2" -e '^hotswap-answered '
 end
 """
 )

@@ -12,7 +12,9 @@ from hotswap_airflow.slurm.parsing import lines
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGEST_LENGTH = 20
-NAME_PREFIX = "hs"
+_MARK = "hs-"
+NAMES = r"\.hs-[A-Za-z0-9_-]*\.[0-9a-f]\{20\}-e[0-9]*-g[0-9]*$"
+"""How the names of our jobs end, for grep."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class JobKey:
 
     @property
     def job_name(self) -> str:
-        """The job's name in Slurm; accounting alone can tell from it whose job it was."""
+        """The job's name in Slurm, its readable part first; accounting alone can tell from it whose job it was."""
         readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.workflow, self.job))
-        return f"{name_prefix(self.run.installation)}{readable}.{self.digest}"
+        return f"{readable}.{_installation(self.run.installation)}.{self.digest}"
 
     def name_of(self, digest: str) -> str:
         """The name in Slurm of another try of the same job."""
@@ -100,19 +102,23 @@ def read_keys(notes: str) -> list[JobKey]:
     return found
 
 
-def name_prefix(installation: str) -> str:
-    """How the names of an installation's jobs begin.
+def is_named_by(name: str, installation: str) -> bool:
+    """Whether a job in Slurm has a name as an installation gives them.
 
-    >>> name_prefix("9f86d081")
-    'hs.9f86d081.'
+    >>> is_named_by("fit.sample.hs-9f86d081.0123456789abcdef0123-e2-g1", "9f86d081")
+    True
     """
-    return f"{NAME_PREFIX}.{_UNSAFE.sub('-', installation)}."
+    return name.split(".")[-2:-1] == [_installation(installation)]
+
+
+def _installation(installation: str) -> str:
+    return f"{_MARK}{_UNSAFE.sub('-', installation)}"
 
 
 def digest_of(name: str) -> str:
     """The digest in a job's name.
 
-    >>> digest_of("hs.9f86d081.fit.sample.0123456789abcdef0123-e2-g1")
+    >>> digest_of("fit.sample.hs-9f86d081.0123456789abcdef0123-e2-g1")
     '0123456789abcdef0123-e2-g1'
     """
     return name.rpartition(".")[2]

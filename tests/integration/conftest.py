@@ -97,7 +97,7 @@ class Lab:
     def queue(self, dag_id: str) -> list[str]:
         """Names of a Dag's jobs that wait or run."""
         names = self.sandbox.clusters[0].run("squeue", "-h", "-t", "PENDING,RUNNING", "-o", "%j").split()
-        return [name for name in names if f".{dag_id}." in name]
+        return [name for name in names if name.startswith(f"{dag_id}.")]
 
     def submit_orphan(self, owner: str) -> str:
         """A job of a run that no Airflow knows; its name."""

@@ -71,7 +71,7 @@ def test_a_triggerer_and_a_worker_killed_at_every_point(lab: Any) -> None:
     for name, run in (failing, *held):
         assert (lab.run_dir(name, run) / "ran").read_text() == "ran\n", name
         jobs = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%j").split()
-        assert len([job for job in jobs if f".{name}.a." in job]) == 1, name
+        assert len([job for job in jobs if job.startswith(f"{name}.a.")]) == 1, name
     assert not [path for path in _key_dirs(lab) if not (path / "id").exists()]
 
 

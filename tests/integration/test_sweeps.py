@@ -90,7 +90,7 @@ def test_a_clear_of_a_failed_sweep_submits_exactly_what_failed(lab: Any) -> None
     assert lab.api.wait_for_run("flaky", run) == "success"
     assert lab.api.value("flaky", run, "a") == {"n": list(range(20))}
     jobs = lab.sandbox.clusters[0].run("squeue", "-h", "-r", "-t", "all", "-o", "%j").split()
-    assert sum(".flaky." in name and "-e0-" not in name for name in jobs) == 7
+    assert sum(name.startswith("flaky.") and "-e0-" not in name for name in jobs) == 7
     assert len((folder / "ran").read_text().split()) == 27
 
 
@@ -110,7 +110,7 @@ def test_a_job_is_tried_again_by_its_own_rule_and_goes_on_where_it_saved(lab: An
     assert lab.api.value("recovering", run, "stubborn") == {"n": 3}
     assert lab.api.value("recovering", run, "saving") == {"n": 2}
     names = lab.sandbox.clusters[0].run("squeue", "-h", "-t", "all", "-o", "%j").split()
-    assert {job: sum(f".recovering.{job}." in name for name in names) for job in lab.api.tasks("recovering", run)} == {
+    assert {job: sum(name.startswith(f"recovering.{job}.") for name in names) for job in lab.api.tasks("recovering", run)} == {
         "stubborn": 3, "saving": 2, "hopeless": 1
     }  # fmt: skip
 

@@ -189,7 +189,7 @@ def test_ctrl_c_cancels_the_jobs(long_run: tuple[subprocess.Popen[str], Path], s
     said = json.loads(out)
     assert (process.returncode, said["state"]) == (130, "cancelled")
     assert f".{said['run']}" not in _queue(slurm_sandbox)
-    assert "hs." not in _queue(slurm_sandbox)
+    assert ".hs-" not in _queue(slurm_sandbox)
 
 
 def test_a_lost_terminal_leaves_the_jobs_and_attach_goes_on(
@@ -200,7 +200,7 @@ def test_a_lost_terminal_leaves_the_jobs_and_attach_goes_on(
     out, _ = process.communicate(timeout=90)
     said = json.loads(out)
     assert said["state"] == "left"
-    assert "hs." in _queue(slurm_sandbox)
+    assert ".hs-" in _queue(slurm_sandbox)
     (run_dir,) = (slurm_sandbox.folder / "main").glob(f"*/runs/flow/{said['run']}-*")
     (run_dir / "go").touch()
     status, attached = _run(capsys, "--attach", said["run"])

@@ -36,7 +36,7 @@ def test_a_key_depends_on_each_of_its_parts(one: str, two: str, job: str, run: s
 
 
 def test_names_are_readable_and_folders_safe() -> None:
-    assert KEY.job_name == f"hs.inst.flow.fit.{KEY.digest}"
+    assert KEY.job_name == f"flow.fit.hs-inst.{KEY.digest}"
     assert KEY.run.folder == f"flow/manual__2026-11-25T10-00-00-00-00-{RUN.digest[:8]}"
     assert RunKey("i", "../x", "e", "../../etc", "n").folder.startswith("-x/etc-")
 
