@@ -77,6 +77,17 @@ def together(values: list[Any]) -> list[Any]:
     return [written(value) if is_number(value) else value for value in values]
 
 
+def plain_numbers(value: Any) -> Any:
+    """A value whose numbers are Python's own, as programs take them that look at a number's very type."""
+    if isinstance(value, list):
+        return [plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, WrittenInt):
+        return int(value)
+    return float(value) if isinstance(value, WrittenFloat) else value
+
+
 def reads_back(number: WrittenInt | WrittenFloat) -> bool:
     """Whether a number arrives as it was written, but for an exponent and zeros that a point lacks.
 

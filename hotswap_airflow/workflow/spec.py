@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
 from hotswap_airflow.workflow import references
 from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
+from hotswap_airflow.workflow.numbers import plain_numbers
 
 ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime", "array", "object"]
 When = Literal["success", "failed", "done"]
@@ -76,10 +77,10 @@ class ParamSpec(_Model):
     """A parameter: its type, its default (``has_default``) and what it may be."""
 
     type: ParamType
-    default: Any = None
+    default: Annotated[Any, AfterValidator(plain_numbers)] = None
     minimum: int | float | None = None
     maximum: int | float | None = None
-    enum: list[ScalarValue] | None = None
+    enum: Annotated[list[ScalarValue] | None, AfterValidator(plain_numbers)] = None
     pattern: str | None = None
     items: ItemsSpec | None = None
     description: Text = ""

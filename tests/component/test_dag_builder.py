@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
 
 from hotswap_airflow.dag_builder import BROKEN, build_dag, build_reconciling_dag
 from hotswap_airflow.store.folder import DiskFolder
@@ -48,6 +51,15 @@ def test_the_dag_of_a_file_whose_newest_text_is_broken_says_so() -> None:
     assert dag.tags == {"mine", BROKEN}
     assert "w.hotswap.yaml:3:4: unknown-key" in (dag.doc_md or "")
     assert (_dag(text).tags, _dag(text).doc_md) == ({"mine"}, None)
+
+
+def test_what_airflow_serializes_is_made_of_pythons_own_types() -> None:
+    """Its processes speak in a format that takes no other kind of number."""
+    text = "params: {a: 2, b: 0.5, c: {default: 1, enum: [1, 2], minimum: 1}, d: {type: array, default: [{e: 1}]}}\njobs: {j: {run: x}}\n"
+    dag = _dag(text)
+    assert [type(value) for value in dag.params.dump().values()] == [int, float, int, list]
+    assert json.loads(msgspec.json.encode(DagSerialization.to_dict(dag)))
+    assert msgspec.msgpack.encode(DagSerialization.to_dict(dag))
 
 
 def test_our_own_passes_begin_unpaused() -> None:
