@@ -93,7 +93,7 @@ def _not_served(found: CheckedWorkflow) -> Iterator[Problem]:
     """A workflow that no DAGs folder would serve, by its file's name."""
     if not found.is_ignored and not found.file.endswith(vocabulary.WORKFLOW_SUFFIXES):
         suffix = ".hotswap.json" if found.file.endswith(".json") else ".hotswap.yaml"
-        better = Path(found.file).stem + suffix
+        better = Path(found.file).stem.removesuffix(".hotswap") + suffix
         words = "the DAGs folder serves only files that end in .hotswap.yaml or .hotswap.json"
         yield Problem(found.file, 0, 0, "name-invalid", words, f"rename it to {better}")
 

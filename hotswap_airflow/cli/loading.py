@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_HEADER = re.compile(rb"workflow/v1")
+_HEADER = re.compile(rb"workflow/v1|site/v1")
 
 
 def add_site_argument(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from hotswap_airflow.cluster.answers import answered, in_slices
 from hotswap_airflow.cluster.scripts import HOME, ROOT
 from hotswap_airflow.errors import CommandFailed, ConnectionLost
-from hotswap_airflow.slurm.parsing import SQUEUE_FORMAT, parse_squeue
+from hotswap_airflow.slurm.parsing import SQUEUE_FORMAT, lines, parse_squeue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,13 +54,20 @@ others=$(printf '%s\\n' "$wanted" | while read -r digest name; do
   where_is "$dir"
   printf '%s\\n' "$where"
 done | sort -u)
-stop_everywhere() {
-  stop "$1" || return
-  home=$cluster
-  [ -z "$others" ] || [ -n "$home" ] || home=$(home_name)
-  for cluster in $others; do [ "$cluster" = "${home:-$cluster}" ] || stop "$1" || return; done
-}
-answer stop_everywhere "$1"
+home=$cluster
+[ -z "$others" ] || [ -n "$home" ] || home=$(home_name)
+# A cluster that gives no answer keeps its own jobs alone: `away DIGEST`.
+(
+  for cluster in $others; do
+    [ "$cluster" != "$home" ] && ! stop "$1" > /dev/null 2>&1 || continue
+    printf '%s\\n' "$wanted" | while read -r digest name; do
+      at "$digest"
+      where_is "$dir"
+      [ "$where" != "$cluster" ] || printf 'away %s\\n' "$digest"
+    done
+  done
+)
+answer stop "$1"
 end
 """
 )
@@ -83,26 +90,35 @@ async def cancel_all(account: Asker, items: list[Jobs]) -> list[Exception | None
     """
     jobs = list(dict.fromkeys(job for item in items for job in item))
     unnoted: set[str] = set()
+    away: set[str] = set()
     failed: ConnectionLost | None = None
     for first in range(0, len(jobs), AT_ONCE):
         try:
-            unnoted |= await _cancel(account, jobs[first : first + AT_ONCE])
+            full_of, away_of = await _cancel(account, jobs[first : first + AT_ONCE])
+            unnoted, away = unnoted | full_of, away | away_of
         except ConnectionLost as error:
             failed = error
     if failed is not None:
         raise failed
     full = ConnectionLost(f"{account.name}: a cancelled job's folder cannot be written: disk or quota full?")
-    return [full if any(digest in unnoted for digest, _ in item) else None for item in items]
+    silent = ConnectionLost(f"{account.name}: the cluster that has a cancelled job gives no answer")
+
+    def fault(item: Jobs) -> Exception | None:
+        digests = {digest for digest, _ in item}
+        return silent if digests & away else full if digests & unnoted else None
+
+    return [fault(item) for item in items]
 
 
-async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> set[str]:
-    """Cancel jobs; give the digests of those whose folders cannot be written."""
-    lines = "".join(f"{digest} {name}\n" for digest, name in jobs)
-    said = await account.words(CANCEL, SQUEUE_FORMAT, stdin=lines.encode())
+async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> tuple[set[str], set[str]]:
+    """Cancel jobs; give the digests of those whose folders cannot be written, and of those whose cluster is away."""
+    stdin = "".join(f"{digest} {name}\n" for digest, name in jobs)
+    said = await account.words(CANCEL, SQUEUE_FORMAT, stdin=stdin.encode())
     try:
-        return set(answered(said, "cancelling", account.name)[0].split())
+        told = [line.split() for line in lines(answered(said, "cancelling", account.name)[0]) if line.strip()]
     except CommandFailed as error:
         raise ConnectionLost(str(error)) from error
+    return {words[0] for words in told if len(words) == 1}, {words[1] for words in told if words[0] == "away"}
 
 
 async def unfinished(account: Asker, items: list[None]) -> list[Mapping[str, bool] | Exception]:

@@ -86,8 +86,10 @@ def _ended(
     for folder in earlier:
         end, found = folder.tried.end, ends.get(folder.digest, ElementEnds())
         noted, good = found.statuses, found.good
-        if end is not None:
-            good, missing = good | found.stopped, end.again  # Slurm was asked about those that it had stopped
+        if end is not None and end.state == "TIMEOUT":
+            missing = end.again  # its task's time was over, and nobody asked Slurm about those that were stopped
+        elif end is not None:
+            good, missing = good | found.stopped, end.again
         else:
             missing = frozenset(_values(request, good, wrote[folder.digest])[1])
         done = (done | good) - missing

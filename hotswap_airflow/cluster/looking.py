@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hotswap_airflow.cluster.answers import in_slices
-from hotswap_airflow.errors import ClusterError
+from hotswap_airflow.errors import ClusterError, ConnectionLost
 from hotswap_airflow.slurm.array import indices_in
 from hotswap_airflow.slurm.states import REVOKED
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
 
+OTHERS_LIMIT = 10.0
+"""Seconds in which a further cluster must answer."""
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -70,7 +72,13 @@ async def look(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:
 
 
 async def _queue(client: ClusterClient, *, of_all: bool) -> list[QueuedJob]:
-    return await client.queue_of_all() if of_all else (await client.status([]))[0]
+    """The queue of a further cluster, which must not hold up the others."""
+    try:
+        async with asyncio.timeout(OTHERS_LIMIT):
+            return await client.queue_of_all() if of_all else (await client.status([]))[0]
+    except TimeoutError:
+        words = f"cluster {client.slurm_cluster} gave no answer within {OTHERS_LIMIT:.0f} s"
+        raise ConnectionLost(f"{client.name}: {words}") from None
 
 
 async def _look_here(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from hotswap_airflow.cluster import elements
+from hotswap_airflow.cluster.answers import lacks_accounting
 from hotswap_airflow.cluster.turns import Turns
 from hotswap_airflow.errors import (
     ClusterError,
@@ -301,8 +302,8 @@ class Placement:
             return found
         try:
             return await self.client.accounting(_RECENTLY, name=name)
-        except CommandFailed:
-            return []  # a site without accounting: the key's folder is the second source
+        except CommandFailed as error:  # on a site without accounting the key's folder is the second source
+            return [] if lacks_accounting(error) else None
         except (ConnectionLost, UnreadableAnswer):
             return None
 

@@ -15,6 +15,7 @@ from hotswap_airflow.cluster.outcome import Listener, Outcome, Unheard
 from hotswap_airflow.cluster.placement import LONGEST_PAUSE, PATIENCE, Placement
 from hotswap_airflow.errors import (
     CommandFailed,
+    ConnectionLost,
     JobCancelled,
     JobError,
     JobFailed,
@@ -359,14 +360,21 @@ class Session(Placement):
         return set(names.values())
 
     async def _leave_queue(self, names: set[str], folders: Sequence[Folder], report: Callable[[str], None]) -> None:
-        pause, clusters = 0.2, {"", *(folder.cluster for folder in folders)}
+        going = [
+            folder
+            for folder in folders
+            if folder.tried.end is None and any(name.endswith(folder.digest) for name in names)
+        ]
+        pause, clusters = 0.2, {"", *(folder.cluster for folder in going)}
         while await self._persist(lambda: self._is_queued(names, clusters), report):
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _is_queued(self, names: set[str], clusters: set[str]) -> bool:
         if clusters - {""}:
-            clusters = {"" if cluster == await self.client.home() else cluster for cluster in clusters}
+            if not (home := await self.client.home()):
+                raise ConnectionLost(f"{self.client.name} does not say what its own cluster is called")
+            clusters = {"" if cluster == home else cluster for cluster in clusters}
         for cluster in clusters:
             queue = await self._queue(cluster)
             if any(queue.get(name) for name in names):

@@ -95,9 +95,10 @@ class SlurmJobOperator(BaseOperator):
         poll: Sequence[float] = POLL,
         **kwargs: Any,
     ) -> None:
-        for ending in ("on_failure_callback", "on_retry_callback"):
-            kwargs[ending] = [*_listed(kwargs.get(ending)), say_last]
         super().__init__(**kwargs)
+        # After those that the task or its Dag's default_args name.
+        self.on_failure_callback = [*_listed(self.on_failure_callback), say_last]
+        self.on_retry_callback = [*_listed(self.on_retry_callback), say_last]
         self.command = command
         self.script = script
         self.slurm = slurm

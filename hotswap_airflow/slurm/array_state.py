@@ -130,13 +130,16 @@ class ArrayState:
             return _GOOD
         queued, sentinel = self.queued.get(index), self.sentinel(index)
         signalled = self._was_stopped(index)
-        if not is_missing(queued, sentinel, signalled=signalled):
+        if is_missing(queued, sentinel, signalled=signalled):
+            since = self._missing_since.setdefault(index, now)
+        else:
             self._missing_since.pop(index, None)
+            since = now
         return judge(
             Evidence(
                 now=now,
                 submitted_at=submitted_at,
-                missing_since=self._missing_since.setdefault(index, now),
+                missing_since=since,
                 queued=queued,
                 accounted=(accounted or {}).get(index),
                 sentinel=sentinel,

@@ -16,7 +16,8 @@ _SUBMITTED = re.compile(r"([1-9][0-9]{0,9})(?:;([A-Za-z0-9_.-]+))?")
 _UNKNOWN_OUTCOME = re.compile(
     r"Socket timed out|Unable to contact slurm controller|Connection (?:refused|timed out|reset)"
     r"|Zero Bytes were transmitted|Transport endpoint|Unexpected message received"
-    r"|backup controller|munge"
+    r"|backup controller|munge|Unable to resolve|Unable to establish control machine address"
+    r"|Host name lookup failure|Temporary failure in name resolution"
     r"|system is (?:too busy|being reconfigured)",
     re.IGNORECASE,
 )

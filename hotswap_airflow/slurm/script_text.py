@@ -16,12 +16,12 @@ if [ ! -s "$key_dir/id" ]; then
     {{ ln "$new" "$key_dir/id" 2> /dev/null || [ -s "$key_dir/id" ] || mv -f "$new" "$key_dir/id"; }}
   rm -f "$new"
 fi
-# Where it runs: a site or a federation may have sent it to another cluster than the one that was asked.
-where=${{SLURM_WORKING_CLUSTER-}} where=${{where%%:*}}
-[ -z "$where" ] || {{ read -r noted < "$key_dir/cluster" && [ "$noted" = "$where" ]; }} 2> /dev/null ||
-  {{ printf '%s\\n' "$where" > "$new" && mv -f "$new" "$key_dir/cluster"; }}
 known=$(cat "$key_dir/id") || {{ echo "hotswap: the job's folder is not there on $(hostname): $key_dir" >&2; exit 1; }}
 [ "$known" = "$id" ] || exit 0
+# Where it runs: a site or a federation may have sent it to another cluster than the one that was asked.
+where=${{SLURM_WORKING_CLUSTER-}} where=${{where%%:*}}
+[ -z "$where" ] || {{ read -r written < "$key_dir/cluster" && [ "$written" = "$where" ]; }} 2> /dev/null ||
+  {{ printf '%s\\n' "$where" > "$new" && mv -f "$new" "$key_dir/cluster"; }}
 is_wanted() {{
   [ ! -e "$key_dir/cancelled" ] || {{ echo {cancelled} > "$key_dir/reason"; exit 1; }} 2> /dev/null
   # Its end was told, and another try may be at work: a controller that lost its memory begins this again.

@@ -9,7 +9,12 @@ _NAME = r"(?:PARAM|INPUT|OUTPUT|SWEEP|SECRET)_[A-Za-z0-9_]+"
 """The names that a workflow file declares; all others are the script's own business."""
 _USE = re.compile(rf"\$(?:\{{[#!]?)?({_NAME})")
 _OWN_WORD = re.compile(r"\$\{[A-Za-z0-9_]+(?:\[[^]]*\])?(:?[-+=])")
-_PLAIN = re.compile(rf"(?:^|[\s;&|({{`\"'])({_NAME})(?:\[[^]]*\])?\+?=", re.MULTILINE)
+_PLAIN = re.compile(
+    rf"(?:^|[\s;&|(){{`\"'])({_NAME})(?:\[[^]]*\])?\+?=(?!\"?\$\{{?\1\b)",  # not what only passes it on
+    re.MULTILINE,
+)
+_TESTED = re.compile(rf"\$\{{({_NAME})(?:\[[^]]*\])?:?[-+]|(?<!\w)-v\s+({_NAME})\b")
+"""A text that asks whether a variable is set knows that it may not be."""
 _DEFAULT = re.compile(rf"\$\{{({_NAME}):?=")
 _LOOP = re.compile(rf"\b(?:for|select|coproc)\s+({_NAME})\b")
 _REDIRECTION = re.compile(rf"\{{({_NAME})\}}[<>]")
@@ -26,7 +31,7 @@ _SOURCE = re.compile(
     re.MULTILINE,
 )
 _HERE = re.compile(r"""^(?:\$\{?HOTSWAP_RUN_DIR\}?/|\$PWD/|\$\(pwd\)/|\./)+""")
-_KNOWN = re.compile(r"^[ \t]*#[ \t]*hotswap:[ \t]*known[ \t]+(.*)$", re.MULTILINE)
+_KNOWN = re.compile(r"(?:^|[ \t;])#[ \t]*hotswap:[ \t]*known[ \t]+(.*)$", re.MULTILINE)
 _HEREDOC = re.compile(r"<<-?[ \t]*(?P<word>(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s;&|<>()'\"\\])+)")
 
 
@@ -59,6 +64,7 @@ def assigned(text: str) -> set[str]:
     code = _Reader(text, keeps_quoted=True).read()
     for pattern in (_PLAIN, _DEFAULT, _LOOP, _REDIRECTION):
         found.update(pattern.findall(code))
+    found.update(name for pair in _TESTED.findall(code) for name in pair if name)
     for arguments in _INTO_NAMES.findall(code):
         found.update(_BARE.findall(arguments))
     for expression in _ARITHMETIC.findall(code):

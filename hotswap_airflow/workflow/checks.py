@@ -69,7 +69,7 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
     except SpecError as error:
         return CheckedWorkflow(file, tuple(map(with_invisible_named, error.problems)))
     if found := _header(document):
-        return CheckedWorkflow(file, (found,))
+        return CheckedWorkflow(file, (with_invisible_named(found),))
     spec, problems = shape.read_shape(document, WorkflowSpec, shape.judge_workflow_key)
     source = Source(document, spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER), folder, site)
     if spec is not None:

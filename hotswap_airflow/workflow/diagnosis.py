@@ -47,6 +47,7 @@ def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
     found = (
         _unprintable(problem, text)
         or _tab(lines, row)
+        or _escape(mark, problem)
         or _unclosed(text, problem)
         or _no_blank(lines, row)
         or _colon(lines, mark, problem)
@@ -86,6 +87,14 @@ def _tab(lines: list[str], row: int) -> tuple[int, int, str, str, str] | None:
             words = f"a tab in the indentation of line {number + 1}"
             return number + 1, blank.index("\t") + 1, "yaml-tab", words, "use spaces"
     return None
+
+
+def _escape(mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
+    found = re.search(r"unknown escape character '(.)'", f"{getattr(error, 'problem', '')}")
+    if found is None or mark is None:
+        return None
+    words = f"`\\{found[1]}` is nothing that double quotes know"
+    return mark.line + 1, mark.column, "yaml-syntax", words, "use single quotes, in which a backslash is one"
 
 
 def _unclosed(text: str, error: Any) -> tuple[int, int, str, str, str] | None:

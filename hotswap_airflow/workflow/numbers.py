@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
 from hotswap_airflow.slurm.request import as_text
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.document import Node, Path
     from hotswap_airflow.workflow.source import Source
+
+
+_PADDED = re.compile(r"0[0-9]")
 
 
 class WrittenInt(int):
@@ -97,7 +102,7 @@ def reads_back(number: WrittenInt | WrittenFloat) -> bool:
     text = number.written
     sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text)
     if isinstance(number, WrittenFloat) and "e" in digits.lower():
-        return True
+        return Decimal(digits) == Decimal(repr(abs(float(number)))) and not _PADDED.match(digits)
     filled = f"{'0' if digits.startswith('.') else ''}{digits}{'0' if digits.endswith('.') else ''}"
     return as_text(number) == f"{sign}{filled}"
 
@@ -117,12 +122,16 @@ def check_numbers(source: Source) -> Iterator[Problem]:
             deeper = ("list",) if isinstance(source.raw(*here), dict) else ()
             if axis.values is not None and not any(isinstance(value, str) for value in axis.values):
                 yield from _altered(source, (*here, *deeper))
+            for kind in ("range", "linspace"):
+                yield from _altered(source, (*here, kind), WrittenInt)
 
 
-def _altered(source: Source, path: Path) -> Iterator[Problem]:
+def _altered(
+    source: Source, path: Path, kinds: type | tuple[type, ...] = (WrittenInt, WrittenFloat)
+) -> Iterator[Problem]:
     node = source.document.exact_node(path)
     for place, number in _numbers(node) if node is not None else ():
-        if not reads_back(number):
+        if isinstance(number, kinds) and not reads_back(number):
             words = f"`{number}` would arrive as {as_text(number)}"
             yield source.document.problem(place, "wrong-type", words, f"quote it, or write {as_text(number)}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
 from hotswap_airflow.workflow.document import plain
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ def _problem(
     kind = detail["type"]
     path = _known_path(document.data, detail["loc"])
     if kind == "extra_forbidden":
+        if pair := looks_like_a_pair(str(path[-1])):
+            words, remedy = f"`{path[-1]}` has no space after the colon", f"write `{pair[0]}: {pair[1]}`"
+            return document.problem(document.key_place(path), "yaml-colon-space", words, remedy)
         code, words, remedy = judge_key(path[:-1], str(path[-1]))
         where = ".".join(str(step) for step in path[:-1]) or "the file"
         if code != "not-supported":

@@ -28,10 +28,10 @@ class _SiteModel(BaseModel):
 class PartitionSpec(_SiteModel):
     """Nodes of one shape, and the limits of the partition they are in."""
 
-    nodes: int | None = None
-    cpus: int | None = None
+    nodes: Annotated[int, Field(ge=0)] | None = None
+    cpus: Annotated[int, Field(ge=0)] | None = None
     mem: Annotated[int | None, BeforeValidator(size)] = None
-    gpus: int | dict[str, int] = 0
+    gpus: Annotated[int, Field(ge=0)] | dict[str, Annotated[int, Field(ge=0)]] = 0
     max_time: Annotated[int | None, BeforeValidator(duration)] = None
     max_nodes: int | None = None
     features: Any = None
@@ -116,8 +116,8 @@ class ClusterSpec(_SiteModel):
     connection: str | None = None
     slurm_cluster: Annotated[str | None, BeforeValidator(_cluster_name)] = None
     workdir: Annotated[str, BeforeValidator(_workdir)] = "hotswap-runs"
-    max_array_size: int = 1001
-    licenses: dict[str, int] | None = None
+    max_array_size: Annotated[int, Field(ge=1)] = 1001
+    licenses: dict[str, Annotated[int, Field(ge=0)]] | None = None
     defaults: SiteDefaults = SiteDefaults()
     partitions: Annotated[
         dict[str, Annotated[list[PartitionSpec], BeforeValidator(_shapes)]],

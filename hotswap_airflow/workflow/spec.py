@@ -33,7 +33,8 @@ class _Model(BaseModel):
         if isinstance(data, dict):
             # `model_fields_set` tells where null was written, of what has no other default.
             nullable = {key for key, field in cls.model_fields.items() if field.default is None}
-            return {key: value for key, value in data.items() if value is not None or key in nullable}
+            known = {field.alias or key for key, field in cls.model_fields.items()}
+            return {k: value for k, value in data.items() if value is not None or k in nullable or k not in known}
         if isinstance(data, str) and (pair := looks_like_a_pair(data)):
             key, value = pair
             raise PydanticCustomError(

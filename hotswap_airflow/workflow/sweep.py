@@ -206,6 +206,7 @@ def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
         if isinstance(values, Reference):
             continue
         lengths[name] = len(values)
+        yield from _nulls(source, (*here, "over", name), axis)
         if not values:
             kind = next(iter(source.keys_of(*here, "over", name)), "list")
             words = f"axis `{name}` of jobs.{job} has no values"
@@ -214,6 +215,15 @@ def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
         yield from _lengths(source, job, sweep, lengths)
     elif any(length > MAX_POINTS for length in lengths.values()):
         yield _too_many(source, job, max(lengths.values()))
+
+
+def _nulls(source: Source, path: Path, axis: AxisSpec) -> Iterator[Problem]:
+    """A null in a list of values is a text to its author, or a slip."""
+    deeper = ("list",) if isinstance(source.raw(*path), dict) else ()
+    for index, value in enumerate(axis.values or ()):
+        if value is None:
+            words = "null is no value of an axis"
+            yield source.at_value((*path, *deeper, index), "wrong-type", words, 'quote it: "null", or remove it')
 
 
 def _too_many(source: Source, job: str, count: int) -> Problem:

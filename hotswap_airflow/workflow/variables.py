@@ -12,7 +12,7 @@ from hotswap_airflow.workflow.document import Place
 from hotswap_airflow.workflow.files import leads_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.bash import Use
@@ -57,7 +57,7 @@ def _unknown(source: Source, text: str, known: dict[str, set[str] | None]) -> li
     found: dict[str, Use] = {}
     for use in bash.uses(text):
         names = known[use.name.split("_", maxsplit=1)[0]]
-        if names is not None and use.name not in names | given and (is_sure or vocabulary.nearest(use.name, names)):
+        if names is not None and use.name not in names | given and (is_sure or _near(use.name, names)):
             found.setdefault(use.name, use)
     return list(found.values())
 
@@ -78,12 +78,20 @@ def _set_by(source: Source, text: str, read: set[str]) -> tuple[set[str], bool]:
     return names, is_sure
 
 
+def _near(name: str, names: Collection[str]) -> str | None:
+    """The declared variable that was most likely meant, by the part after the prefix that all have."""
+    prefix, _, own = name.partition("_")
+    near = vocabulary.nearest(own, [other.partition("_")[2] for other in names])
+    return f"{prefix}_{near}" if near else None
+
+
 def _words(name: str, job: str, known: dict[str, set[str] | None]) -> tuple[str, str, str]:
     prefix = name.split("_", maxsplit=1)[0]
     code = "param-unknown" if prefix == "PARAM" else "variable-unknown"
-    near = vocabulary.nearest(name, known[prefix] or ())
+    near = _near(name, known[prefix] or ())
     own = f"write `# hotswap: known {name}` where the script gets it in another way"
-    remedy = f"did you mean `${near}`?" if near else f"declare it under `{_HOME[prefix]}`, or {own}"
+    remedy = f"did you mean `${near}`?" if near else f"declare it under `{_HOME[prefix]}`"
+    remedy = f"{remedy} Else {own}" if near else f"{remedy}, or {own}"
     return code, f"`${name}` in jobs.{job} is not declared under `{_HOME[prefix]}`", remedy
 
 
