@@ -12,6 +12,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from hotswap_airflow.dag_builder import BROKEN, build_dag, build_reconciling_dag
+from hotswap_airflow.operators.slurm import SlurmJobOperator, say_last
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.plan import make_plan
@@ -60,6 +61,15 @@ def test_what_airflow_serializes_is_made_of_pythons_own_types() -> None:
     assert [type(value) for value in dag.params.dump().values()] == [int, float, int, list]
     assert json.loads(msgspec.json.encode(DagSerialization.to_dict(dag)))
     assert msgspec.msgpack.encode(DagSerialization.to_dict(dag))
+
+
+def test_the_callbacks_of_a_dags_default_arguments_are_kept() -> None:
+    def mine(context: object) -> None:
+        """Somebody's own callback."""
+
+    with DAG("d", schedule=None, default_args={"on_failure_callback": mine, "on_retry_callback": [mine]}):
+        task = SlurmJobOperator(task_id="a", command="x")
+    assert [task.on_failure_callback, task.on_retry_callback] == [[mine, say_last]] * 2
 
 
 def test_our_own_passes_begin_unpaused() -> None:

@@ -107,3 +107,15 @@ def test_what_the_author_says_to_be_known_is(tmp_path: Path) -> None:
         "or write `# hotswap: known INPUT_X` where the script gets it in another way"
     )
     assert _problems(tmp_path, "# hotswap: known INPUT_X, $OUTPUT_Y\necho $INPUT_X $OUTPUT_Y") == []
+    assert _problems(tmp_path, "echo $INPUT_X # hotswap: known INPUT_X") == []
+
+
+def test_who_tests_a_variable_knows_that_it_may_be_unset(tmp_path: Path) -> None:
+    for test in ('[ -n "${INPUT_X:-}" ]', "[[ -v INPUT_X ]]", "test ${INPUT_X+set}"):
+        assert _problems(tmp_path, f"if {test}; then echo $INPUT_X; fi") == []
+
+
+def test_what_only_passes_a_variable_on_does_not_set_it(tmp_path: Path) -> None:
+    (problem,) = _problems(tmp_path, "PARAM_SIZES=$PARAM_SIZES ./tool")
+    assert problem.startswith("7:19: param-unknown: `$PARAM_SIZES`")
+    assert "did you mean `$PARAM_SIZE`? Else write `# hotswap: known PARAM_SIZES`" in problem

@@ -70,6 +70,12 @@ def test_a_number_that_would_arrive_as_another_text_is_refused(text: str) -> Non
         assert "; quote it, or write " in problem
 
 
+@pytest.mark.parametrize("text", ["1.2345678901234567890e5", "01e3"])
+def test_a_number_with_an_exponent_keeps_all_its_digits_or_is_refused(text: str) -> None:
+    (problem,) = _problems(f"params: {{x: {text}}}\njobs: {{a: {{run: x}}}}\n")
+    assert problem.startswith(f"2:13: wrong-type: `{text}` would arrive as ")
+
+
 @pytest.mark.parametrize(
     ("text", "arrives"),
     [("1e3", "1000.0"), (".5", "0.5"), ("2.", "2.0"), ("0.3", "0.3"), ("-7", "-7"), ("1e-3", "0.001")],

@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotswap_airflow.cluster.elements import continued
 from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.slurm.array import Array, indices_in, ranges
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, told
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.judgement import Evidence, judge
+from hotswap_airflow.slurm.notes import Folder
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.states import JobStatus, Phase
+from hotswap_airflow.slurm.tries import End, Try
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import check_workflow
@@ -198,6 +201,21 @@ def test_what_slurm_says_of_an_elements_end_counts_as_for_a_single_job(
     assert state.status.phase is (Phase.SUCCEEDED if single.phase is Phase.SUCCEEDED else Phase.FAILED)
 
 
+def test_the_wait_for_a_missing_element_begins_when_it_is_missed() -> None:
+    """However long the pause between two looks is."""
+    state, both = _state(2), dict.fromkeys((0, 1), RUNNING)
+    for now, queued, expected in (
+        (0.0, both, "RUNNING"),
+        (600.0, {1: RUNNING}, "COMPLETING"),
+        (610.0, both, "RUNNING"),
+        (1300.0, {1: RUNNING}, "COMPLETING"),  # missed again, and waited for as long
+        (1361.0, {1: RUNNING}, "GONE"),
+    ):
+        state.queued = queued
+        _conclude(state, now, {})
+        assert [state.indices[index].state for index in (0, 1)] == [expected, "RUNNING"]
+
+
 def test_an_element_that_slurm_ended_is_not_done_before_slurm_was_asked() -> None:
     """It has left the queue, as where a site's MinJobAge is two seconds."""
     state = _state(1)
@@ -207,6 +225,24 @@ def test_an_element_that_slurm_ended_is_not_done_before_slurm_was_asked() -> Non
     assert not state.status.phase.is_final
     _conclude(state, 101.0, {0: JobStatus("TIMEOUT")})
     assert state.elements[0].state == "TIMEOUT"
+
+
+@pytest.mark.parametrize(
+    ("end", "done"),
+    [
+        (End("1 0", "FAILED", ("JobFailed",)), {0, 1}),
+        (End("1 0", "FAILED", ("JobTimedOut",), again=frozenset({1})), {0}),
+        (End("1 0", "TIMEOUT", ("JobTimedOut",)), {0}),  # nobody asked Slurm about the one that was stopped
+        (None, {0}),
+    ],
+)
+def test_what_a_try_did_is_what_was_told_of_its_elements(end: End | None, done: set[int]) -> None:
+    request = JobRequest(KEY, "x", array=Array(("v",), (("a",), ("b",), ("c",))))
+    folder = Folder("digest", 7, Try(0, 0, end=end))
+    ends = {"digest": ElementEnds({0: 0, 1: 0, 2: 1}, stopped=frozenset({1}))}
+    found = continued(request, [folder], ends, {}, {"digest": {}})
+    assert found.array is not None
+    assert found.array.done == done
 
 
 def test_of_elements_that_take_turns_those_before_the_end_of_their_index_were_done() -> None:
