@@ -14,6 +14,10 @@ from hotswap_airflow.errors import Problem
 _NO_BLANK = re.compile(r"(?P<lead>\s*(?:- +)*)(?P<key>[A-Za-z_][\w.-]*):(?P<value>[^ \t/:].*)")
 _PLAIN_VALUE = re.compile(r"\s*(?:- +)*(?P<key>[^\s:#'\"\[\]{},&*!|>%@`][^:]*):\s+(?P<value>[^\s\[{\"'|>&*!].*)")
 _FLOW_VALUE = re.compile(r"(?P<key>[\w.-]+):\s+(?P<value>[^\s,\[\]{}][^,\[\]{}]*)$")
+_AFTER_QUOTE = re.compile(
+    r"\s*(?:- +)*(?P<key>[\w.-]+):\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*')(?P<rest>\s*(?P<first>[^\s#]).*)"
+)
+_COMMENT = re.compile(r"\s#.*")
 _CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
 _OPENERS = {yaml.FlowSequenceStartToken: "[", yaml.FlowMappingStartToken: "{"}
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cf", "Cc"})
@@ -49,6 +53,7 @@ def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
         or _tab(lines, row)
         or _escape(mark, problem)
         or _unclosed(text, problem)
+        or _after_quote(lines, mark)
         or _no_blank(lines, row)
         or _colon(lines, mark, problem)
         or _indent(lines, row, problem)
@@ -106,6 +111,17 @@ def _unclosed(text: str, error: Any) -> tuple[int, int, str, str, str] | None:
     return _never_closed(*opened) if opened else None
 
 
+def _after_quote(lines: list[str], mark: Any) -> tuple[int, int, str, str, str] | None:
+    """Text behind the closing quote, which the shell would join to the value and YAML does not."""
+    match = _AFTER_QUOTE.match(lines[mark.line]) if mark is not None else None
+    if match is None or match.end("quoted") > mark.column:
+        return None
+    words = f"text after the closing quote of `{match['key']}`"
+    value = f"{match['quoted']}{_COMMENT.sub('', match['rest'])}".rstrip()
+    remedy = f"quote the whole value, or use `|`: `{match['key']}: {_quoted(value)}`"
+    return mark.line + 1, match.start("first") + 1, "yaml-syntax", words, remedy
+
+
 def _never_closed(mark: Any, opener: str) -> tuple[int, int, str, str, str]:
     words = f"`{opener}` is not closed"
     return mark.line + 1, mark.column + 1, "yaml-unclosed", words, f"add `{_CLOSING[opener]}`"
@@ -149,7 +165,7 @@ def _colon(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str,
         return None
     before, rest = lines[mark.line][: mark.column], lines[mark.line][mark.column :]
     if match := _PLAIN_VALUE.fullmatch(before):
-        value = f"{match['value']}{rest}".strip()
+        value = _COMMENT.sub("", f"{match['value']}{rest}").strip()
     elif match := _FLOW_VALUE.search(before):
         value = f"{match['value']}{re.split('[],}]', rest)[0]}".strip()
     else:

@@ -123,6 +123,7 @@ def test_lines_are_counted_by_line_feeds_alone(text: str) -> None:
     ("text", "column", "said"),
     [
         ("  a: {run: echo Step 1: start}", 23, "run: 'echo Step 1: start'"),
+        ("  run: echo Step 1: start # first", 19, "run: 'echo Step 1: start'"),
         ("  a: {run: echo 'x', description: QC: count, env: {}}", 37, "description: 'QC: count'"),
         ('  a:\n    run: echo "Step 1: start"', 22, "run: 'echo \"Step 1: start\"'"),
         ("  a:\n    run: it's 1: 2", 16, "run: 'it''s 1: 2'"),
@@ -136,3 +137,20 @@ def test_a_colon_in_a_plain_value_is_shown_with_what_to_write(text: str, column:
     (problem,) = caught.value.problems
     assert (problem.column, problem.code) == (column, "yaml-syntax")
     assert problem.remedy == f"quote the value, or use `|`: `{said}`"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "said"),
+    [
+        ('  a:\n    run: "$TOOL" --fast', 18, "run: '\"$TOOL\" --fast'"),
+        ("  a:\n    run: 'my tool' 'a' # c", 20, "run: '''my tool'' ''a'''"),
+    ],
+)
+def test_text_after_a_closing_quote_is_shown_with_what_to_write(text: str, column: int, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        _data(f"hotswap: workflow/v1\njobs:\n{text}\n")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.code) == (4, column, "yaml-syntax")
+    assert problem.message.endswith("text after the closing quote of `run`")
+    assert problem.remedy == f"quote the whole value, or use `|`: `{said}`"
+    assert _data(f"{said}\n")
