@@ -105,13 +105,15 @@ def _header(document: Document) -> Problem | None:
         words = "neither `hotswap` nor `jobs`, so this is not taken for a workflow"
         return Problem(document.file, 0, 0, "ignored", words, remedy)
     if data["hotswap"] != vocabulary.WORKFLOW_HEADER:
-        words = f"`{data['hotswap']}` is no header this release reads"
-        return document.problem(
-            document.value_place(("hotswap",)),
-            "header-unknown",
-            words,
-            f"write `hotswap: {vocabulary.WORKFLOW_HEADER}`",
-        )
+        place, words = document.value_place(("hotswap",)), f"`{data['hotswap']}` is no header this release reads"
+        if data["hotswap"] == vocabulary.SITE_HEADER:
+            words, remedy = (
+                "this is a site file and no workflow",
+                "name it in `[hotswap] site`, and do not end it in .hotswap.yaml",
+            )
+        else:
+            remedy = f"write `hotswap: {vocabulary.WORKFLOW_HEADER}`"
+        return document.problem(place, "header-unknown", words, remedy)
     return None
 
 

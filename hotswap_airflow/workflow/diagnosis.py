@@ -52,6 +52,7 @@ def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
         _unprintable(problem, text)
         or _tab(lines, row)
         or _escape(mark, problem)
+        or _first_character(lines, mark, problem)
         or _unclosed(text, problem)
         or _after_quote(lines, mark)
         or _no_blank(lines, row)
@@ -100,6 +101,17 @@ def _escape(mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
         return None
     words = f"`\\{found[1]}` is nothing that double quotes know"
     return mark.line + 1, mark.column, "yaml-syntax", words, "use single quotes, in which a backslash is one"
+
+
+def _first_character(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
+    """A plain value that begins with a character which YAML keeps for itself, as ``@daily`` does."""
+    found = re.search(r"found character ['\"](.)['\"] that cannot start any token", f"{getattr(error, 'problem', '')}")
+    if found is None or mark is None:
+        return None
+    before, rest = lines[mark.line][: mark.column], _COMMENT.sub("", lines[mark.line][mark.column :])
+    value = re.split("[],}]", rest)[0] if re.search(r"[\[{]", before) else rest
+    words = f"a value cannot begin with `{found[1]}`"
+    return mark.line + 1, mark.column + 1, "yaml-syntax", words, f"quote it: `{_quoted(value.strip())}`"
 
 
 def _unclosed(text: str, error: Any) -> tuple[int, int, str, str, str] | None:

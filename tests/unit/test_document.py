@@ -142,6 +142,25 @@ def test_a_colon_in_a_plain_value_is_shown_with_what_to_write(text: str, column:
 @pytest.mark.parametrize(
     ("text", "column", "said"),
     [
+        ("schedule: @daily # at midnight", 11, "'@daily'"),
+        ("jobs: {a: {run: `date`, env: {}}}", 17, "'`date`'"),
+        ("name: %x", 7, "'%x'"),
+    ],
+)
+def test_a_value_that_begins_with_a_character_of_yaml_is_shown_with_what_to_write(
+    text: str, column: int, said: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        _data(f"hotswap: workflow/v1\n{text}\n")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.code) == (2, column, "yaml-syntax")
+    assert problem.message.endswith(f"a value cannot begin with `{said[1]}`")
+    assert problem.remedy == f"quote it: `{said}`"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "said"),
+    [
         ('  a:\n    run: "$TOOL" --fast', 18, "run: '\"$TOOL\" --fast'"),
         ("  a:\n    run: 'my tool' 'a' # c", 20, "run: '''my tool'' ''a'''"),
     ],
