@@ -165,7 +165,7 @@ class Session(Placement):
         self, request: JobRequest, job_id: int, status: JobStatus, asked: str, report: Callable[[str], None]
     ) -> Outcome:
         key = request.key
-        error = await self._explained(error_of(status, key.job), key, [status], report)
+        error = await self._explained(error_of(status, key.job), [status], report)
         result = await self._result(request, error, report)
         run_dir = await self._run_dir(request, report)
         values, complaints = read_outputs(request.outputs, run_dir, result.output)
@@ -189,14 +189,15 @@ class Session(Placement):
         return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
 
     async def _explained(
-        self, error: JobError | None, key: JobKey, statuses: Iterable[JobStatus], report: Callable[[str], None]
+        self, error: JobError | None, statuses: Iterable[JobStatus], report: Callable[[str], None]
     ) -> JobError | None:
-        """The error of a job, with the names of what to look at where Slurm could not open its log."""
+        """The error of a job, with the names of what to look at where Slurm could not begin it, or an element of it."""
         lost = next((status for status in statuses if status.lost_log), None)
         if not isinstance(error, JobFailed) or lost is None:
             return error
         user, folder = await self._persist(self.client.who, report)
-        return JobFailed(f"job {key.job} failed: {no_log(lost.nodes, folder, user)}")
+        generic, named = no_log(lost.nodes), no_log(lost.nodes, folder, user)
+        return JobFailed(str(error).replace(generic, named) if generic in str(error) else f"{error}; {named}")
 
     async def _tell_again(
         self, request: JobRequest, told: End, job_id: int | None, report: Callable[[str], None]
@@ -233,7 +234,7 @@ class Session(Placement):
         wrote = await self._values(request, report)
         run_dir = await self._run_dir(request, report)
         ending = await asyncio.to_thread(elements.conclude, request, state, run_dir, wrote)
-        error = await self._explained(_as_told(request, ending.error), key, state.elements.values(), report)
+        error = await self._explained(_as_told(request, ending.error), state.elements.values(), report)
         status = JobStatus("FAILED" if error else "COMPLETED")
         if job_id is not None:
             found = (ending.errors, ending.lost, ending.again, ending.nodes, ending.given_up)

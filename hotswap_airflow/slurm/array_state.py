@@ -233,7 +233,7 @@ def told(failed: Mapping[int, JobStatus], count: int, before: int = 0) -> str:
 
 def _how(status: JobStatus) -> str:
     if status.lost_log:
-        return "its log could not be opened"
+        return "JobLaunchFailure"
     if status.state == "FAILED" and status.exit_status is not None:
         return f"exit status {status.exit_status}"
     return status.state

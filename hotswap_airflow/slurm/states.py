@@ -133,7 +133,10 @@ class JobStatus:
 
     @property
     def lost_log(self) -> bool:
-        """Whether Slurm could not open the job's log, so that its script never began: 0:53, or the queue's reason."""
+        """Whether Slurm tells of no begin, as of a job whose log it cannot open: 0:53, or the queue's reason.
+
+        A script whose slurmstepd was killed is told so as well.
+        """
         is_lost = self.reason == "JobLaunchFailure" or (self.exit_status == 0 and self.signal == _NO_LOG)
         return self.state == "FAILED" and is_lost
 
@@ -205,7 +208,8 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
 def no_log(node: str, folder: str = "its work folder", user: str = "its user") -> str:
     """Why a script may not have begun, for whoever sets a cluster up."""
     where = f" on {node}" if node and node not in _NO_NODE else ""
-    return f"Slurm could not open the job's log: is {folder} there{where}, and writable for {user}?"
+    words = "Slurm could not begin its script (JobLaunchFailure), as where it cannot open the log"
+    return f"{words}: is {folder} there{where}, and writable for {user}?"
 
 
 def _ended_by_slurm(status: JobStatus, job: str) -> errors.JobError | None:
