@@ -8,10 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cli import loading
-from hotswap_airflow.cli.clusters import find_login
+from hotswap_airflow.cli.clusters import client_of, find_login
 from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.cluster.answers import NO_PROGRAM
-from hotswap_airflow.cluster.client import ClusterClient
 from hotswap_airflow.cluster.login import make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
 from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
@@ -110,9 +109,7 @@ def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Findin
 
 async def _probe(login: Login, cluster: Cluster) -> tuple[ClusterFacts, float, float]:
     """The cluster's facts, by how many seconds its clock is ahead of ours at least, and the time it took."""
-    client = ClusterClient(
-        make_transport(login, os.environ), cluster.workdir, cluster.name, slurm_cluster=cluster.slurm_cluster
-    )
+    client = client_of(cluster, make_transport(login, os.environ))
     try:
         await client.find("0")  # so that the log-in is not counted
         before = time.time()

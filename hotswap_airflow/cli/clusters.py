@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hotswap_airflow.cluster.login import Login
+    from hotswap_airflow.cluster.transport import Transport
     from hotswap_airflow.workflow.site import Cluster
 
 
@@ -35,15 +36,15 @@ def own_installation() -> str:
     return installation(store)
 
 
+def client_of(cluster: Cluster, transport: Transport) -> ClusterClient:
+    """An account on a cluster of a site, over a transport."""
+    return ClusterClient(transport, cluster.workdir, cluster.name, slurm_cluster=cluster.slurm_cluster)
+
+
 @asynccontextmanager
 async def reached(cluster: Cluster) -> AsyncIterator[ClusterClient]:
     """Use an account on a cluster. Raises ``SetupError``."""
-    client = ClusterClient(
-        make_transport(find_login(cluster), os.environ),
-        cluster.workdir,
-        cluster.name,
-        slurm_cluster=cluster.slurm_cluster,
-    )
+    client = client_of(cluster, make_transport(find_login(cluster), os.environ))
     try:
         yield client
     finally:

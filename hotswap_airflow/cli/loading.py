@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_HEADER = re.compile(rb"workflow/v1|site/v1")
+_HEADERS = (vocabulary.WORKFLOW_HEADER.encode(), vocabulary.SITE_HEADER.encode())
 
 
 def add_site_argument(parser: argparse.ArgumentParser) -> None:
@@ -75,18 +74,21 @@ def find_files(names: list[str]) -> list[str]:
         if not Path(name).is_dir():
             found.append(name)
             continue
-        below = sorted(path for path in Path(name).rglob("*.*") if _is_workflow(path))
+        below = sorted(path for path in Path(name).rglob("*.*") if _is_ours(path))
         if not below:
             raise SetupError(f"{name} holds no file that ends in {' or '.join(vocabulary.WORKFLOW_SUFFIXES)}")
         found += [str(path) for path in below]
     return found
 
 
-def _is_workflow(path: Path) -> bool:
-    """Whether a file in a folder is a workflow, also one that the DAGs folder passes over for its name."""
+def _is_ours(path: Path) -> bool:
+    """Whether a file in a folder is a workflow, also one that the DAGs folder passes over for its name, or a site."""
     if path.name.endswith(vocabulary.WORKFLOW_SUFFIXES):
         return True
-    return path.suffix in _SUFFIXES and _HEADER.search(read_bytes(str(path))) is not None
+    if path.suffix not in _SUFFIXES:
+        return False
+    content = read_bytes(str(path))
+    return any(header in content for header in _HEADERS)
 
 
 def check_environment(site: Site | None, name: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.cluster.client import ClusterClient
+from hotswap_airflow.cli.clusters import client_of
 from hotswap_airflow.cluster.outcome import Unheard
 from hotswap_airflow.cluster.session import Session
 from hotswap_airflow.cluster.watched import Interval
@@ -63,7 +63,7 @@ class Runner:
         """The one session of a cluster."""
         if cluster not in self._sessions:
             known = self.site.clusters[cluster]
-            client = ClusterClient(self.transports[cluster], known.workdir, cluster, slurm_cluster=known.slurm_cluster)
+            client = client_of(known, self.transports[cluster])
             self._sessions[cluster] = Session(client, JobWatcher(client, self.interval or Interval(*known.poll)))
         return self._sessions[cluster]
 

@@ -38,10 +38,11 @@ note() {
   printf '%s\\n' "$1" > "id.$$" && { ln "id.$$" id 2> /dev/null || [ -s id ] || mv -f "id.$$" id; }
   rm -f "id.$$"
 }
-# Where a job's own files are: a few hundred side by side, however many there have been.
+# What the cluster is called that answers where none is named.
 home_name() { slurm scontrol show config 2> /dev/null | sed -n 's/^ClusterName *= *//p'; }
 # The cluster on which a job runs, as far as it was noted.
 where_is() { where=; [ ! -s "$1/cluster" ] || read -r where < "$1/cluster" || where=; }
+# Where a job's own files are: a few hundred side by side, however many there have been.
 at() { dir=.hotswap/jobs/${1%"${1#???}"}/$1; }
 last_line() { [ ! -s "$1" ] || while IFS= read -r line; do found=$line; done < "$1"; printf '%s' "${found-}"; }
 cd 2> /dev/null || say "away the home folder is not there; is it mounted?"
@@ -183,7 +184,6 @@ say "$(id -un) $here"
 HOME_NAME = (
     HOME
     + """\
-# What the cluster is called that answers where none is named.
 say "$(home_name)"
 """
 )

@@ -26,6 +26,7 @@ from hotswap_airflow.errors import (
 )
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds
+from hotswap_airflow.slurm.identity import digest_of
 from hotswap_airflow.slurm.notes import Result
 from hotswap_airflow.slurm.request import read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
@@ -361,11 +362,8 @@ class Session(Placement):
         return set(names.values())
 
     async def _leave_queue(self, names: set[str], folders: Sequence[Folder], report: Callable[[str], None]) -> None:
-        going = [
-            folder
-            for folder in folders
-            if folder.tried.end is None and any(name.endswith(folder.digest) for name in names)
-        ]
+        digests = set(map(digest_of, names))
+        going = (folder for folder in folders if folder.tried.end is None and folder.digest in digests)
         pause, clusters = 0.2, {"", *(folder.cluster for folder in going)}
         while await self._persist(lambda: self._is_queued(names, clusters), report):
             await asyncio.sleep(pause)

@@ -162,9 +162,8 @@ def _paths(source: Source) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield ("jobs", job, "script"), body.script
         for kind, items in (("inputs", body.inputs), ("outputs", body.outputs)):
             for name, item in items.items():
-                deeper = ("path",) if isinstance(source.raw("jobs", job, kind, name), dict) else ()
                 if item.path is not None:
-                    yield ("jobs", job, kind, name, *deeper), item.path
+                    yield source.spelled_out(("jobs", job, kind, name), "path"), item.path
         for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
             if axis.source is not None and axis.reference is None:
                 yield ("jobs", job, "sweep", "over", name, "from"), axis.source

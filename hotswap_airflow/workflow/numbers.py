@@ -19,42 +19,33 @@ if TYPE_CHECKING:
 _PADDED = re.compile(r"0[0-9]")
 
 
-class WrittenInt(int):
-    """A whole number that knows how it was written: ``str`` gives that, arithmetic and JSON the number."""
+class _Written:
+    """A number that knows how it was written: ``str`` gives that, arithmetic and JSON the number."""
 
-    written: str
-
-    def __new__(cls, value: int, written: str) -> Self:
-        """Make the number of a value and its text."""
-        made = super().__new__(cls, value)
-        made.written = written
-        return made
-
-    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override] # so that it can be copied
-        return int(self), self.written
-
-    def __str__(self) -> str:
-        """The text in the file."""
-        return self.written
-
-
-class WrittenFloat(float):
-    """The same for a number with a point or an exponent."""
-
+    real: Any
     written: str
 
     def __new__(cls, value: float, written: str) -> Self:
         """Make the number of a value and its text."""
-        made = super().__new__(cls, value)
+        made = super().__new__(cls, value)  # type: ignore[call-arg] # of the kind of number beside it
         made.written = written
         return made
 
-    def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override] # so that it can be copied
-        return float(self), self.written
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, str]]:
+        """What a copy is made of."""
+        return type(self), (self.real, self.written)
 
     def __str__(self) -> str:
         """The text in the file."""
         return self.written
+
+
+class WrittenInt(_Written, int):
+    """A whole number."""
+
+
+class WrittenFloat(_Written, float):
+    """A number with a point or an exponent."""
 
 
 def is_number(value: object) -> bool:
@@ -114,14 +105,12 @@ def check_numbers(source: Source) -> Iterator[Problem]:
     """
     for name, param in source.spec.params.items():
         if param.type not in {"string", "date", "datetime"}:
-            deeper = ("default",) if isinstance(source.raw("params", name), dict) else ()
-            yield from _altered(source, ("params", name, *deeper))
+            yield from _altered(source, source.spelled_out(("params", name), "default"))
     for job, body in source.spec.jobs.items():
         for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
             here: Path = ("jobs", job, "sweep", "over", name)
-            deeper = ("list",) if isinstance(source.raw(*here), dict) else ()
             if axis.values is not None and not any(isinstance(value, str) for value in axis.values):
-                yield from _altered(source, (*here, *deeper))
+                yield from _altered(source, source.spelled_out(here, "list"))
             for kind in ("range", "linspace"):
                 yield from _altered(source, (*here, kind), WrittenInt)
 

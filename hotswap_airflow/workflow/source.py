@@ -53,6 +53,10 @@ class Source:
         """The keys a person wrote in a map, in file order; empty where it is none."""
         return self.document.keys_of(*path)
 
+    def spelled_out(self, path: Path, key: str) -> Path:
+        """The place of a value that stands alone, or under a key: ``x: 1`` is short for ``x: {default: 1}``."""
+        return (*path, key) if isinstance(self.raw(*path), dict) else path
+
     def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
         """Say what is wrong at the key of a path."""
         return self.document.at_key(path, code, message, remedy)

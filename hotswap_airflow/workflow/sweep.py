@@ -219,11 +219,11 @@ def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
 
 def _nulls(source: Source, path: Path, axis: AxisSpec) -> Iterator[Problem]:
     """A null in a list of values is a text to its author, or a slip."""
-    deeper = ("list",) if isinstance(source.raw(*path), dict) else ()
+    here = source.spelled_out(path, "list")
     for index, value in enumerate(axis.values or ()):
         if value is None:
             words = "null is no value of an axis"
-            yield source.at_value((*path, *deeper, index), "wrong-type", words, 'quote it: "null", or remove it')
+            yield source.at_value((*here, index), "wrong-type", words, 'quote it: "null", or remove it')
 
 
 def _too_many(source: Source, job: str, count: int) -> Problem:

@@ -112,7 +112,7 @@ def _param(source: Source, name: str, param: ParamSpec) -> Iterator[Problem]:
             yield source.at_key(here, "param-default", words, "give it a `default`")
         return
     if fault := value_fault(param, param.default):
-        place = (*here, "default") if isinstance(source.raw(*here), dict) else here
+        place = source.spelled_out(here, "default")
         yield source.at_value(
             place, "param-default", f"the default of `{name}` {fault}", "give it a `default` that fits"
         )

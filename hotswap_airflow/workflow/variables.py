@@ -90,8 +90,7 @@ def _words(name: str, job: str, known: dict[str, set[str] | None]) -> tuple[str,
     code = "param-unknown" if prefix == "PARAM" else "variable-unknown"
     near = _near(name, known[prefix] or ())
     own = f"write `# hotswap: known {name}` where the script gets it in another way"
-    remedy = f"did you mean `${near}`?" if near else f"declare it under `{_HOME[prefix]}`"
-    remedy = f"{remedy} Else {own}" if near else f"{remedy}, or {own}"
+    remedy = f"did you mean `${near}`? Else {own}" if near else f"declare it under `{_HOME[prefix]}`, or {own}"
     return code, f"`${name}` in jobs.{job} is not declared under `{_HOME[prefix]}`", remedy
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap_airflow.errors import SpecError
+from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow.document import Place, read_document
 
 
@@ -15,10 +16,14 @@ def _data(text: str) -> object:
     return read_document(text.encode(), "w.hotswap.yaml").data
 
 
-def _problem(text: str | bytes) -> tuple[int, int, str]:
+def _problems(text: str | bytes) -> Sequence[Problem]:
     with pytest.raises(SpecError) as caught:
         read_document(text if isinstance(text, bytes) else text.encode(), "w.hotswap.yaml")
-    first = caught.value.problems[0]
+    return caught.value.problems
+
+
+def _problem(text: str | bytes) -> tuple[int, int, str]:
+    first = _problems(text)[0]
     return first.line, first.column, first.code
 
 
@@ -132,9 +137,7 @@ def test_lines_are_counted_by_line_feeds_alone(text: str) -> None:
     ],
 )
 def test_a_colon_in_a_plain_value_is_shown_with_what_to_write(text: str, column: int, said: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        _data(f"hotswap: workflow/v1\njobs:\n{text}\n")
-    (problem,) = caught.value.problems
+    (problem,) = _problems(f"hotswap: workflow/v1\njobs:\n{text}\n")
     assert (problem.column, problem.code) == (column, "yaml-syntax")
     assert problem.remedy == f"quote the value, or use `|`: `{said}`"
 
@@ -150,9 +153,7 @@ def test_a_colon_in_a_plain_value_is_shown_with_what_to_write(text: str, column:
 def test_a_value_that_begins_with_a_character_of_yaml_is_shown_with_what_to_write(
     text: str, column: int, said: str
 ) -> None:
-    with pytest.raises(SpecError) as caught:
-        _data(f"hotswap: workflow/v1\n{text}\n")
-    (problem,) = caught.value.problems
+    (problem,) = _problems(f"hotswap: workflow/v1\n{text}\n")
     assert (problem.line, problem.column, problem.code) == (2, column, "yaml-syntax")
     assert problem.message.endswith(f"a value cannot begin with `{said[1]}`")
     assert problem.remedy == f"quote it: `{said}`"
@@ -166,9 +167,7 @@ def test_a_value_that_begins_with_a_character_of_yaml_is_shown_with_what_to_writ
     ],
 )
 def test_text_after_a_closing_quote_is_shown_with_what_to_write(text: str, column: int, said: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        _data(f"hotswap: workflow/v1\njobs:\n{text}\n")
-    (problem,) = caught.value.problems
+    (problem,) = _problems(f"hotswap: workflow/v1\njobs:\n{text}\n")
     assert (problem.line, problem.column, problem.code) == (4, column, "yaml-syntax")
     assert problem.message.endswith("text after the closing quote of `run`")
     assert problem.remedy == f"quote the whole value, or use `|`: `{said}`"
