@@ -20,7 +20,6 @@ from airflow.dag_processing.importers import (
     DagImportResult,
     get_importer_registry,
 )
-from airflow.sdk import get_parsing_context
 
 from hotswap_airflow import discovery
 from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag, build_retention_dag
@@ -31,23 +30,23 @@ from hotswap_airflow.store.contents import ContentStore
 from hotswap_airflow.store.scan import FolderScan
 from hotswap_airflow.store.versions import (
     MANIFEST,
-    REJECTED,
-    Entry,
     Manifest,
     ManifestFolder,
     VersionStore,
+    dag_file,
     merge,
     needed_contents,
     places,
     read_manifest,
 )
 from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.names import stem
 from hotswap_airflow.workflow.plan import make_plan
 from hotswap_airflow.workflow.site import implied_site, read_site
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from airflow.sdk import DAG
 
@@ -75,7 +74,6 @@ class WorkflowFolder(BaseDagBundle):
         self._is_pinned = self.version is not None
         self._current = self.version or self._store.current()
         self._pruned_at = 0.0
-        self._followed: dict[str, str] | None = None
         discovery.serve(self.folder, self._store)
 
     def initialize(self) -> None:
@@ -115,18 +113,8 @@ class WorkflowFolder(BaseDagBundle):
         with _locked(self._store.contents.root):
             before = self._store.manifest(self._store.current())
             manifest = merge(before, self._scan.scan(before), self._is_active)
-            stubs = _stubs(manifest) if discovery.mode(airflow_settings().discovery) == "stub" else None
-            extra = (stubs or {}) | self._passes(manifest)
-            self._current = self._store.publish(manifest, extra)
-            files = {name: _stub(path) if stubs else path for name, path in places(manifest).items()}
-            self._follow(files, extra)
-
-    def _follow(self, files: dict[str, str], contents: Mapping[str, bytes]) -> None:
-        """Let runs that have begun find their Dag's file where it is now. New Dags have none; after a start any may."""
-        known = self._followed
-        moved = {name: path for name, path in files.items() if known is None or known.get(name, path) != path}
-        self._store.follow({name: (path, contents.get(path, b"")) for name, path in moved.items()})
-        self._followed = files
+            stubs = _stubs(manifest, discovery.mode(airflow_settings().discovery))
+            self._current = self._store.publish(manifest, stubs | self._passes(manifest))
 
     def _fault(self, source: Source) -> str:
         """Why Airflow does not take a workflow; the empty text where it does."""
@@ -201,7 +189,7 @@ class WorkflowImporter(AbstractDagImporter):
     @classmethod
     def supported_extensions(cls) -> list[str]:
         """What Airflow hands to us; other YAML is passed over."""
-        return [".yaml", ".json", REJECTED]
+        return [".yaml", ".json"]
 
     def list_dag_files(self, directory: str | os.PathLike[str], safe_mode: bool = True) -> Iterator[str]:  # noqa: ARG002, FBT001, FBT002
         """Give the workflow files of a version; nothing for any other folder."""
@@ -221,11 +209,9 @@ class WorkflowImporter(AbstractDagImporter):
         root = _version_root(path)
         if root is None:
             return result
-        if path.suffix == REJECTED:
-            result.errors.append(_error(result.file_path, path.read_text(encoding="utf-8")))
-            return result
+        place = path.relative_to(root).as_posix()
         try:
-            dag = load_dag(root, path.relative_to(root).as_posix())
+            dag = load_dag(root, _workflow_of(root, place))
         except HotswapError as error:
             result.errors.append(_error(result.file_path, str(error)))
         else:
@@ -242,37 +228,27 @@ def _version_root(path: Path) -> Path | None:
     return next((folder for folder in path.parents if (folder / MANIFEST).exists()), None)
 
 
-def load_dag(root: Path, path: str) -> DAG:
-    """The Dag of a workflow of a version. Raises ``SpecError`` and ``StoreError``."""
+def _workflow_of(root: Path, path: str) -> str:
+    """The workflow of a Dag file. Raises ``HotswapError`` with the error that another file of a version has."""
+    if dag_file(stem(path)) == path:
+        return stem(path)
+    entry = read_manifest(root).get(path)
+    raise HotswapError(entry.error if entry else f"this version has no file {path}")
+
+
+def load_dag(root: Path, workflow: str) -> DAG:
+    """The Dag of a workflow of a version. Raises ``SpecError``; ``StoreError`` where there is no such workflow."""
     contents = ContentStore(airflow_settings().store_path)
-    path, entry = _chosen(read_manifest(root), path, _workflow_of_task())
-    if not entry.is_valid:
-        raise HotswapError(entry.error)
+    manifest = read_manifest(root)
+    path = places(manifest).get(workflow)
+    if path is None:
+        raise StoreError(f"this version has no workflow {workflow}")
+    entry = manifest[path]
     site = _read_site(contents, entry.site)
     checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
     if checked.source is None:
         raise SpecError(checked.problems)
     return _make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted, fault=entry.error)
-
-
-def _workflow_of_task() -> str | None:
-    """The workflow whose task this process runs; none elsewhere, as in `airflow dags test`, which names a Dag alone."""
-    context = get_parsing_context()
-    return context.dag_id if context.task_id else None
-
-
-def _chosen(manifest: Manifest, path: str, wanted: str | None) -> tuple[str, Entry]:
-    """The workflow that a worker wants; in its run's version it may stand elsewhere than the Dag's file is now.
-
-    Raises ``StoreError`` where the version has no such workflow.
-    """
-    found = manifest.get(path)
-    if wanted is not None and (found is None or found.workflow != wanted):
-        path = places(manifest).get(wanted, path)
-        found = manifest.get(path)
-    if found is None:
-        raise StoreError(f"this version has no workflow {wanted or path}")
-    return path, found
 
 
 def _make_dag(source: Source, environment: str, *, is_deleted: bool = False, fault: str = "") -> DAG:
@@ -295,31 +271,29 @@ def load_passes(digest: str, schedule: str | None) -> tuple[DAG | None, DAG | No
     return build_reconciling_dag(site, schedule) if schedule else None, build_retention_dag(site)
 
 
-def _stub(path: str) -> str:
-    """The Python file that stands for a workflow file."""
-    return f"{path.replace('.', '_')}.py"
+def _stubs(manifest: Manifest, mode: discovery.Mode) -> dict[str, bytes]:
+    """Python files that stand for the workflows where YAML is not discovered.
 
-
-def _stubs(manifest: Manifest) -> dict[str, bytes]:
-    """Python files that stand for the workflows where YAML is not discovered."""
-    stubs = {discovery.STUBS: b""}
+    Those of Dags are in each version: a run that began while YAML was found may end while it is not.
+    """
+    stubs = discovery.marks(mode)
     for path, entry in manifest.items():
-        text = f"# airflow dag of {path}, made by hotswap of {entry.digest}\n"
-        text += f"from {__name__} import load_stub\n\ndag = load_stub(__file__, {path!r})\n"
-        stubs[_stub(path)] = text.encode()
-        if entry.error and entry.is_valid:
-            error = f"# airflow dag of {path}: its newer text is not taken\nraise ImportError({entry.error!r})\n"
-            stubs[_stub(path + REJECTED)] = error.encode()
+        if entry.is_valid:
+            text = f"# airflow dag of {path}, made by hotswap of {entry.digest}\n"
+            text += f"from {__name__} import load_stub\n\ndag = load_stub(__file__, {entry.workflow!r})\n"
+            stubs[discovery.stub(entry.workflow)] = text.encode()
+        if entry.error and mode == "stub":
+            error = f"# airflow dag of {path}: its newest text is not taken\nraise ImportError({entry.error!r})\n"
+            stubs[f"{path.replace('.', '_')}.py"] = error.encode()
     return stubs
 
 
-def load_stub(stub: str, path: str) -> DAG | None:
-    """The Dag that a stub stands for; none where it is there for runs of another version. Raises ``HotswapError``."""
+def load_stub(stub: str, workflow: str) -> DAG:
+    """The Dag that a stub stands for. Raises ``HotswapError``."""
     root = _version_root(Path(stub))
     if root is None:
         raise StoreError(f"{stub} is not below a version of a hotswap bundle")
-    is_for_runs = _workflow_of_task() is None and path not in read_manifest(root)
-    return None if is_for_runs else load_dag(root, path)
+    return load_dag(root, workflow)
 
 
 discovery.install()

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import airflow.utils.file
 
 from hotswap_airflow.errors import StoreError
-from hotswap_airflow.store.versions import MANIFEST, REJECTED, Entry, VersionStore, read_manifest, write_manifest
+from hotswap_airflow.store.versions import (
+    MANIFEST,
+    Entry,
+    VersionStore,
+    dag_file,
+    read_manifest,
+    version_files,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     import os
@@ -25,8 +33,10 @@ if TYPE_CHECKING:
     from hotswap_airflow.settings import Discovery
 
 Mode = Literal["patch", "stub"]
-STUBS = ".hotswap-stubs"
-"""A file of this name tells that a version has stubs."""
+_STUBS = ".stubs"
+"""The folder of a version for Python files that stand for its workflows."""
+_STUBS_ARE_USED = ".hotswap-stubs"
+"""A file of this name tells that a version's stubs are its Dag files."""
 _FIND = "_hotswap_find"
 _OURS = "_hotswap"
 _served: dict[Path, VersionStore] = {}
@@ -35,11 +45,19 @@ _modes: list[Mode] = []
 
 def dag_files(root: Path) -> Iterator[str]:
     """The Dag files of a version of ours; none for any other folder, and none where stubs stand for them."""
-    if (root / MANIFEST).exists() and not (root / STUBS).exists():
+    if (root / MANIFEST).exists() and not (root / _STUBS_ARE_USED).exists():
         for path, entry in read_manifest(root).items():
-            yield str(root / path)
-            if entry.error and entry.is_valid:
-                yield str(root / f"{path}{REJECTED}")
+            yield from (str(root / name) for name in version_files(path, entry))
+
+
+def stub(workflow: str) -> str:
+    """The Python file that stands for a workflow's Dag file, relative to a version."""
+    return f"{_STUBS}/{workflow}.py"
+
+
+def marks(mode: Mode) -> dict[str, bytes]:
+    """Files of a version that tell Airflow and us whether its stubs are Dag files."""
+    return {_STUBS_ARE_USED: b""} if mode == "stub" else {".airflowignore": f"{_STUBS}/\n".encode()}
 
 
 def serve(folder: Path, store: VersionStore) -> None:
@@ -78,9 +96,10 @@ def works() -> bool:
     from airflow.dag_processing import manager
 
     with tempfile.TemporaryDirectory() as name:
-        probe = Path(name) / "probe.hotswap.yaml"
+        probe = Path(name) / dag_file("probe")
+        probe.parent.mkdir()
         probe.touch()
-        write_manifest(Path(name), {probe.name: Entry(text="", workflow="probe")})
+        write_manifest(Path(name), {"probe.hotswap.yaml": Entry(text="", workflow="probe")})
         search = getattr(manager, "list_py_file_paths", None)
         return search is not None and str(probe) in search(name)
 

@@ -1,13 +1,12 @@
 """Versions of a folder of workflows: what a run began with can be read again, whatever is edited meanwhile.
 
 A version is a manifest, path by path: the digest of the workflow's text, of every file it names, of the site
-file, and the environment it was compiled for. Its folder holds the texts alone; everything else is in the
-store of contents.
+file, and the environment it was compiled for. Its folder holds what Airflow reads: the texts as Dag files, named
+after their workflows, and the errors under people's own paths. Everything else is in the store of contents.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -28,15 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
 MANIFEST = ".hotswap-manifest.json"
-REJECTED = ".rejected"
+_SERVED = ".served"
+"""The folder of a version for Dag files: by workflow, so that they stay where they are whatever people's files do."""
 _GONE = ".deleted"
-"""The folder of a version for workflows whose own place another one has taken."""
+"""What stands before the path of a workflow whose own place another one has taken."""
 _YOUNG = 3600.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One workflow of a version. ``error`` is why a newer text of it is not taken; ``workflow`` its Dag's id.
+    """One workflow of a version. ``error`` is why the newest text of it is not taken; ``workflow`` its Dag's id.
 
     ``files`` are paths beside the workflow with digest and mode; ``site`` is empty where there was none.
     """
@@ -119,6 +119,19 @@ def places(manifest: Manifest) -> dict[str, str]:
     return {entry.workflow: path for path, entry in manifest.items() if entry.is_valid}
 
 
+def dag_file(workflow: str) -> str:
+    """The Dag file of a workflow, relative to a version."""
+    return f"{_SERVED}/{workflow}{WORKFLOW_SUFFIXES[0]}"
+
+
+def version_files(path: str, entry: Entry) -> Iterator[str]:
+    """What Airflow reads of a workflow: its Dag file where it has one, its own path where that holds an error."""
+    if entry.is_valid:
+        yield dag_file(entry.workflow)
+    if entry.error:
+        yield path
+
+
 class VersionStore:
     """The versions of one folder, below ``root``; contents are shared with other folders."""
 
@@ -153,12 +166,10 @@ class VersionStore:
         old = self.manifest(before) if before and self.path(before).is_dir() else {}
         changed = {path for path, entry in manifest.items() if old.get(path) != entry}
         if self.path(version).is_dir():  # an undo: runs may be reading it, so it stays as it is
-            changed |= {
-                name for name, content in (extra or {}).items() if not _holds(self._file(before, name), content)
-            }
-            for path in changed:
-                for file in self.path(version).glob(f"{glob.escape(path)}*"):
-                    os.utime(file)
+            names = {name for path in changed for name in version_files(path, manifest[path])}
+            names |= {name for name, content in (extra or {}).items() if not _holds(self._file(before, name), content)}
+            for name in names:
+                os.utime(self.path(version) / name)
         else:
             self._build(version, manifest, before, changed, extra or {})
         write_whole(self.root / "current", version.encode())
@@ -172,7 +183,8 @@ class VersionStore:
         new = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
         new.chmod(0o755)
         for path, entry in manifest.items():
-            for name, content in self._served(path, entry):
+            for name in version_files(path, entry):
+                content = entry.error.encode() if name == path else self.contents.get(entry.text)
                 _put(new / name, content, None if path in changed else self._file(before, name))
         for name, content in extra.items():
             _put(new / name, content, self._file(before, name))
@@ -184,22 +196,6 @@ class VersionStore:
 
     def _file(self, version: str | None, name: str) -> Path | None:
         return self.path(version) / name if version else None
-
-    def _served(self, path: str, entry: Entry) -> Iterator[tuple[str, bytes]]:
-        yield path, self.contents.get(entry.text)
-        if entry.error and entry.is_valid:
-            yield path + REJECTED, entry.error.encode()
-
-    def follow(self, files: Mapping[str, tuple[str, bytes]]) -> None:
-        """Let older versions have the Dag files that workflows have now: by workflow, a path and a content.
-
-        A worker opens the file of the path that the Dag has now, in the version that the run began with.
-        """
-        for folder in _versions(self.root) if files else ():
-            for workflow in places(read_manifest(folder)).keys() & files:
-                path, content = files[workflow]
-                if not (folder / path).exists():
-                    write_whole(folder / path, content)
 
     def prune(self, needed: Collection[str]) -> list[str]:
         """Remove versions that nothing needs and that are not young; give their names."""

@@ -8,20 +8,20 @@ import re
 import runpy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow.dag_processing.importers import DagImportResult
+from airflow.dag_processing.importers import DagImportResult, get_importer_registry
 from airflow.dag_processing.manager import DagFileInfo, DagFileProcessorManager, DagFileStat
 from airflow.dag_processing.processor import DagFileParsingResult
-from airflow.sdk import DAG, get_parsing_context
+from airflow.sdk import DAG
 from airflow.utils.file import list_py_file_paths
 
 from hotswap_airflow import discovery
 from hotswap_airflow.bundle import WorkflowFolder, WorkflowImporter
 from hotswap_airflow.settings import BUNDLE
+from hotswap_airflow.store.versions import dag_file
 
 FILE = "hotswap: workflow/v1\nfiles: ['*.sh']\njobs: {a: {script: say.sh}}\n"
 Make = Callable[[], WorkflowFolder]
@@ -50,6 +50,9 @@ def test_workflows_and_the_reconciling_pass_are_found(make_bundle: Make) -> None
     bundle = make_bundle()
     bundle.initialize()
     assert set(_files(bundle)) == {"w.hotswap.yaml", "hotswap_passes.py"}
+    # As Airflow's own command line looks, which asks each importer.
+    found = get_importer_registry().list_dag_files(bundle.path)
+    assert {Path(path).name for path in found} == {"w.hotswap.yaml", "hotswap_passes.py"}
 
 
 def test_the_reconciling_pass_can_be_turned_off(make_bundle: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,32 +96,32 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     bundle = make_bundle()
     bundle.initialize()
     first = _files(bundle)
-    assert set(first) == {"w_hotswap_yaml.py", "hotswap_passes.py"}
-    source = (bundle.path / "w_hotswap_yaml.py").read_text()
-    assert _run(bundle.path / "w_hotswap_yaml.py", source).dag_id == "w"
+    assert set(first) == {"w.py", "hotswap_passes.py"}
+    stub = bundle.path / discovery.stub("w")
+    source = stub.read_text()
+    assert _run(stub).dag_id == "w"
     # An edit of code alone makes another stub, and the undo of it a newer one.
     (tmp_path / "dags" / "say.sh").write_text("echo TWO\n")
     bundle.refresh()
     second = _files(bundle)
-    assert (bundle.path / "w_hotswap_yaml.py").read_text() != source
+    assert (bundle.path / discovery.stub("w")).read_text() != source
     assert second["hotswap_passes.py"] == first["hotswap_passes.py"]
-    os.utime(bundle.path / "w_hotswap_yaml.py", (1, 1))
+    os.utime(stub, (1, 1))
     (tmp_path / "dags" / "say.sh").write_text("echo ONE\n")
-    before = first["w_hotswap_yaml.py"]
     bundle.refresh()
-    assert _files(bundle)["w_hotswap_yaml.py"] > before
+    assert _files(bundle)["w.py"] > first["w.py"]
     # A broken text keeps the last valid one, and says what is wrong in a stub of its own.
     (tmp_path / "dags" / "w.hotswap.yaml").write_text("hotswap: workflow/v1\njobs: {a: {rum: x}}\n")
     bundle.refresh()
-    assert set(_files(bundle)) == {"w_hotswap_yaml.py", "w_hotswap_yaml_rejected.py", "hotswap_passes.py"}
+    assert set(_files(bundle)) == {"w.py", "w_hotswap_yaml.py", "hotswap_passes.py"}
     with pytest.raises(ImportError, match=r"w\.hotswap\.yaml:2:12: unknown-key"):
-        _run(bundle.path / "w_hotswap_yaml_rejected.py", (bundle.path / "w_hotswap_yaml_rejected.py").read_text())
+        _run(bundle.path / "w_hotswap_yaml.py")
 
 
-def _run(path: Path, source: str) -> object:
-    names = {"__file__": str(path)}
-    exec(compile(source, str(path), "exec"), names)  # noqa: S102 - our own stub, as Airflow runs it
-    return names["dag"]
+def _run(path: Path) -> DAG:
+    """The Dag of one of our own stubs, as Airflow runs it."""
+    dag: DAG = runpy.run_path(str(path))["dag"]
+    return dag
 
 
 def test_where_the_patch_does_not_work_stubs_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +178,7 @@ def test_what_was_queued_before_an_edit_is_parsed_after_it(
     monkeypatch.setattr(manager, "_parallelism", 9)
     monkeypatch.setattr(manager, "_create_process", lambda file: started.append(file) or SimpleNamespace())
     monkeypatch.setattr(manager, "_get_team_names", lambda _: {})
-    names = ("w.hotswap.yaml", "other.hotswap.yaml")
+    names = (dag_file("w"), dag_file("other"))
     old = [DagFileInfo(Path(name), "workflows", bundle.path) for name in names]
     manager._add_files_to_queue(old, mode="back")
     (tmp_path / "dags" / "say.sh").write_text("echo TWO\n")
@@ -191,28 +194,14 @@ def test_what_was_queued_before_an_edit_is_parsed_after_it(
     process = SimpleNamespace(had_callbacks=False, parsing_result=parsed, start_time=time.monotonic())
     for file in old:
         manager.handle_parsing_result(file, process)  # type: ignore[arg-type]
-    assert stored == ["other.hotswap.yaml"]
+    assert stored == [dag_file("other")]
     assert [file.rel_path.name for file in manager._file_stats] == ["other.hotswap.yaml"]
     manager.handle_parsing_result(started[0], process)  # type: ignore[arg-type]
-    assert stored == ["other.hotswap.yaml", "w.hotswap.yaml"]
-
-
-@contextmanager
-def _parsing_for(dag_id: str | None, task_id: str | None = None) -> Iterator[None]:
-    """What Airflow tells code that is parsed; its own manager leaves it behind."""
-    with pytest.MonkeyPatch.context() as patch:
-        if dag_id is not None:
-            patch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
-        if task_id is not None:
-            patch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
-        assert get_parsing_context() == (dag_id, task_id)
-        yield
+    assert stored == [dag_file("other"), dag_file("w")]
 
 
 def _import(root: Path, name: str) -> DagImportResult:
-    """Import a file as the dag-processor does."""
-    with _parsing_for(None):
-        return WorkflowImporter().import_file(root / name, bundle_path=root)
+    return WorkflowImporter().import_file(root / name, bundle_path=root)
 
 
 @pytest.mark.parametrize(
@@ -232,11 +221,11 @@ def test_what_airflow_would_not_take_is_shown_and_hides_nothing(
     (tmp_path / "dags" / "w.hotswap.yaml").write_text(FILE.replace("files:", f"{text}\nfiles:"))
     (tmp_path / "dags" / "new.hotswap.yaml").write_text(FILE.replace("files:", f"{text}\nfiles:"))
     bundle.refresh()
-    assert set(_files(bundle)) == {
-        "w.hotswap.yaml", "w.hotswap.yaml.rejected", "new.hotswap.yaml", "hotswap_passes.py"
-    }  # fmt: skip
-    assert [dag.dag_id for dag in _import(bundle.path, "w.hotswap.yaml").dags] == ["w"]
-    (error,) = _import(bundle.path, "w.hotswap.yaml.rejected").errors
+    found = {Path(path).relative_to(bundle.path).as_posix() for path in list_py_file_paths(bundle.path)}
+    assert found == {dag_file("w"), "w.hotswap.yaml", "new.hotswap.yaml", "hotswap_passes.py"}
+    assert [dag.dag_id for dag in _import(bundle.path, dag_file("w")).dags] == ["w"]
+    (error,) = _import(bundle.path, "w.hotswap.yaml").errors
+    assert error.file_path == "w.hotswap.yaml"
     assert re.match(words, error.message)
     (error,) = _import(bundle.path, "new.hotswap.yaml").errors
     assert re.match(words.replace("w", "new", 1), error.message)
@@ -251,7 +240,7 @@ def test_an_environment_without_a_site_file_is_told(make_bundle: Make, monkeypat
 
 
 @pytest.mark.parametrize("mode", ["auto", "stub"])
-def test_a_task_of_an_older_version_finds_its_workflow_wherever_it_is_now(
+def test_a_run_finds_its_workflow_in_the_version_it_began_with_whatever_moves(
     make_bundle: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     dags = tmp_path / "dags"
@@ -259,38 +248,31 @@ def test_a_task_of_an_older_version_finds_its_workflow_wherever_it_is_now(
     (dags / "v.hotswap.yaml").write_text(FILE.replace("a:", "v:"))
     bundle.initialize()
     first = bundle.path
+    # Each takes the other's name, one moves, and the mode changes.
     monkeypatch.setenv("AIRFLOW__HOTSWAP__DISCOVERY", mode)
-    file = {"auto": "{}.hotswap.yaml", "stub": "{}_hotswap_yaml.py"}[mode]
+    (dags / "sub").mkdir()
+    (dags / "say.sh").rename(dags / "sub" / "say.sh")
+    (dags / "w.hotswap.yaml").unlink()
+    (dags / "sub" / "w.hotswap.yaml").write_text("name: v\n" + FILE)
+    (dags / "v.hotswap.yaml").write_text("name: w\n" + FILE.replace("*.sh", "sub/*.sh").replace("say.sh", "sub/say.sh"))
+    bundle.refresh()
+    assert bundle.path != first
+    files = {Path(path).relative_to(bundle.path).as_posix() for path in list_py_file_paths(bundle.path)}
+    file = discovery.stub if mode == "stub" else dag_file
+    assert files - {"hotswap_passes.py"} == {file("w"), file("v")}
+    for workflow, task in (("w", "a"), ("v", "v")):
+        path = first / file(workflow)
+        (dag,) = [_run(path)] if mode == "stub" else WorkflowImporter().import_file(path, bundle_path=first).dags
+        assert dag.task_ids == [task]
 
-    def tasks(path: Path, workflow: str | None, task: str | None = "any") -> list[str]:
-        """Of the Dag that a file gives, as a worker of a run of the first version finds it."""
-        with _parsing_for(workflow, task):
-            if mode == "stub":
-                dags = [_run(path, path.read_text())]
-            else:
-                dags = WorkflowImporter().import_file(path, bundle_path=first).dags
-        return [task for dag in dags if dag for task in dag.task_ids]  # type: ignore[attr-defined]
 
-    # A new name for a file, and the mode changed meanwhile.
-    (dags / "w.hotswap.yaml").rename(dags / "moved.hotswap.yaml")
-    (dags / "moved.hotswap.yaml").write_text("name: w\n" + FILE)
-    bundle.refresh()
-    assert tasks(first / file.format("moved"), "w") == ["a"]
-    # Each takes the other's name.
-    (dags / "moved.hotswap.yaml").write_text("name: v\n" + FILE)
-    (dags / "v.hotswap.yaml").write_text("name: w\n" + FILE)
-    bundle.refresh()
-    assert tasks(first / file.format("v"), "w") == ["a"]
-    assert tasks(first / file.format("moved"), "v") == ["v"]
-    # What stands there for such runs alone is no Dag when the old version comes back.
-    (dags / "moved.hotswap.yaml").unlink()
-    (dags / "w.hotswap.yaml").write_text(FILE)
-    (dags / "v.hotswap.yaml").write_text(FILE.replace("a:", "v:"))
-    bundle.refresh()
-    assert (bundle.path == first) == (mode == "auto")
-    for asked in (None, "w"):  # the dag-processor, and Airflow's own trial of a Dag
-        found = [tasks(Path(path), asked, None) for path in list_py_file_paths(bundle.path) if "passes" not in path]
-        assert sorted(found) == [["a"], ["v"]]
+def test_a_version_without_a_workflow_says_so(make_bundle: Make) -> None:
+    bundle = make_bundle()
+    bundle.initialize()
+    (error,) = _import(bundle.path, dag_file("gone")).errors
+    assert error.message == "this version has no workflow gone"
+    (error,) = _import(bundle.path, "gone.hotswap.yaml").errors
+    assert error.message == "this version has no file gone.hotswap.yaml"
 
 
 def test_only_a_refresh_makes_versions_and_the_bundle_says_which_it_shows(make_bundle: Make, tmp_path: Path) -> None:

@@ -108,8 +108,10 @@ def _errors(lab: Any) -> dict[str, str]:
 def test_a_broken_file_keeps_its_last_valid_version(lab: Any, two_jobs: tuple[str, str]) -> None:
     name, run = two_jobs
     path = lab.write(name, "jobs:\n  first: {run: 'echo $PARAM_GONE'}\n")
-    shown = f"{path.name}.rejected"
+    shown = path.name
     lab.api.wait("the import error", lambda: shown in _errors(lab))
+    assert not lab.api.get(f"/dags/{name}")["is_stale"]
+    assert not lab.api.get(f"/dags/{name}")["has_import_errors"]
     assert _errors(lab)[shown].startswith(f"{path.name}:4:16: param-unknown: ")
     assert _finish(lab, name, run) == {"said": "ONE"}
     tagged = {"name": "newest text is broken"}.items()
@@ -141,11 +143,10 @@ def test_a_renamed_file_lets_its_runs_finish(lab: Any) -> None:
     path = lab.write("before-rename", _two_jobs("ONE", "name: renamed\n"))
     run = lab.api.trigger("renamed")
     lab.wait_for_job("renamed", "first")
+    before = lab.api.get("/dags/renamed")["bundle_version"]
     (lab.dags / "moved").mkdir()
     path.rename(lab.dags / "moved" / "after.hotswap.yaml")
-    lab.api.wait(
-        "the new place", lambda: lab.api.get("/dags/renamed")["relative_fileloc"] == "moved/after.hotswap.yaml"
-    )
+    lab.api.wait("the new version", lambda: lab.api.get("/dags/renamed")["bundle_version"] != before)
     assert _finish(lab, "renamed", run) == {"said": "ONE"}
 
 
@@ -161,9 +162,7 @@ def test_a_workflow_whose_file_takes_another_name_lets_its_runs_finish(lab: Any,
 def test_what_airflow_refuses_is_an_error_of_the_new_text_alone(lab: Any, two_jobs: tuple[str, str]) -> None:
     name, run = two_jobs
     lab.write(name, _two_jobs("TWO", f"tags: [{'x' * 101}]\n"))
-    lab.api.wait(
-        "the import error", lambda: "Airflow does not take" in _errors(lab).get(f"{name}.hotswap.yaml.rejected", "")
-    )
+    lab.api.wait("the import error", lambda: "Airflow does not take" in _errors(lab).get(f"{name}.hotswap.yaml", ""))
     assert not lab.api.get(f"/dags/{name}")["is_stale"]
     assert _finish(lab, name, run) == {"said": "ONE"}
 

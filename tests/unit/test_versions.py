@@ -17,11 +17,11 @@ from hotswap_airflow.store.contents import ContentStore, archive, kept_archive
 from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.store.scan import FolderScan, workflow_paths
 from hotswap_airflow.store.versions import (
-    REJECTED,
     Entry,
     Manifest,
     ManifestFolder,
     VersionStore,
+    dag_file,
     merge,
     needed_contents,
     places,
@@ -51,9 +51,7 @@ class Folder:
     def refresh(self) -> Path:
         before = self.store.manifest(self.store.current())
         manifest = merge(before, self.scan.scan(before), self.active.__contains__)
-        version = self.store.publish(manifest)
-        self.store.follow({name: (path, b"") for name, path in places(manifest).items()})
-        return self.store.path(version)
+        return self.store.path(self.store.publish(manifest))
 
     def manifest(self) -> Manifest:
         return self.store.manifest(self.refresh().name)
@@ -73,13 +71,13 @@ def test_an_unchanged_folder_stays_the_same_version_and_an_edit_touches_one_file
     folder.write("sub/b.hotswap.yaml", "name: b2\njobs: {a: {run: y}}\n")
     first = folder.refresh()
     assert folder.refresh() == first
-    os.utime(first / "sub/b.hotswap.yaml", (1, 1))
+    os.utime(first / dag_file("b2"), (1, 1))
     folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")
     second = folder.refresh()
     assert second != first
-    assert (first / "sub/b.hotswap.yaml").samefile(second / "sub/b.hotswap.yaml")
-    assert not (first / "a.hotswap.yaml").samefile(second / "a.hotswap.yaml")
-    assert (first / "a.hotswap.yaml").read_text() != (second / "a.hotswap.yaml").read_text()
+    assert (first / dag_file("b2")).samefile(second / dag_file("b2"))
+    assert not (first / dag_file("a")).samefile(second / dag_file("a"))
+    assert (first / dag_file("a")).read_text() != (second / dag_file("a")).read_text()
 
 
 def test_an_undo_is_parsed_again(folder: Folder) -> None:
@@ -87,10 +85,10 @@ def test_an_undo_is_parsed_again(folder: Folder) -> None:
     first = folder.refresh()
     folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")
     folder.refresh()
-    os.utime(first / "a.hotswap.yaml", (1, 1))
+    os.utime(first / dag_file("a"), (1, 1))
     folder.write("a.hotswap.yaml")
     assert folder.refresh() == first
-    assert (first / "a.hotswap.yaml").stat().st_mtime > 1
+    assert (first / dag_file("a")).stat().st_mtime > 1
 
 
 def test_code_is_part_of_the_version(folder: Folder) -> None:
@@ -110,22 +108,24 @@ def test_code_is_part_of_the_version(folder: Folder) -> None:
     (folder.folder / "src/x.py").chmod(0o755)
     assert folder.refresh() != second
     (folder.folder / "go.sh").unlink()
-    assert "a.hotswap.yaml" + REJECTED in folder.files()
+    assert "a.hotswap.yaml" in folder.files()
     folder.write("go.sh", "true")
-    assert folder.files() == ["a.hotswap.yaml"]
+    assert folder.files() == [dag_file("a")]
 
 
 def test_a_broken_file_serves_its_last_valid_text(folder: Folder) -> None:
     folder.write("a.hotswap.yaml")
     folder.write("b.hotswap.yaml", "jobs: [\n")
-    assert folder.files() == ["a.hotswap.yaml", "b.hotswap.yaml"]
+    assert folder.files() == [dag_file("a"), "b.hotswap.yaml"]
     folder.write("a.hotswap.yaml", "jobs: {a: {run: $PARAM_X}}\n")
     root = folder.refresh()
-    assert folder.files() == ["a.hotswap.yaml", "a.hotswap.yaml" + REJECTED, "b.hotswap.yaml"]
-    assert "run: x" in (root / "a.hotswap.yaml").read_text()
-    assert (root / ("a.hotswap.yaml" + REJECTED)).read_text().startswith("a.hotswap.yaml:2:17: param-unknown")
+    assert folder.files() == [dag_file("a"), "a.hotswap.yaml", "b.hotswap.yaml"]
+    assert "run: x" in (root / dag_file("a")).read_text()
+    assert (root / "a.hotswap.yaml").read_text().startswith("a.hotswap.yaml:2:17: param-unknown")
     folder.write("b.hotswap.yaml")
-    assert "b.hotswap.yaml" in folder.files()
+    assert folder.files() == [dag_file("a"), dag_file("b"), "a.hotswap.yaml"]
+    folder.write("a.hotswap.yaml")
+    assert folder.files() == [dag_file("a"), dag_file("b")]
 
 
 def test_a_deleted_file_stays_while_a_run_of_it_is_active(folder: Folder) -> None:
@@ -133,21 +133,19 @@ def test_a_deleted_file_stays_while_a_run_of_it_is_active(folder: Folder) -> Non
     folder.refresh()
     folder.active.add("a")
     (folder.folder / "a.hotswap.yaml").unlink()
-    assert folder.files() == ["a.hotswap.yaml"]
+    assert folder.files() == [dag_file("a")]
     assert folder.manifest()["a.hotswap.yaml"].is_deleted
     folder.active.clear()
     assert folder.files() == []
 
 
-def test_older_versions_have_the_file_of_a_renamed_workflow(folder: Folder) -> None:
+def test_a_dag_stays_where_it_is_when_its_workflows_file_is_renamed(folder: Folder) -> None:
     folder.write("a.hotswap.yaml", "name: x\njobs: {a: {run: y}}\n")
     old = folder.refresh()
-    before = folder.store.manifest(old.name)
     (folder.folder / "sub").mkdir()
     (folder.folder / "a.hotswap.yaml").rename(folder.folder / "sub" / "b.hotswap.yaml")
-    assert folder.files() == ["sub/b.hotswap.yaml"]
-    assert (old / "sub/b.hotswap.yaml").exists()
-    assert folder.store.manifest(old.name) == before
+    assert folder.refresh() != old
+    assert folder.files() == [dag_file("x")]
     (folder.folder / "sub" / "b.hotswap.yaml").rename(folder.folder / "a.hotswap.yaml")
     assert folder.refresh() == old
 
@@ -276,7 +274,7 @@ def test_a_text_whose_content_was_swept_before_it_was_served_is_kept_anew(folder
     assert "name-taken" in entry.error
     folder.store.contents.path(entry.text).unlink()
     (folder.folder / "a.hotswap.yaml").unlink()
-    assert "run: z" in (folder.refresh() / "b.hotswap.yaml").read_text()
+    assert "run: z" in (folder.refresh() / dag_file("x")).read_text()
 
 
 def test_what_airflow_does_not_take_keeps_the_last_valid_text(folder: Folder) -> None:
@@ -411,7 +409,7 @@ def test_a_version_whose_removal_was_cut_short_hurts_no_other(tmp_path: Path) ->
     folder.write("v.hotswap.yaml")
     kept = folder.refresh()
     assert needed_contents(folder.store.root.parent)
-    assert (kept / "v.hotswap.yaml").exists()
+    assert (kept / dag_file("v")).exists()
 
 
 def test_an_undo_of_a_file_with_brackets_is_newer(tmp_path: Path) -> None:
@@ -420,10 +418,10 @@ def test_an_undo_of_a_file_with_brackets_is_newer(tmp_path: Path) -> None:
     first = folder.refresh()
     folder.write("a[1].hotswap.yaml", "name: a\njobs: {a: {run: y}}\n")
     folder.refresh()
-    os.utime(first / "a[1].hotswap.yaml", (1, 1))
+    os.utime(first / dag_file("a"), (1, 1))
     folder.write("a[1].hotswap.yaml", "name: a\njobs: {a: {run: x}}\n")
     assert folder.refresh() == first
-    assert (first / "a[1].hotswap.yaml").stat().st_mtime > 1
+    assert (first / dag_file("a")).stat().st_mtime > 1
 
 
 entries = st.builds(Entry, text=st.sampled_from("12"), workflow=st.sampled_from("xyz"), is_valid=st.booleans())
