@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -71,7 +72,7 @@ EXCLUSIVE_GROUPS = (frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),)
 """Options of which a job may have one; a later layer's drops the earlier's."""
 
 _HAVE_AN_OPPOSITE = frozenset({"requeue"})
-_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufeff\s\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COUNT = re.compile(r"[1-9][0-9]*(?:-[1-9][0-9]*)?")
 _TYPED = r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*:)?[1-9][0-9]*"
 _GPUS = re.compile(rf"{_TYPED}(?:,{_TYPED})*")
@@ -130,6 +131,8 @@ def _unsafe(name: str, value: str) -> Refusal | None:
         what, remedy = "a line break", "write it in one line"
     elif found[0].isspace():
         what, remedy = "a space", "give every option its own key"
+    elif unicodedata.category(found[0]) == "Cf":
+        what, remedy = "a character that nobody sees", "write the value anew"
     else:
         what, remedy = "a control character", "remove it"
     return Refusal("slurm-value-unsafe", f"`{name}` holds {what}: {value!r}", remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
+_COMMAND = re.compile(r"\$\(|`")
 
 
 def literal_fault(path: str) -> tuple[str, str] | None:
@@ -18,6 +19,8 @@ def literal_fault(path: str) -> tuple[str, str] | None:
     if _VARIABLE.search(path):
         words = f"`{path}` holds a variable, and nothing is replaced in paths"
         return words, "write the path itself, or use it as a variable in the script"
+    if _COMMAND.search(path):
+        return f"{path!r} holds a command, and nothing is replaced in paths", "write the path itself"
     return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 _NAME = r"(?:PARAM|INPUT|OUTPUT|SWEEP|SECRET)_[A-Za-z0-9_]+"
 """The names that a workflow file declares; all others are the script's own business."""
-_USE = re.compile(rf"\$(?:\{{[#!]?)?({_NAME})")
+_USE = re.compile(rf"(?<!\$)\$(?:\{{[#!]?)?({_NAME})")
 _OWN_WORD = re.compile(r"\$\{[A-Za-z0-9_]+(?:\[[^]]*\])?(:?[-+=])")
 _PLAIN = re.compile(
     rf"(?:^|[\s;&|(){{`\"'])({_NAME})(?:\[[^]]*\])?\+?=(?!\"?\$\{{?\1\b)",  # not what only passes it on
@@ -30,6 +30,8 @@ _SOURCE = re.compile(
     r"""(?:^|[\s;&|({`])(?:source|\.)[ \t]+((?:"[^"\n]*"|'[^'\n]*'|[^\s;&|<>()"'])+)""",
     re.MULTILINE,
 )
+_UNSEEN = re.compile(r"(?:^|[\s;&|({`])(?:(?:source|\.)[ \t]+<\(|eval\b[^\n;&|]*[$`])", re.MULTILINE)
+"""What is run as part of the text, and made by a command."""
 _HERE = re.compile(r"""^(?:\$\{?HOTSWAP_RUN_DIR\}?/|\$PWD/|\$\(pwd\)/|\./)+""")
 _KNOWN = re.compile(r"(?:^|[ \t;])#[ \t]*hotswap:[ \t]*known[ \t]+(.*)$", re.MULTILINE)
 _HEREDOC = re.compile(r"<<-?[ \t]*(?P<word>(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s;&|<>()'\"\\])+)")
@@ -75,7 +77,7 @@ def assigned(text: str) -> set[str]:
 def sourced(text: str) -> list[str | None]:
     """The files that a text reads by ``source``, relative to the run directory; None where that cannot be seen."""
     code = _Reader(text, keeps_quoted=True).read()
-    return [_path(word) for word in _SOURCE.findall(code)]
+    return [_path(word) for word in _SOURCE.findall(code)] + [None for _ in _UNSEEN.findall(code)]
 
 
 def _path(word: str) -> str | None:
@@ -195,7 +197,10 @@ class _Reader:
         self.at += count
 
     def _blank(self, count: int) -> None:
-        if self.keeps_quoted:
+        if self.keeps_quoted and self.text.startswith("\\\n", self.at):  # the line goes on
+            self.out.append("  ")
+            self.at += 2
+        elif self.keeps_quoted:
             self._take(count)
         else:
             self._drop(count)

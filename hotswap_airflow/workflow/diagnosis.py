@@ -17,6 +17,8 @@ _FLOW_VALUE = re.compile(r"(?P<key>[\w.-]+):\s+(?P<value>[^\s,\[\]{}][^,\[\]{}]*
 _AFTER_QUOTE = re.compile(
     r"\s*(?:- +)*(?P<key>[\w.-]+):\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*')(?P<rest>\s*(?P<first>[^\s#]).*)"
 )
+_TEXT_KEY = re.compile(r"\s*(?:- +)*(?P<key>[\w.-]+):(?:\s+[^\s\[{\"'|>&*!#].*)?\s*")
+_PAIR = re.compile(r"\s*(?:#|- |[\w.-]+:(?:\s|$))")
 _COMMENT = re.compile(r"\s#.*")
 _CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
 _OPENERS = {yaml.FlowSequenceStartToken: "[", yaml.FlowMappingStartToken: "{"}
@@ -56,6 +58,7 @@ def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
         or _unclosed(text, problem)
         or _after_quote(lines, mark)
         or _no_blank(lines, row)
+        or _forgotten_bar(lines, mark, problem)
         or _colon(lines, mark, problem)
         or _indent(lines, row, problem)
     )
@@ -183,8 +186,34 @@ def _colon(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str,
     else:
         return None
     words = f"the value of `{match['key']}` holds a colon, which begins a map"
-    remedy = f"quote the value, or use `|`: `{match['key']}: {_quoted(value)}`"
+    return mark.line + 1, mark.column + 1, "yaml-syntax", words, _quote_it(match["key"], value)
+
+
+def _quote_it(key: str, value: str) -> str:
+    if key in {"gres", "gpus"}:
+        return f"write it without a space: `{key}: {value.replace(': ', ':')}`"
+    if value.count('"') % 2:  # the value goes on in the next line
+        return "quote the whole value, or use `|` and write it below its key"
+    return f"quote the value, or use `|`: `{key}: {_quoted(value)}`"
+
+
+def _forgotten_bar(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
+    """A text of several lines below its key, in which a colon begins a map."""
+    if mark is None or "mapping values" not in f"{getattr(error, 'problem', '')}":
+        return None
+    depth = _depth(lines[mark.line])
+    above = next((n for n in range(mark.line - 1, -1, -1) if lines[n].strip() and _depth(lines[n]) < depth), None)
+    if above is None or (key := _TEXT_KEY.fullmatch(lines[above])) is None:
+        return None
+    if all(_PAIR.match(line) for line in lines[above + 1 : mark.line + 1] if line.strip()):
+        return None
+    words = f"the text of `{key['key']}` holds a colon, which begins a map"
+    remedy = f"begin it with `|`: `{key['key']}: |`, and all of the text in the lines below"
     return mark.line + 1, mark.column + 1, "yaml-syntax", words, remedy
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _quoted(text: str) -> str:
@@ -203,9 +232,9 @@ def _indent(lines: list[str], row: int, error: Any) -> tuple[int, int, str, str,
     if not ("block mapping" in said or "block end" in said or "mapping values" in said):
         return None
     line = lines[row]
-    here = len(line) - len(line.lstrip())
+    here = _depth(line)
     above = next((text for text in reversed(lines[:row]) if text.strip() and not text.lstrip().startswith("#")), "")
-    there = len(above) - len(above.lstrip())
+    there = _depth(above)
     if here == there or not line.strip():
         return None
     word = re.split(r"[:\s]", line.strip(), maxsplit=1)[0]

@@ -131,9 +131,13 @@ def _column(path: str, column: str, text: str) -> list[str]:
     if header.count(column) > 1:
         words = f"column `{column}` stands twice in `{path}`"
         raise AxisFault("column", "sweep-source", words, "give each column its own name")
+    if not header:
+        raise AxisFault("column", "sweep-source", f"`{path}` is empty", "give it a header line and rows")
     if column not in header:
         near = nearest(column, header)
         remedy = f"did you mean `{near}`?" if near else f"it has: {', '.join(header)}"
+        if len(header) == 1 and re.search("[;\t]", header[0]):
+            remedy = "separate its columns by commas"
         raise AxisFault("column", "sweep-source", f"there is no column `{column}` in `{path}`", remedy)
     for line, row in rows[1:]:
         if len(row) != len(header):

@@ -22,7 +22,7 @@ SETS = [
     ": $(( INPUT_X = 3 ))", "for INPUT_X in a b; do :; done",
     "for ((INPUT_X=0; INPUT_X < 2; INPUT_X++)); do :; done", "for INPUT_X\ndo :; done; INPUT_X=", "select INPUT_X in a; do break; done <<< 1 2> /dev/null",
     ': "${INPUT_X:=a}"', ": ${INPUT_X=a}", "exec {INPUT_X}> /dev/null", "sleep 0 & wait -n -p INPUT_X", "coproc INPUT_X { sleep 1; }",
-    "if INPUT_X=$(echo a); then :; fi", "{ INPUT_X=1; }", "true && INPUT_X=1", "case a in a) INPUT_X=1;; esac", "eval 'INPUT_X=1'", "INPUT_X=\\\n1",
+    "if INPUT_X=$(echo a); then :; fi", "{ INPUT_X=1; }", "true && INPUT_X=1", "case a in a) INPUT_X=1;; esac", "eval 'INPUT_X=1'", "INPUT_X=\\\n1", "read OTHER \\\n  INPUT_X <<< 'a b'", "case -i in -i)INPUT_X=1;; esac",
 ]  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def test_every_way_in_which_bash_sets_a_variable_is_known(text: str) -> None:
         "cat <<'EOS'\n$INPUT_X\nEOS", 'cat <<"EOS" > a\n$INPUT_X \'\nEOS\necho done', "cat <<\\EOS\n${INPUT_X}\nEOS", "cat <<-'EOS'\n\t$INPUT_X\n\tEOS",
         "cat <<'A' <<'B'\n$INPUT_X\nA\n$INPUT_X\nB", "echo ${INPUT_X:-results}", "echo ${INPUT_X-}", 'echo "${INPUT_X:+set}"', "echo \"$(awk '{print $INPUT_X}' a)\"",
         "bash -c 'echo $INPUT_X' INPUT_X", "echo $INPUT", "echo INPUT_X", "python3 - <<'END'\nprint('$INPUT_X')\nEND",
-        "trap 'rm $INPUT_X' EXIT", "echo $((1 << 2)) '$INPUT_X'", "grep -c '#' a | sed 's/$INPUT_X//'",
+        "trap 'rm $INPUT_X' EXIT", "echo $$INPUT_X", "echo $((1 << 2)) '$INPUT_X'", "grep -c '#' a | sed 's/$INPUT_X//'",
     ],
 )  # fmt: skip
 def test_what_bash_does_not_expand_is_not_used(text: str) -> None:
@@ -98,6 +98,15 @@ def test_where_somebody_elses_file_is_sourced_only_slips_are_told(tmp_path: Path
     assert _problems(tmp_path, ". /opt/site/env.sh\necho $INPUT_DIR $PARAM_COLOUR") == []
     (problem,) = _problems(tmp_path, ". /opt/site/env.sh\necho $PARAM_SIZ")
     assert "did you mean `$PARAM_SIZE`?" in problem
+    for text in (
+        'eval "$(settings)"',
+        "eval `settings`",
+        "eval $(settings)",
+        "source <(settings)",
+        "true; . <(settings)",
+    ):
+        assert _problems(tmp_path, f"{text}\necho $INPUT_DIR") == []
+    assert _problems(tmp_path, "eval 'true'\necho $INPUT_DIR") != []
 
 
 def test_what_the_author_says_to_be_known_is(tmp_path: Path) -> None:

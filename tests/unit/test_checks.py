@@ -399,7 +399,7 @@ def test_scripts_that_sbatch_would_refuse_are_told_in_its_words(tmp_path: Path) 
     ]
 
 
-@pytest.mark.parametrize("path", ["~/data", "~ann/x", "$SCRATCH/x", "a/${HOME}/b"])
+@pytest.mark.parametrize("path", ["~/data", "~ann/x", "$SCRATCH/x", "a/${HOME}/b", "$(pwd)/x", "a/`date`"])
 def test_nothing_is_replaced_in_paths(tmp_path: Path, path: str) -> None:
     text = (
         f"hotswap: workflow/v1\nfiles: ['{path}']\njobs:\n  a:\n    script: '{path}'\n    inputs: {{i: '{path}', j: {{path: '{path}'}}}}\n"

@@ -143,6 +143,32 @@ def test_a_colon_in_a_plain_value_is_shown_with_what_to_write(text: str, column:
 
 
 @pytest.mark.parametrize(
+    ("text", "place", "words", "remedy"),
+    [
+        ("    gres: gpu: 1", (4, 14), "value of `gres`", "write it without a space: `gres: gpu:1`"),
+        (
+            '    run: echo "Step 1:\n      start"',
+            (4, 22),
+            "value of `run`",
+            "quote the whole value, or use `|` and write it below",
+        ),
+        (
+            "    run:\n      set -e\n      echo Step: 1",
+            (6, 16),
+            "text of `run`",
+            "begin it with `|`: `run: |`, and all",
+        ),
+        ("    run: set -e\n      echo 'Step: 1'", (5, 17), "text of `run`", "begin it with `|`: `run: |`, and all"),
+    ],
+)
+def test_a_colon_elsewhere_is_shown_with_what_helps(text: str, place: tuple[int, int], words: str, remedy: str) -> None:
+    (problem,) = _problems(f"hotswap: workflow/v1\njobs:\n  a:\n{text}\n")
+    assert (problem.line, problem.column) == place
+    assert problem.message.startswith(f"the {words} holds a colon")
+    assert problem.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
     ("text", "column", "said"),
     [
         ("schedule: @daily # at midnight", 11, "'@daily'"),

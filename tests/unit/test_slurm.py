@@ -64,7 +64,7 @@ def test_options_as_sbatch_takes_them(name: str, value: options.Value, text: str
         ("time", True, "duration-invalid", "2h"), ("time", "3 hours", "duration-invalid", "3h"),
         ("time", 0, "out-of-range", "1m"), ("time", "1:30", "time-ambiguous", "01:30:00"),
         ("requeue", "yes", "wrong-type", "true"), ("exclusive", "all", "wrong-choice", "mcs"),
-        ("constraint", "a b", "slurm-value-unsafe", "own key"), ("constraint", "a\u2028b", "slurm-value-unsafe", "one line"),
+        ("constraint", "a b", "slurm-value-unsafe", "own key"), ("constraint", "a\u2028b", "slurm-value-unsafe", "one line"), ("account", "a\u200bb", "slurm-value-unsafe", "anew"),
     ],
 )  # fmt: skip
 def test_options_refused(name: str, value: options.Value, code: str, remedy: str) -> None:

@@ -322,6 +322,8 @@ def test_the_table_of_a_sweep_travels_with_the_workflow(tmp_path: Path) -> None:
         ("sample,fastq\r\nS1,a\r\n\r\nS2,b,c\r\n", "`t.csv:4`: the row has 3 cell(s), but the header has 2"),
         ('sample,fastq\n"S1"x,a\n', "`t.csv:2`: this cannot be read as CSV"),
         ("sample,sample\nS1,a\n", "column `sample` stands twice in `t.csv`"),
+        ("sample;fastq\nS1;a\n", "there is no column `sample` in `t.csv`"),
+        ("", "`t.csv` is empty"),
     ],
 )
 def test_a_table_that_is_not_what_it_seems_is_refused(tmp_path: Path, table: str, words: str) -> None:
