@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.ssh import SshTransport
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.ssh import SshTransport
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
+from hotswap_airflow.file_store.contents import kept_archive
 from hotswap_airflow.settings import BUNDLE
-from hotswap_airflow.store.contents import kept_archive
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.airflow_services import USER, AirflowApi, AirflowServices
 from hotswap_airflow.testing.login_node import HOST

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import counting_programs, machine, no_files, rounded
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest

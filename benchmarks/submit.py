@@ -25,7 +25,7 @@ from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions
 
 if TYPE_CHECKING:
-    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.jobs.conductor import Session
 
 OPTIONS = (("partition", "batch"), ("mem", "50M"), ("time", "00:05:00"), ("begin", "now+1hour"))
 RUN = RunKey("benchmark", "submit", "dev", "run", uuid.uuid4().hex)

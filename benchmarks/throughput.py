@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import Lab, cpu_seconds, lab, machine, rss_mb, tell, tree
+from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.slurm.array_state import PROGRESS_KEY
-from hotswap_airflow.store.results import ResultStore
 from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 if TYPE_CHECKING:

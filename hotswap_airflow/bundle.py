@@ -24,11 +24,9 @@ from airflow.dag_processing.importers import (
 from hotswap_airflow import discovery
 from hotswap_airflow.dag_builder import build_dag, build_reconciling_dag, build_retention_dag
 from hotswap_airflow.errors import HotswapError, SetupError, SpecError, StoreError
-from hotswap_airflow.operators.slurm import airflow_settings
-from hotswap_airflow.settings import DEFAULT_CONNECTION
-from hotswap_airflow.store.contents import ContentStore
-from hotswap_airflow.store.scan import FolderScan
-from hotswap_airflow.store.versions import (
+from hotswap_airflow.file_store.contents import ContentStore
+from hotswap_airflow.file_store.scan import FolderScan
+from hotswap_airflow.file_store.versions import (
     MANIFEST,
     Manifest,
     ManifestFolder,
@@ -39,6 +37,8 @@ from hotswap_airflow.store.versions import (
     places,
     read_manifest,
 )
+from hotswap_airflow.operators.slurm import airflow_settings
+from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.names import stem
 from hotswap_airflow.workflow.plan import make_plan

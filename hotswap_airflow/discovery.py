@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import airflow.utils.file
 
 from hotswap_airflow.errors import StoreError
-from hotswap_airflow.store.versions import (
+from hotswap_airflow.file_store.versions import (
     MANIFEST,
     Entry,
     VersionStore,

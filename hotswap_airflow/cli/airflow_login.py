@@ -12,7 +12,7 @@ from hotswap_airflow.errors import SetupError
 if TYPE_CHECKING:
     import argparse
 
-    from hotswap_airflow.airflow_api import RestClient
+    from hotswap_airflow.airflow_client import RestClient
 
 _URL, _TOKEN, _USER, _PASSWORD = (f"HOTSWAP_AIRFLOW_{name}" for name in ("URL", "TOKEN", "USER", "PASSWORD"))
 _HERE = "http://localhost:8080"
@@ -26,7 +26,7 @@ def add_airflow_arguments(parser: argparse.ArgumentParser) -> None:
 
 def log_in(url: str | None) -> RestClient:
     """Airflow with the person's login. Raises ``SetupError``."""
-    from hotswap_airflow.airflow_api import RestClient
+    from hotswap_airflow.airflow_client import RestClient
 
     address = url or os.environ.get(_URL) or _HERE
     if token := os.environ.get(_TOKEN):

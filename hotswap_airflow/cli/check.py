@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
-from hotswap_airflow.cluster.submission import sbatch_argv
+from hotswap_airflow.cluster.remote.submission import sbatch_argv
 from hotswap_airflow.errors import Problem, SetupError, SpecError
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
-from hotswap_airflow.slurm.script import render_script, render_table
+from hotswap_airflow.slurm.script.render import render_script, render_table
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import taken_names

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cli import loading
 from hotswap_airflow.cli.clusters import client_of, find_login
 from hotswap_airflow.cli.finding import Finding
-from hotswap_airflow.cluster.answers import NO_PROGRAM
-from hotswap_airflow.cluster.login import make_transport
+from hotswap_airflow.cluster.remote.framing import NO_PROGRAM
+from hotswap_airflow.cluster.transport.connect import make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
 from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
 from hotswap_airflow.slurm.probe import MIN_VERSION
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hotswap_airflow.cluster.login import Login
+    from hotswap_airflow.cluster.transport.connect import Login
     from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.workflow.site import Cluster
 

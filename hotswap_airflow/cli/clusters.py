@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cli import loading
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.login import make_transport, parse_login
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.connect import make_transport, parse_login
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.file_store.contents import installation
 from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
-from hotswap_airflow.store.contents import installation
 from hotswap_airflow.workflow.site import implied_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from hotswap_airflow.cluster.login import Login
-    from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.cluster.transport.base import Transport
+    from hotswap_airflow.cluster.transport.connect import Login
     from hotswap_airflow.workflow.site import Cluster
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow import __version__
 from hotswap_airflow.cli.finding import Finding
 from hotswap_airflow.errors import HotswapError, SetupError
+from hotswap_airflow.file_store.contents import ContentStore
+from hotswap_airflow.file_store.versions import VersionStore
 from hotswap_airflow.settings import BUNDLE, read_without_airflow
 from hotswap_airflow.slurm.parsing import lines
-from hotswap_airflow.store.contents import ContentStore
-from hotswap_airflow.store.versions import VersionStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
 from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
 from hotswap_airflow.cli.loading import add_site_argument
-from hotswap_airflow.cluster.belongings import keep_runs, keys_of, mark_tries
+from hotswap_airflow.cluster.upkeep.ownership import keep_runs, keys_of, mark_tries
 from hotswap_airflow.errors import HotswapError, SetupError
+from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.settings import read_without_airflow
 from hotswap_airflow.slurm.array_state import PROGRESS_KEY
-from hotswap_airflow.slurm.tries import ANEW
-from hotswap_airflow.store.results import ResultStore
+from hotswap_airflow.slurm.history.past import ANEW
 
 if TYPE_CHECKING:
     import argparse
 
-    from hotswap_airflow.airflow_api import RestClient
+    from hotswap_airflow.airflow_client import RestClient
 
 
 def add_commands(commands: Any) -> None:

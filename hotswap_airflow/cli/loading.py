@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.login import parse_login
+from hotswap_airflow.cluster.transport.connect import parse_login
 from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import read_without_airflow
-from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow import vocabulary
 from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow
 from hotswap_airflow.workflow.plan import Plan, make_plan
@@ -20,7 +20,7 @@ from hotswap_airflow.workflow.site import Site, implied_site, read_site
 if TYPE_CHECKING:
     import argparse
 
-    from hotswap_airflow.cluster.login import Login
+    from hotswap_airflow.cluster.transport.connect import Login
 
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})

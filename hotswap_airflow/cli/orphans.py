@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
 from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
 from hotswap_airflow.cli.loading import add_site_argument
-from hotswap_airflow.cluster.belongings import mark_tries
-from hotswap_airflow.cluster.reconciliation import owned_jobs
+from hotswap_airflow.cluster.upkeep.ownership import mark_tries
+from hotswap_airflow.cluster.upkeep.reconciliation import owned_jobs
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import RECONCILE_DAG, RETENTION_DAG
-from hotswap_airflow.slurm.tries import ADOPT
+from hotswap_airflow.slurm.history.past import ADOPT
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from hotswap_airflow.airflow_api import RestClient
-    from hotswap_airflow.cluster.reconciliation import OwnedJob
+    from hotswap_airflow.airflow_client import RestClient
+    from hotswap_airflow.cluster.upkeep.reconciliation import OwnedJob
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.workflow.site import Cluster
 

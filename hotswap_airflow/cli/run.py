@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cli import loading, saved_run
 from hotswap_airflow.cli.runner import Runner
 from hotswap_airflow.cli.saved_run import SavedRun
-from hotswap_airflow.cluster.login import make_transport
+from hotswap_airflow.cluster.transport.connect import make_transport
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.file_store.contents import ContentStore, installation
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import state_folder
-from hotswap_airflow.store.contents import ContentStore, installation
-from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.param_text import read_params
 
 if TYPE_CHECKING:
     import argparse
 
-    from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.cluster.transport.base import Transport
     from hotswap_airflow.workflow.plan import Plan
     from hotswap_airflow.workflow.site import Site
 

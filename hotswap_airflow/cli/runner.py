@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli.clusters import client_of
-from hotswap_airflow.cluster.outcome import Unheard
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watched import Interval
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.outcome import Unheard
+from hotswap_airflow.cluster.watch.watched_job import Interval
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
+from hotswap_airflow.file_store.contents import archive
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.store.contents import archive
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.run_state import JobState, readiness, run_state
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hotswap_airflow.cli.saved_run import SavedRun
-    from hotswap_airflow.cluster.outcome import Outcome
-    from hotswap_airflow.cluster.transport import Transport
-    from hotswap_airflow.store.contents import ContentStore
+    from hotswap_airflow.cluster.jobs.outcome import Outcome
+    from hotswap_airflow.cluster.transport.base import Transport
+    from hotswap_airflow.file_store.contents import ContentStore
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
     from hotswap_airflow.workflow.site import Site
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.file_store.contents import ContentStore, write_whole
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import state_folder
-from hotswap_airflow.store.contents import ContentStore, write_whole
-from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.plan import Plan, make_plan
 from hotswap_airflow.workflow.site import Site, implied_site, read_site

@@ -10,9 +10,9 @@ from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
-from hotswap_airflow.cluster.breaker import Breaker
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.login import Login, make_transport
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.breaker import Breaker
+from hotswap_airflow.cluster.transport.connect import Login, make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError
 from hotswap_airflow.hooks.form import UI_FIELDS
 from hotswap_airflow.settings import DEFAULT_CONNECTION
@@ -20,7 +20,7 @@ from hotswap_airflow.settings import DEFAULT_CONNECTION
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from hotswap_airflow.cluster.transport import Transport
+    from hotswap_airflow.cluster.transport.base import Transport
 
 DEFAULT_WORKDIR = "hotswap-runs"
 

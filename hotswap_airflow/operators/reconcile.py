@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from hotswap_airflow.file_store.contents import installation
 from hotswap_airflow.operators.slurm import airflow_settings
-from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.reconcile import ReconcileTrigger
 from hotswap_airflow.triggers.retention import RetentionTrigger
 

@@ -24,6 +24,7 @@ from hotswap_airflow.errors import (
     StoreError,
     SubmissionRefused,
 )
+from hotswap_airflow.file_store.contents import installation
 from hotswap_airflow.operators import run_identity
 from hotswap_airflow.settings import DEFAULT_CONNECTION, SECTION, Settings, read_settings
 from hotswap_airflow.slurm import options as slurm_options
@@ -31,7 +32,6 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.paths import literal_fault, workdir_fault
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.slurm.retry import WHEN_ASKED
-from hotswap_airflow.store.contents import installation
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
 from hotswap_airflow.triggers.reach import POLL
 

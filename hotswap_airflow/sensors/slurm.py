@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
-from hotswap_airflow.cluster.lookup import SoughtJob
+from hotswap_airflow.cluster.watch.foreign_job import SoughtJob
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.triggers.awaited import AwaitJobTrigger

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from hotswap_airflow.slurm import identity, options, parsing
 from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.history.past import Past
 from hotswap_airflow.slurm.retry import Retry
-from hotswap_airflow.slurm.tries import Past
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from hotswap_airflow.airflow_api import RestClient
+from hotswap_airflow.airflow_client import RestClient
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.file_store.contents import write_whole
 from hotswap_airflow.settings import BUNDLE
-from hotswap_airflow.store.contents import write_whole
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.processes import Daemon
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.array import indices_in
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from hotswap_airflow.cluster.lookup import Search, SoughtJob
+from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
 from hotswap_airflow.triggers.events import resuming, told
@@ -19,7 +19,7 @@ from hotswap_airflow.triggers.sessions import shared_session
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.jobs.conductor import Session
     from hotswap_airflow.slurm.states import JobStatus
 
 

@@ -15,10 +15,10 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from hotswap_airflow.errors import HotswapError, JobTimedOut, StoreError
+from hotswap_airflow.file_store.contents import ContentStore, kept_archive
+from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.store.contents import ContentStore, kept_archive
-from hotswap_airflow.store.results import ResultStore
 from hotswap_airflow.triggers.events import resuming, told
 from hotswap_airflow.triggers.progress import progress_of
 from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT, POLL, Reach
@@ -27,8 +27,8 @@ from hotswap_airflow.triggers.task_states import ENDED, task_state
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from hotswap_airflow.cluster.outcome import Listener, Outcome
-    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome
     from hotswap_airflow.triggers.progress import Progress
 
 REQUEST_KEY = "hotswap_request"

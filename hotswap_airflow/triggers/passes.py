@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.triggers.base import TriggerEvent
 
-    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.jobs.conductor import Session
 
 
 class ClusterPass(BaseTrigger):

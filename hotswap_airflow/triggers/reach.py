@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.cluster.watch.watched_job import Interval
 
 LOOK_UP_LIMIT = 60.0
 """Seconds that Airflow may take to give a connection; a call it cannot answer would wait for ever."""

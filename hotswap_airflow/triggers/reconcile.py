@@ -6,14 +6,14 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.cluster.reconciliation import OwnedJob, owned_jobs
+from hotswap_airflow.cluster.upkeep.reconciliation import OwnedJob, owned_jobs
 from hotswap_airflow.triggers.passes import ClusterPass
 from hotswap_airflow.triggers.task_states import ENDED, run_states, state_of, task_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.jobs.conductor import Session
 
 SECOND_LOOK = 30.0
 """Seconds between the two looks that must agree: a task's own end takes its job along by itself."""

@@ -7,17 +7,17 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.cluster import retention
-from hotswap_airflow.cluster.reconciliation import owned_jobs
+from hotswap_airflow.cluster.upkeep import retention
+from hotswap_airflow.cluster.upkeep.reconciliation import owned_jobs
 from hotswap_airflow.errors import ConnectionLost
-from hotswap_airflow.store.results import ResultStore
+from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.triggers.passes import ClusterPass
 from hotswap_airflow.triggers.task_states import ENDED, run_states
 
 if TYPE_CHECKING:
-    from hotswap_airflow.cluster.client import ClusterClient
-    from hotswap_airflow.cluster.retention import Due, RunFolder
-    from hotswap_airflow.cluster.session import Session
+    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.upkeep.retention import Due, RunFolder
     from hotswap_airflow.slurm.identity import RunKey
 
 

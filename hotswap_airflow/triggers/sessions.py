@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watched import Interval
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.watch.watched_job import Interval
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT, POLL
 from hotswap_airflow.triggers.sharing import Sharing
 from hotswap_airflow.triggers.telemetry import polled
@@ -16,7 +16,7 @@ from hotswap_airflow.triggers.telemetry import polled
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hotswap_airflow.cluster.client import ClusterClient
+    from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.triggers.reach import Reach
 
 _HASTE = 0.35

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from hotswap_airflow.slurm import options
-from hotswap_airflow.slurm.site import misfits
+from hotswap_airflow.slurm.limits import misfits
 from hotswap_airflow.workflow import vocabulary
 
 if TYPE_CHECKING:

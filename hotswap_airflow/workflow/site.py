@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
+from hotswap_airflow.slurm.limits import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.slurm.options import OPTIONS
-from hotswap_airflow.slurm.site import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.workflow import names, resources, shape, vocabulary
 from hotswap_airflow.workflow.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.document import each_place_once, read_document

@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 import asyncssh
 import pytest
 
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.login import Login, make_transport
-from hotswap_airflow.cluster.outcome import Outcome
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.ssh import SshTransport
-from hotswap_airflow.cluster.transport import Transport
-from hotswap_airflow.cluster.watched import Interval
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.outcome import Outcome
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.base import Transport
+from hotswap_airflow.cluster.transport.connect import Login, make_transport
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.transport.ssh import SshTransport
+from hotswap_airflow.cluster.watch.watched_job import Interval
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.request import JobRequest

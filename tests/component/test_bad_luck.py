@@ -17,12 +17,15 @@ import asyncssh
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import breaker, placement, ssh, submission, watcher
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.cluster.jobs import submitter
+from hotswap_airflow.cluster.remote import submission
+from hotswap_airflow.cluster.transport.base import breaker, ssh
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.transport.ssh import SshTransport
+from hotswap_airflow.cluster.watch import watcher
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import JobRequest, Output
-from hotswap_airflow.slurm.script import render_script
+from hotswap_airflow.slurm.script.render import render_script
 from hotswap_airflow.slurm.states import Phase
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
@@ -492,10 +495,10 @@ async def test_a_command_that_is_cancelled_leaves_nothing_to_wait_for() -> None:
 async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
     own_login_node: LoginNode, tmp_path: Path, make_request: MakeRequest
 ) -> None:
-    from hotswap_airflow.cluster.client import ClusterClient
-    from hotswap_airflow.cluster.session import Session
-    from hotswap_airflow.cluster.watched import Interval
-    from hotswap_airflow.cluster.watcher import JobWatcher
+    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.watch.watched_job import Interval
+    from hotswap_airflow.cluster.watch.watcher import JobWatcher
 
     transport = _ssh(own_login_node)
     client = ClusterClient(transport, str(tmp_path / "work"), "main")
@@ -520,10 +523,10 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     slurm_cluster: SlurmCluster, tmp_path: Path, make_request: MakeRequest
 ) -> None:
     """The three places on the login node: after mkdir, after sbatch was accepted, before the id is written."""
-    from hotswap_airflow.cluster.client import ClusterClient
-    from hotswap_airflow.cluster.session import Session
-    from hotswap_airflow.cluster.watched import Interval
-    from hotswap_airflow.cluster.watcher import JobWatcher
+    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.watch.watched_job import Interval
+    from hotswap_airflow.cluster.watch.watcher import JobWatcher
 
     client = ClusterClient(LocalTransport(slurm_cluster.environment), str(tmp_path), "main")
     session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
@@ -557,7 +560,7 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
 async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
     tmp_path: Path, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "SMALL_WAVE", 1)
+    monkeypatch.setattr(submitter, "SMALL_WAVE", 1)
     made = sandbox.create("full")
     made.up(ClusterOptions(nodes=2, extra=("MaxJobCount=8", "MinJobAge=2")))
     try:
@@ -574,10 +577,10 @@ async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
 
 
 async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: MakeRequest) -> None:
-    from hotswap_airflow.cluster.client import ClusterClient
-    from hotswap_airflow.cluster.session import Session
-    from hotswap_airflow.cluster.watched import Interval
-    from hotswap_airflow.cluster.watcher import JobWatcher
+    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.watch.watched_job import Interval
+    from hotswap_airflow.cluster.watch.watcher import JobWatcher
 
     made = sandbox.create("restart")
     made.up(ClusterOptions(nodes=1))

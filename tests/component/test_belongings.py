@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from hotswap_airflow.cluster import belongings, retention, session
+from hotswap_airflow.cluster.jobs import conductor
+from hotswap_airflow.cluster.upkeep import ownership, retention
 from hotswap_airflow.errors import ConnectionLost, JobOutOfMemory
 from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.history.past import ADOPT, ANEW
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.retry import WHEN_ASKED, Growth, Retry
-from hotswap_airflow.slurm.tries import ADOPT, ANEW
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.triggers import passes
 from hotswap_airflow.triggers import retention as pass_of_retention
@@ -38,11 +39,11 @@ async def test_the_tries_of_a_run_are_found_by_its_name(
     await fake_bench.conduct(make_request("true", job="other"))
     client = fake_bench.client
     (fake_bench.key_dir(request) / "key").write_text("{broken\n")
-    found = await belongings.keys_of(client, "test", "flow", "run", "fit")
+    found = await ownership.keys_of(client, "test", "flow", "run", "fit")
     assert [(key.job, key.generation) for key in found] == [("fit", 1)]
-    assert len(await belongings.keys_of(client, "test", "flow", "run")) == 2
-    assert await belongings.keys_of(client, "test", "flow", "ru") == []
-    assert await belongings.keys_of(client, "another", "flow", "run") == []
+    assert len(await ownership.keys_of(client, "test", "flow", "run")) == 2
+    assert await ownership.keys_of(client, "test", "flow", "ru") == []
+    assert await ownership.keys_of(client, "another", "flow", "run") == []
 
 
 async def test_a_job_that_was_given_back_is_waited_for_and_not_cancelled(
@@ -53,7 +54,7 @@ async def test_a_job_that_was_given_back_is_waited_for_and_not_cancelled(
     left = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: "submitted Slurm job 1" in fake_bench.log)
     left.cancel()
-    await belongings.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
+    await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     waiting = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
     await fake_bench.until(lambda: "found Slurm job 1" in fake_bench.log)
@@ -72,7 +73,7 @@ async def test_a_job_that_was_given_back_goes_on_and_is_tried_again_under_its_ow
     text = "echo $HOTSWAP_ATTEMPT >> starts; [ $HOTSWAP_ATTEMPT -ge 3 ] || exit 85"
     request = make_request(text, saves=True, retry=Retry(frozenset({"oom"}), 2, mem=Growth(2, 1 << 20)))
     await fake_bench.session.submit(request, "1 0", print)
-    await belongings.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
+    await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     first = await fake_bench.conduct(cleared, "2 1")
     assert type(first.error) is JobOutOfMemory
@@ -88,7 +89,7 @@ async def test_a_job_that_was_given_back_ends_with_its_task(
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
     await fake_bench.session.submit(request, "1 0", print)
-    await belongings.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
+    await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     waiting = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
     await fake_bench.until(lambda: "found Slurm job 1" in fake_bench.log)
@@ -102,7 +103,7 @@ async def test_all_elements_run_again_after_a_person_wanted_it(fake_bench: Any, 
     request = make_request('echo "$SWEEP_V" >> ran; [ "$SWEEP_V" -ne 1 ] || [ -e well ]', array=array, retry=Retry())
     await fake_bench.conduct(request)
     (fake_bench.run_dir(request) / "well").touch()
-    await belongings.mark_tries(fake_bench.client, [request.key.digest], ANEW)
+    await ownership.mark_tries(fake_bench.client, [request.key.digest], ANEW)
     outcome = await fake_bench.conduct(replace(request, key=replace(request.key, epoch=1)), "2 1")
     assert (outcome.error, outcome.submitted) == (None, 3)
     assert sorted((fake_bench.run_dir(request) / "ran").read_text().split()) == [*"001122"]
@@ -206,13 +207,13 @@ async def test_a_run_that_is_kept_stays(
     _age(run, fake_bench.key_dir(request), 100)
     await passing()
     _date(run / retention.NOTICE, 4)
-    await belongings.keep_runs(client, [request.key.run.folder])
+    await ownership.keep_runs(client, [request.key.run.folder])
     found = await retention.inventory(client, "test")
     (kept,) = found.runs
     assert not await retention.remove(client, kept)  # also where it was kept after we had looked
     await passing()
     assert not (run / retention.NOTICE).exists()
-    await belongings.keep_runs(client, [request.key.run.folder], is_kept=False)
+    await ownership.keep_runs(client, [request.key.run.folder], is_kept=False)
     await passing()
     assert (run / retention.NOTICE).exists()
 
@@ -220,7 +221,7 @@ async def test_a_run_that_is_kept_stays(
 async def test_a_run_that_was_needed_since_its_notice_stays(
     fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "READY_FOR", 0.0)
+    monkeypatch.setattr(conductor, "READY_FOR", 0.0)
     request = make_request("true")
     await fake_bench.conduct(request)
     run = fake_bench.run_dir(request)

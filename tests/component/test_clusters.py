@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.lookup import Search, SoughtJob
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.options import check as options_check
 from hotswap_airflow.slurm.request import JobRequest, Output

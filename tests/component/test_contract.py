@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import session
-from hotswap_airflow.cluster.lookup import Search, SoughtJob
-from hotswap_airflow.cluster.reconciliation import owned_jobs
-from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.cluster.jobs import conductor
+from hotswap_airflow.cluster.upkeep.reconciliation import owned_jobs
+from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
+from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
 from hotswap_airflow.slurm.retry import WHEN_ASKED
@@ -139,7 +139,7 @@ async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
 @pytest.fixture
 def asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder of a run is asked for each time, not only once in a while."""
-    monkeypatch.setattr(session, "READY_FOR", 0.0)
+    monkeypatch.setattr(conductor, "READY_FOR", 0.0)
 
 
 @pytest.mark.usefixtures("asked_anew")

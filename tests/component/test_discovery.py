@@ -20,8 +20,8 @@ from airflow.utils.file import list_py_file_paths
 
 from hotswap_airflow import discovery
 from hotswap_airflow.bundle import WorkflowFolder, WorkflowImporter
+from hotswap_airflow.file_store.versions import dag_file
 from hotswap_airflow.settings import BUNDLE
-from hotswap_airflow.store.versions import dag_file
 
 FILE = "hotswap: workflow/v1\nfiles: ['*.sh']\njobs: {a: {script: say.sh}}\n"
 Make = Callable[[], WorkflowFolder]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import placement
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.transport import Reply
+from hotswap_airflow.cluster.jobs import submitter
+from hotswap_airflow.cluster.transport.base import Reply
+from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
@@ -60,7 +60,7 @@ async def test_accounting_knows_the_ends_of_elements(bench: Any, make_request: M
 async def test_a_sweep_and_jobs_beside_it_wait_for_their_turn_below_a_limit(
     bench: Any, accounted: SlurmCluster, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "SMALL_WAVE", 1)
+    monkeypatch.setattr(submitter, "SMALL_WAVE", 1)
     which = ("where", f"user={user_name()}")
     accounted.run("sacctmgr", "-i", "modify", "user", *which, "set", "MaxSubmitJobs=8")
     text = 'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT'

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hotswap_airflow.cluster.lookup import Search, SoughtJob
+from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
 from hotswap_airflow.slurm.judgement import GONE_AFTER
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm

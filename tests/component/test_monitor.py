@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.transport import Reply
-from hotswap_airflow.cluster.watched import Interval
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.base import Reply
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.watch.watched_job import Interval
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import Tally
-from hotswap_airflow.slurm.notes import Glimpse
+from hotswap_airflow.slurm.history.notes import Glimpse
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import placement, session
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.transport import Reply
+from hotswap_airflow.cluster.jobs import conductor, submitter
+from hotswap_airflow.cluster.transport.base import Reply
+from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
@@ -267,7 +267,7 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits asks again at once."""
-    monkeypatch.setattr(placement, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(submitter, "LONGEST_PAUSE", 0.2)
 
 
 @pytest.mark.usefixtures("quick")
@@ -302,7 +302,7 @@ def _take_away(bench: Bench) -> Path:
 
 async def _taken_over(
     fake_slurm: FakeSlurm, bench: Bench, request: JobRequest
-) -> tuple[asyncio.Task[session.Outcome], Path]:
+) -> tuple[asyncio.Task[conductor.Outcome], Path]:
     """Who takes a running job over while its work folder is away, and waits; and where the folder is."""
     fake_slurm.outcomes = [["RUNNING"]]
     (await bench.begun(request)).cancel()
@@ -386,7 +386,7 @@ async def test_no_strangers_name_ends_what_is_read_of_the_queue(
 async def test_more_output_than_is_read_is_told_and_not_cut(
     fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "OUTPUT_LIMIT", 10)
+    monkeypatch.setattr(conductor, "OUTPUT_LIMIT", 10)
     outcome = await fake_bench.conduct(
         make_request("echo v=12345678 >> $HOTSWAP_OUTPUT", outputs=(Output("v", "string"),))
     )

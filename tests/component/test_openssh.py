@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.login import Login, make_transport
-from hotswap_airflow.cluster.transport import Transport
+from hotswap_airflow.cluster.transport.base import Transport
+from hotswap_airflow.cluster.transport.connect import Login, make_transport
 from hotswap_airflow.testing import processes
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.history.past import Past
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
-from hotswap_airflow.slurm.script import render_script, render_table
-from hotswap_airflow.slurm.tries import Past
+from hotswap_airflow.slurm.script.render import render_script, render_table
 from hotswap_airflow.testing.processes import descendants, kill_all, wait_until
 
 KEY = JobKey(RunKey("inst", "flow", "dev", "run 1", "n"), "fit")

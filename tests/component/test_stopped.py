@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.local import LocalTransport
+from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.testing.slurm import SlurmCluster, user_name

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster import placement
+from hotswap_airflow.cluster.jobs import submitter
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
-from hotswap_airflow.slurm.script import render_table
+from hotswap_airflow.slurm.script.render import render_table
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
 from .conftest import array_of
@@ -350,7 +350,7 @@ async def test_an_end_that_cannot_be_noted_is_waited_for(fake_bench: Any, make_r
 
 @pytest.fixture
 def small_waves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "SMALL_WAVE", 1)
+    monkeypatch.setattr(submitter, "SMALL_WAVE", 1)
 
 
 @pytest.mark.usefixtures("small_waves")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow, taken_names
 from hotswap_airflow.workflow.plan import make_plan
 from hotswap_airflow.workflow.site import Site, read_site

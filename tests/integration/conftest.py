@@ -17,10 +17,10 @@ from types import MappingProxyType
 
 import pytest
 
-from hotswap_airflow.cluster.client import ClusterClient
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.session import Session
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.remote.client import ClusterClient
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.settings import BUNDLE
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from hotswap_airflow.store.contents import installation
+from hotswap_airflow.file_store.contents import installation
 from hotswap_airflow.testing.processes import descendants, free_ports
 
 pytestmark = pytest.mark.timeout(600)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from hotswap_airflow.cluster.retention import NOTICE
-from hotswap_airflow.store.contents import installation
+from hotswap_airflow.cluster.upkeep.retention import NOTICE
+from hotswap_airflow.file_store.contents import installation
 from hotswap_airflow.testing import processes
 
 pytestmark = pytest.mark.timeout(600)

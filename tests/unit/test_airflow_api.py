@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hotswap_airflow.airflow_api import RestClient
+from hotswap_airflow.airflow_client import RestClient
 from hotswap_airflow.errors import SetupError
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.workflow.bash import assigned, sourced, uses
 from hotswap_airflow.workflow.checks import check_workflow
 

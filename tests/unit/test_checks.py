@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import SpecError
-from hotswap_airflow.store.folder import DiskFolder
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.site import read_site
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hotswap_airflow.cluster.coalescing import Coalescer
+from hotswap_airflow.cluster.remote.batching import Coalescer
 from hotswap_airflow.errors import ConnectionLost
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from hotswap_airflow.cluster.local import LocalTransport
-from hotswap_airflow.cluster.login import Login, make_transport, parse_login
-from hotswap_airflow.cluster.openssh import OpenSshTransport
-from hotswap_airflow.cluster.ssh import SshTransport
+from hotswap_airflow.cluster.transport.connect import Login, make_transport, parse_login
+from hotswap_airflow.cluster.transport.local import LocalTransport
+from hotswap_airflow.cluster.transport.openssh import OpenSshTransport
+from hotswap_airflow.cluster.transport.ssh import SshTransport
 from hotswap_airflow.errors import SetupError
 
 

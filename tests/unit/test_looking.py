@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from hotswap_airflow.cluster import looking
-from hotswap_airflow.cluster.answers import in_slices
-from hotswap_airflow.cluster.looking import by_index, by_job
-from hotswap_airflow.cluster.watcher import JobWatcher
+from hotswap_airflow.cluster.remote.framing import in_slices
+from hotswap_airflow.cluster.watch import poll
+from hotswap_airflow.cluster.watch.poll import by_index, by_job
+from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array, indices_in
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally
-from hotswap_airflow.slurm.notes import Glimpse
+from hotswap_airflow.slurm.history.notes import Glimpse
 from hotswap_airflow.slurm.parsing import QueuedJob, parse_squeue
 from hotswap_airflow.slurm.states import JobStatus
 
@@ -95,7 +95,7 @@ async def test_others_have_their_turn_while_thousands_of_elements_are_looked_at(
         return count
 
     rows, indices, elements = Counter[int](), Counter[int](), Counter[int]()
-    monkeypatch.setattr(looking, "indices_in", counted(indices_in, rows))
+    monkeypatch.setattr(poll, "indices_in", counted(indices_in, rows))
     monkeypatch.setattr(ArrayState, "_judged", counted(ArrayState._judged, indices))
     monkeypatch.setattr(ArrayState, "element", counted(ArrayState.element, elements))
     watcher = JobWatcher(Queue(sweeps, elements_of_each))  # type: ignore[arg-type]

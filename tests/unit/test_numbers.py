@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow
 from hotswap_airflow.workflow.numbers import WrittenFloat, WrittenInt, written

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import JobFailed
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.retry import NOT_THE_USERS, Retry
-from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.files import MAX_FILES, Pack, leads_out, matches, pack_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap_airflow.cluster.retention import NOTICE_TIME, RunFolder, due, notice_of, removed_at
+from hotswap_airflow.cluster.upkeep.retention import NOTICE_TIME, RunFolder, due, notice_of, removed_at
 from hotswap_airflow.slurm.identity import RunKey
 
 DAY = 86_400.0

@@ -12,10 +12,10 @@ from hotswap_airflow import errors
 from hotswap_airflow.slurm import options, parsing, states
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.limits import Demand
 from hotswap_airflow.slurm.request import Input, JobRequest, Output, as_text, read_outputs
 from hotswap_airflow.slurm.retry import Growth, Retry
-from hotswap_airflow.slurm.script import render_script
-from hotswap_airflow.slurm.site import Demand
+from hotswap_airflow.slurm.script.render import render_script
 from hotswap_airflow.slurm.states import GONE, JobStatus, Phase
 
 RUN = RunKey("inst", "flow", "dev", "manual__2026-11-25T10:00:00+00:00", "n1")

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap_airflow.cluster.elements import continued
 from hotswap_airflow.errors import JobFailed
+from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.slurm.array import Array, indices_in, ranges
+from hotswap_airflow.slurm.array_result import continued
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, told
+from hotswap_airflow.slurm.history.notes import Folder
+from hotswap_airflow.slurm.history.past import End, Try
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.judgement import Evidence, judge
-from hotswap_airflow.slurm.notes import Folder
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.states import JobStatus, Phase
-from hotswap_airflow.slurm.tries import End, Try
-from hotswap_airflow.store.folder import DiskFolder
 from hotswap_airflow.workflow.binding import RunValues, bind
 from hotswap_airflow.workflow.checks import check_workflow
 from hotswap_airflow.workflow.plan import Plan, make_plan

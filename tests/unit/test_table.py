@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import StoreError
+from hotswap_airflow.file_store.results import MOST_INLINE, ResultStore
 from hotswap_airflow.slurm.array import Array
+from hotswap_airflow.slurm.history.table import ElementResult, tabulate
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.states import JobStatus
-from hotswap_airflow.slurm.table import ElementResult, tabulate
-from hotswap_airflow.store.results import MOST_INLINE, ResultStore
 
 KEY = JobKey(RunKey("i", "fit", "dev", "r1", "n"), "a")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotswap_airflow.slurm.history.past import End, Past, Try, adopting_epoch, choose_generation, past_of
 from hotswap_airflow.slurm.retry import SAVED, WAVE, WHEN_ASKED, Retry
-from hotswap_airflow.slurm.tries import End, Past, Try, adopting_epoch, choose_generation, past_of
 
 ELEMENTS = st.frozensets(st.integers(0, 99_999))
 

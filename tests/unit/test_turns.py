@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from hotswap_airflow.cluster import turns
-from hotswap_airflow.cluster.turns import Turns
+from hotswap_airflow.cluster.jobs import submit_queue
+from hotswap_airflow.cluster.jobs.submit_queue import Turns
 
 
 async def _waiting(queue: Turns, group: str, name: str, said: list[str], done: list[str]) -> None:
@@ -50,7 +50,7 @@ async def test_the_pause_between_probes_grows_until_something_is_taken(monkeypat
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(turns.asyncio, "sleep", sleep)
+    monkeypatch.setattr(submit_queue.asyncio, "sleep", sleep)
     queue = Turns()
     for _ in range(6):
         await queue.refused()
@@ -75,5 +75,5 @@ async def test_more_go_at_a_time_as_long_as_all_are_taken() -> None:
 
     await asyncio.gather(*(one() for _ in range(60)))
     assert at_once[:2] == [1, 1]
-    assert 10 < max(at_once) <= turns.WIDEST
+    assert 10 < max(at_once) <= submit_queue.WIDEST
     assert (queue.is_limited, len(queue)) == (False, 0)

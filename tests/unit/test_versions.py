@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import SetupError, StoreError
-from hotswap_airflow.store.contents import ContentStore, archive, kept_archive
-from hotswap_airflow.store.folder import DiskFolder
-from hotswap_airflow.store.scan import FolderScan, workflow_paths
-from hotswap_airflow.store.versions import (
+from hotswap_airflow.file_store.contents import ContentStore, archive, kept_archive
+from hotswap_airflow.file_store.folder import DiskFolder
+from hotswap_airflow.file_store.scan import FolderScan, workflow_paths
+from hotswap_airflow.file_store.versions import (
     Entry,
     Manifest,
     ManifestFolder,

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap_airflow.cluster.watched import Interval
+from hotswap_airflow.cluster.watch.watched_job import Interval
 
 
 def _pauses(interval: Interval, polls: int) -> list[float]:

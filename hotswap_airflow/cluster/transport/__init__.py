@@ -1,0 +1,1 @@
+"""How commands reach a login node; nothing here knows Slurm."""

@@ -1,0 +1,1 @@
+"""What belongs to whom on a cluster, and what may be removed."""

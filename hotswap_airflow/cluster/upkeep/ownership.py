@@ -1,0 +1,70 @@
+"""Whose the folders on a cluster are, and how a person marks them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.cluster.remote.programs import PROLOGUE
+from hotswap_airflow.cluster.transport.base import TRANSFER_TIMEOUT
+from hotswap_airflow.slurm.identity import key_folder, read_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.slurm.identity import JobKey
+
+KEPT = ".hotswap-keep"
+KEYS_OF = (
+    PROLOGUE
+    + """\
+# Whose each job is, of all whose note holds a text.
+begin
+find .hotswap/jobs/ -mindepth 3 -maxdepth 3 -name key -exec grep -h -F -e "$1" {} +
+end
+"""
+)
+MARK = (
+    PROLOGUE
+    + """\
+# Put a mark of a person into folders below the work folder, one a line, or remove it. It holds who asked there last.
+while read -r folder; do
+  [ -d "$folder" ] || continue
+  if [ "$2" = on ]; then
+    asked=$(last_line "$folder/asked")
+    printf '%s\\n' "${asked:-0 0}" > "$folder/$1"
+  else
+    rm -f -- "$folder/$1"
+  fi || say "error $folder cannot be written"
+done
+say marked
+"""
+)
+
+
+async def keys_of(client: ClusterClient, installation: str, workflow: str, run: str, job: str = "") -> list[JobKey]:
+    """The keys of all tries of a run's jobs, or of one of them, that have a folder on the cluster."""
+    wanted = (installation, workflow, run)
+    found = [key for key in await keys_with(client, run) if job in {"", key.job}]
+    return [key for key in found if (key.run.installation, key.run.workflow, key.run.run) == wanted]
+
+
+async def keys_with(client: ClusterClient, text: str) -> list[JobKey]:
+    """The keys of all tries of jobs in which a text stands; a note that cannot be read is left out."""
+    return read_keys(await client.words(KEYS_OF, json.dumps(text), limit=TRANSFER_TIMEOUT))
+
+
+async def mark_tries(client: ClusterClient, digests: Iterable[str], mark: str, *, is_on: bool = True) -> None:
+    """Mark tries of jobs, for the next try of their task to see; or take the mark back."""
+    await _mark(client, [key_folder(digest) for digest in digests], mark, is_on=is_on)
+
+
+async def keep_runs(client: ClusterClient, folders: Collection[str], *, is_kept: bool = True) -> None:
+    """Exempt the folders of runs from being removed, or no longer."""
+    await _mark(client, [f"runs/{folder}" for folder in folders], KEPT, is_on=is_kept)
+
+
+async def _mark(client: ClusterClient, folders: Collection[str], mark: str, *, is_on: bool) -> None:
+    lines = "".join(f"{folder}\n" for folder in folders)
+    await client.words(MARK, mark, "on" if is_on else "off", stdin=lines.encode())

@@ -1,0 +1,1 @@
+"""How jobs are doing: one poll for all of a connection."""

@@ -1,0 +1,172 @@
+"""The batch script of a job. Values are exported, quoted once; nothing is pasted into the person's text.
+
+The script is submitted in the job's own folder, ``<workdir>/.hotswap/jobs/…/<key>``, where it keeps
+``id``, ``job.log``, ``output`` and, at the very end, ``exit``; an array ``table``, and for each element
+``logs/INDEX``, ``out/ELEMENT`` and ``ends/ELEMENT.STATUS``, with an ``s`` after a 0 that followed SIGTERM.
+It holds no absolute path of ours, so that ``hotswap render`` shows exactly what sbatch gets.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.slurm.request import PATH_TYPES, variable
+from hotswap_airflow.slurm.retry import SAVED_STATUS
+from hotswap_airflow.slurm.script import parts
+from hotswap_airflow.slurm.states import SIGNALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hotswap_airflow.slurm.array import Array
+    from hotswap_airflow.slurm.request import JobRequest
+
+RUNS = "runs"
+CANCELLED = "cancelled"
+"""The reason of a job that was cancelled before it began, and began before Slurm was told."""
+FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2"
+"""Not CONT, which comes before TERM: of two that are pending bash runs one trap only."""
+_PATIENCE = 120
+"""Seconds that a start waits for the lock of an earlier one; servers of files give up a dead client's sooner."""
+_DOUBT = 0.5
+"""Seconds in which a signal to all processes of a job has reached each of them."""
+_NOT_FORWARDED = {*FORWARDED_SIGNALS.split(), "KILL", "STOP", "CHLD", "CONT"}
+
+
+def render_script(request: JobRequest) -> str:
+    """Write the script that sbatch gets for a request."""
+    key = request.key
+    folder = shlex.quote(f"{RUNS}/{key.run.folder}")
+    names = {"job": key.job, "workflow": key.run.workflow, "run": _one_line(key.run.run)}
+    work = parts.WORK.format(
+        prepare="".join(f"  {line}\n" for line in _prepare(request)),
+        exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.variables),
+        check="".join(f"  {line}\n" for line in _check(request)),
+        signals=_signals(request),
+        doubt=_DOUBT,
+    )
+    numbers = {"patience": _PATIENCE, "signals": SIGNALS, "saved": SAVED_STATUS, "attempt": request.past.starts + 1}
+    return "".join(
+        [
+            parts.HEAD.format(**names, **numbers, folder=folder, cancelled=CANCELLED),
+            *_places(request),
+            work,
+            _ending(request),
+        ]
+    )
+
+
+def _signals(request: JobRequest) -> str:
+    """What is forwarded to the script: the usual ones, and the one that Slurm is asked to send."""
+    asked = _warning(request)
+    return f"{FORWARDED_SIGNALS} {asked}" if asked.isalnum() and asked not in _NOT_FORWARDED else FORWARDED_SIGNALS
+
+
+def _warning(request: JobRequest) -> str:
+    """The signal that Slurm is asked to send before the time is over; empty where it is not."""
+    return dict(request.options).get("signal", "").removeprefix("B:").partition("@")[0].removeprefix("SIG")
+
+
+def _ending(request: JobRequest) -> str:
+    command, array, before = _command(request), request.array, request.past.saved
+    if array is None:
+        saved = ["$key_dir/saved"] if request.saves else []
+        saved += [f"$key_dir/../{before[-1]}/output"] if before else []
+        kept = "".join(f'cp -f "{file}" "$HOTSWAP_OUTPUT" 2> /dev/null || ' for file in saved)
+        return parts.ONE.format(
+            command=command,
+            keep=parts.KEEP.format(status=SAVED_STATUS) if request.saves else "",
+            output=f'{kept}: > "$HOTSWAP_OUTPUT"',
+        )
+    signal = _warning(request) if request.saves else ""
+    warning = parts.ON_WARNING.format(signal=signal, status=SAVED_STATUS) if signal.isalnum() else ""
+    earlier = parts.SAVED_LINES.format(before=" ".join(before), status=SAVED_STATUS) if before else ""
+    index = f"({array.base} + SLURM_ARRAY_TASK_ID)" if array.base else "SLURM_ARRAY_TASK_ID"
+    return parts.ELEMENTS.format(
+        command=command,
+        index=index,
+        chunk=array.chunk,
+        count=len(array.rows),
+        keep=parts.KEEP_LINES.format(status=SAVED_STATUS) if request.saves else "",
+        output=f"{earlier}{parts.SAVED_HERE}" if request.saves else "",
+        on_warning=warning,
+        status=SAVED_STATUS,
+    )
+
+
+def render_table(array: Array) -> str:
+    """Write the values of an array's elements, a line each; ``-`` is an element that is not run."""
+    names = [variable("SWEEP", name) for name in array.variables]
+    return "".join(f"{_line(names, row) if array.is_wanted(e) else '-'}\n" for e, row in enumerate(array.rows))
+
+
+def _line(names: list[str], row: Sequence[str] | None) -> str:
+    return " ".join(["export", *(f"{name}={_in_a_line(text)}" for name, text in zip(names, row or (), strict=True))])
+
+
+def _in_a_line(text: str) -> str:
+    """Quote a text for bash so that it needs no line break."""
+    if "\n" not in text and "\r" not in text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"$'{escaped}'"
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _places(request: JobRequest) -> Iterator[str]:
+    for item in request.inputs:
+        yield f"export {variable('INPUT', item.name)}={_place(item.path)}\n"
+    for output in request.outputs:
+        if output.path is not None:
+            yield f"export {variable('OUTPUT', output.name)}={_place(output.path)}\n"
+
+
+def _place(path: str) -> str:
+    return shlex.quote(path) if path.startswith("/") else f'"$HOTSWAP_RUN_DIR"/{shlex.quote(path)}'
+
+
+def _prepare(request: JobRequest) -> Iterator[str]:
+    for item in request.inputs:
+        name = variable("INPUT", item.name)
+        yield f'[ -e "${name}" ] || refuse "the declared input {item.name} is missing: ${name}" || return'
+    for output in request.outputs:
+        if output.path is not None:
+            name = variable("OUTPUT", output.name)
+            target = f'"${name}"' if output.type == "dir" else f'"$(dirname -- "${name}")"'
+            yield f"mkdir -p -- {target}"
+
+
+def _command(request: JobRequest) -> str:
+    """What is run, as the positional parameters of the shell, which no variable can change."""
+    if request.script is not None:
+        return parts.SCRIPT.format(script=shlex.quote(posixpath.join(".", request.script)))
+    text = request.text or ""
+    end = _heredoc_end(text)
+    newline = "" if text.endswith("\n") else "\n"
+    name = "run" if request.array is None else "run.$SLURM_JOB_ID"
+    # An empty or cut text would run, and end well.
+    full = "finish 1" if request.array is None else "exit 1"
+    kept = f"cat > \"$key_dir/{name}\" <<'{end}' || {full}\n{text}{newline}{end}\n"
+    # As in a script whose own first line sets these: what BASH_ENV names, as a site's modules, is read before.
+    return f"""{kept}set -- /bin/bash -c 'set -euo pipefail; . "$0"' "$key_dir/{name}"\n"""
+
+
+def _heredoc_end(text: str) -> str:
+    lines = set(text.split("\n"))
+    end = "END_OF_RUN"
+    while end in lines:
+        end += "_"
+    return end
+
+
+def _check(request: JobRequest) -> Iterator[str]:
+    for output in request.outputs:
+        if output.type in PATH_TYPES:
+            name = variable("OUTPUT", output.name)
+            test = "-d" if output.type == "dir" else "-f"
+            yield f'[ {test} "${name}" ] || refuse "the declared output {output.name} was not made: ${name}" || return'

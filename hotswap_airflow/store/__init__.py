@@ -1,1 +1,0 @@
-"""What is kept on this machine: workflow folders, and contents by digest."""
