@@ -19,7 +19,8 @@ from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing import sandbox
-from hotswap_airflow.testing.slurm import ClusterOptions, user_name
+from hotswap_airflow.testing.host import user_name
+from hotswap_airflow.testing.slurm import ClusterOptions
 
 if TYPE_CHECKING:
     from hotswap_airflow.testing.login_node import LoginNode

@@ -39,10 +39,11 @@ from hotswap_airflow.file_store.versions import (
 )
 from hotswap_airflow.operators.slurm import airflow_settings
 from hotswap_airflow.settings import DEFAULT_CONNECTION
-from hotswap_airflow.workflow.checks import check_workflow
-from hotswap_airflow.workflow.names import stem
+from hotswap_airflow.workflow.checked import check_workflow
+from hotswap_airflow.workflow.checks.names import stem
 from hotswap_airflow.workflow.plan import make_plan
-from hotswap_airflow.workflow.site import implied_site, read_site
+from hotswap_airflow.workflow.site import implied_site
+from hotswap_airflow.workflow.site_file import read_site
 
 if TYPE_CHECKING:
     import os
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
+    from hotswap_airflow.workflow.context import Source
     from hotswap_airflow.workflow.site import Site
-    from hotswap_airflow.workflow.source import Source
 
 REFRESH_INTERVAL = 5
 """Seconds between two looks at the folder."""

@@ -13,8 +13,8 @@ from hotswap_airflow.settings import RECONCILE_DAG, RETENTION_DAG
 
 if TYPE_CHECKING:
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
-    from hotswap_airflow.workflow.site import Cluster, Site
-    from hotswap_airflow.workflow.spec import ParamSpec
+    from hotswap_airflow.workflow.site import ClusterConfig, Site
+    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
 
 _DAILY = "17 3 * * *"
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -113,7 +113,7 @@ def _pass_dag(dag_id: str, description: str, schedule: str) -> DAG:
     )
 
 
-def _placed(cluster: Cluster) -> dict[str, Any]:
+def _placed(cluster: ClusterConfig) -> dict[str, Any]:
     """The triggerers that reach a cluster, where a site says so."""
     return {"queue": cluster.queue} if cluster.queue else {}
 

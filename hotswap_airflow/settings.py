@@ -64,7 +64,7 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
 
 def _is_cron(text: str) -> bool:
     # Every task reads the settings, and few of them have a word of their own here.
-    from hotswap_airflow.workflow.timing import cron_fault
+    from hotswap_airflow.workflow.checks.schedule_checks import cron_fault
 
     return not cron_fault(text)
 

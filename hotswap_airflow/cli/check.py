@@ -16,12 +16,12 @@ from hotswap_airflow.errors import Problem, SetupError, SpecError
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.script.render import render_script, render_table
-from hotswap_airflow.workflow import vocabulary
-from hotswap_airflow.workflow.binding import RunValues, bind
-from hotswap_airflow.workflow.checks import taken_names
+from hotswap_airflow.workflow.checked import taken_names
+from hotswap_airflow.workflow.checks.sweep import count_points
+from hotswap_airflow.workflow.job_request import RunValues, bind
 from hotswap_airflow.workflow.plan import PlannedAxis, as_json
-from hotswap_airflow.workflow.site import read_site
-from hotswap_airflow.workflow.sweep import count_points
+from hotswap_airflow.workflow.site_file import read_site
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     import argparse
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.slurm.retry import Retry
-    from hotswap_airflow.workflow.checks import CheckedWorkflow
+    from hotswap_airflow.workflow.checked import CheckedWorkflow
     from hotswap_airflow.workflow.plan import Plan, PlannedJob, PlannedSweep
-    from hotswap_airflow.workflow.references import Reference
     from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.spec.references import Reference
 
 _TABLE_SHOWN = 5
 _SITE = re.compile(rb"site/v1|^(?:clusters|environments)\s*:", re.MULTILINE)

@@ -16,7 +16,8 @@ from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, 
 from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
 from hotswap_airflow.slurm.probe import MIN_VERSION
 from hotswap_airflow.testing.sandbox import running_site_file
-from hotswap_airflow.workflow.site import Site, implied_site, read_site
+from hotswap_airflow.workflow.site import Site, implied_site
+from hotswap_airflow.workflow.site_file import read_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.transport.connect import Login
     from hotswap_airflow.slurm.probe import ClusterFacts
-    from hotswap_airflow.workflow.site import Cluster
+    from hotswap_airflow.workflow.site import ClusterConfig
 
 _MOST_SKEW = 5.0
 _LEAST_JOB_AGE = 60
@@ -63,7 +64,7 @@ def _site(site_file: Path | None) -> Site:
     return read_site(loading.read_bytes(str(site_file)), str(site_file))
 
 
-def _cluster(cluster: Cluster) -> Iterator[Finding]:
+def _cluster(cluster: ClusterConfig) -> Iterator[Finding]:
     part = f"cluster {cluster.name}"
     try:
         login = find_login(cluster)
@@ -93,7 +94,7 @@ def _cluster(cluster: Cluster) -> Iterator[Finding]:
     yield from judge(cluster, facts, skew)
 
 
-def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Finding]:
+def judge(cluster: ClusterConfig, facts: ClusterFacts, skew: float) -> Iterator[Finding]:
     """What the facts of a cluster that was reached say; ``skew`` is by how many seconds its clock is ahead."""
     part = f"cluster {cluster.name}"
     yield Finding(part, "ok", f"work folder {facts.folder} can be written")
@@ -107,7 +108,7 @@ def judge(cluster: Cluster, facts: ClusterFacts, skew: float) -> Iterator[Findin
     yield from _partitions(part, cluster, facts)
 
 
-async def _probe(login: Login, cluster: Cluster) -> tuple[ClusterFacts, float, float]:
+async def _probe(login: Login, cluster: ClusterConfig) -> tuple[ClusterFacts, float, float]:
     """The cluster's facts, by how many seconds its clock is ahead of ours at least, and the time it took."""
     client = client_of(cluster, make_transport(login, os.environ))
     try:
@@ -155,7 +156,7 @@ def _accounting(part: str, facts: ClusterFacts) -> Finding:
     return Finding(part, "warning", words, "ask the centre for slurmdbd and the right to read one's own jobs")
 
 
-def _partitions(part: str, cluster: Cluster, facts: ClusterFacts) -> Iterator[Finding]:
+def _partitions(part: str, cluster: ClusterConfig, facts: ClusterFacts) -> Iterator[Finding]:
     for name in cluster.limits.partitions:
         if name not in facts.partitions:
             known = ", ".join(facts.partitions) or "none"

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.transport.base import Transport
     from hotswap_airflow.cluster.transport.connect import Login
-    from hotswap_airflow.workflow.site import Cluster
+    from hotswap_airflow.workflow.site import ClusterConfig
 
 
-def clusters_of(site_file: str | None) -> list[Cluster]:
+def clusters_of(site_file: str | None) -> list[ClusterConfig]:
     """The clusters of the site. Raises ``SetupError``, ``SpecError``."""
     site = loading.find_site(site_file) or implied_site(DEFAULT_CONNECTION)
     return list(site.clusters.values())
@@ -36,13 +36,13 @@ def own_installation() -> str:
     return installation(store)
 
 
-def client_of(cluster: Cluster, transport: Transport) -> ClusterClient:
+def client_of(cluster: ClusterConfig, transport: Transport) -> ClusterClient:
     """An account on a cluster of a site, over a transport."""
     return ClusterClient(transport, cluster.workdir, cluster.name, slurm_cluster=cluster.slurm_cluster)
 
 
 @asynccontextmanager
-async def reached(cluster: Cluster) -> AsyncIterator[ClusterClient]:
+async def reached(cluster: ClusterConfig) -> AsyncIterator[ClusterClient]:
     """Use an account on a cluster. Raises ``SetupError``."""
     client = client_of(cluster, make_transport(find_login(cluster), os.environ))
     try:
@@ -51,7 +51,7 @@ async def reached(cluster: Cluster) -> AsyncIterator[ClusterClient]:
         await client.transport.close()
 
 
-def find_login(cluster: Cluster) -> Login:
+def find_login(cluster: ClusterConfig) -> Login:
     """The connection as Airflow finds it, or else that of a running sandbox. Raises ``SetupError``."""
     try:
         return _airflow_login(cluster.connection)

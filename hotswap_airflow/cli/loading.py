@@ -12,10 +12,11 @@ from hotswap_airflow.cluster.transport.connect import parse_login
 from hotswap_airflow.errors import SetupError, SpecError
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import read_without_airflow
-from hotswap_airflow.workflow import vocabulary
-from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow
+from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow
 from hotswap_airflow.workflow.plan import Plan, make_plan
-from hotswap_airflow.workflow.site import Site, implied_site, read_site
+from hotswap_airflow.workflow.site import Site, implied_site
+from hotswap_airflow.workflow.site_file import read_site
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     import argparse

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.airflow_client import RestClient
     from hotswap_airflow.cluster.upkeep.reconciliation import OwnedJob
     from hotswap_airflow.slurm.identity import JobKey
-    from hotswap_airflow.workflow.site import Cluster
+    from hotswap_airflow.workflow.site import ClusterConfig
 
 _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", ""})
 
@@ -31,7 +31,7 @@ _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed",
 class Orphan:
     """An active job that no task waits for; ``state`` is its task's, empty where Airflow has no such task."""
 
-    cluster: Cluster
+    cluster: ClusterConfig
     job: OwnedJob
     state: str
 
@@ -109,8 +109,8 @@ def _find(airflow: RestClient, site_file: str | None) -> list[Orphan]:
     return [Orphan(cluster, job, state) for cluster, job, state in states if state in _OVER]
 
 
-async def _active(site_file: str | None) -> list[tuple[Cluster, OwnedJob]]:
-    found: list[tuple[Cluster, OwnedJob]] = []
+async def _active(site_file: str | None) -> list[tuple[ClusterConfig, OwnedJob]]:
+    found: list[tuple[ClusterConfig, OwnedJob]] = []
     for cluster in clusters_of(site_file):
         async with reached(cluster) as client:
             found += [(cluster, job) for job in await owned_jobs(client, own_installation())]

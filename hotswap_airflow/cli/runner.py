@@ -16,7 +16,7 @@ from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
 from hotswap_airflow.file_store.contents import archive
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.workflow.binding import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, bind
 from hotswap_airflow.workflow.run_state import JobState, readiness, run_state
 
 if TYPE_CHECKING:

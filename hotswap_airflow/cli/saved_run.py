@@ -14,9 +14,10 @@ from hotswap_airflow.errors import SetupError, SpecError
 from hotswap_airflow.file_store.contents import ContentStore, write_whole
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import state_folder
-from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.plan import Plan, make_plan
-from hotswap_airflow.workflow.site import Site, implied_site, read_site
+from hotswap_airflow.workflow.site import Site, implied_site
+from hotswap_airflow.workflow.site_file import read_site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import StoreError
-from hotswap_airflow.workflow.files import Pack, content_digest
+from hotswap_airflow.workflow.checks.files import Pack, content_digest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from hotswap_airflow.workflow.files import PackedFile
+    from hotswap_airflow.workflow.checks.files import PackedFile
 
 
 _OLD = 86_400.0

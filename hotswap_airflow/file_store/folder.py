@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.workflow.source import FileEntry
+from hotswap_airflow.workflow.context import FileEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

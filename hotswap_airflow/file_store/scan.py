@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.errors import HotswapError, SetupError
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.file_store.versions import Entry, Manifest, places
-from hotswap_airflow.workflow import vocabulary
-from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow, taken_names
-from hotswap_airflow.workflow.files import Pack, matches, named_paths, pack_of
-from hotswap_airflow.workflow.names import stem, workflow_name
-from hotswap_airflow.workflow.site import Site, read_site
+from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow, taken_names
+from hotswap_airflow.workflow.checks.files import Pack, matches, named_paths, pack_of
+from hotswap_airflow.workflow.checks.names import stem, workflow_name
+from hotswap_airflow.workflow.site_file import read_site
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from hotswap_airflow.file_store.contents import ContentStore
-    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.site import Site
 
 Signature = tuple[object, ...]
 

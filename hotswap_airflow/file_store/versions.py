@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import StoreError
 from hotswap_airflow.file_store.contents import ContentStore, write_whole
-from hotswap_airflow.workflow.files import Pack, PackedFile
-from hotswap_airflow.workflow.source import FileEntry
-from hotswap_airflow.workflow.vocabulary import WORKFLOW_SUFFIXES
+from hotswap_airflow.workflow.checks.files import Pack, PackedFile
+from hotswap_airflow.workflow.context import FileEntry
+from hotswap_airflow.workflow.spec.vocabulary import WORKFLOW_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

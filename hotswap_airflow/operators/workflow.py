@@ -11,7 +11,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from hotswap_airflow.errors import JobError, StoreError
 from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.operators.slurm import SlurmJobOperator, airflow_settings
-from hotswap_airflow.workflow.binding import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, bind
 from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
 
 if TYPE_CHECKING:

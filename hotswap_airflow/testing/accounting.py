@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes
-from hotswap_airflow.testing.slurm import need, user_name
+from hotswap_airflow.testing.host import need, user_name
 
 if TYPE_CHECKING:
     from hotswap_airflow.testing.slurm import SlurmCluster

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import state_folder
 from hotswap_airflow.testing import processes
+from hotswap_airflow.testing.accounting import register, start_accounting
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.processes import Daemon
 from hotswap_airflow.testing.slurm import CPUS, GPU_NODES, GPUS, LICENCES, MEMORY_MB, ClusterOptions, SlurmCluster
@@ -60,7 +61,7 @@ class Sandbox:
             cluster = SlurmCluster(name, self.folder / name / str(attempt), options)
             self.clusters.append(cluster)
             try:
-                cluster.start()
+                cluster.start(start_accounting if options.accounting else None)
             except SetupError:
                 if attempt == _ATTEMPTS - 1 or not cluster.daemons:
                     raise
@@ -68,8 +69,6 @@ class Sandbox:
                 self.clusters.remove(cluster)
             else:
                 if options.accounting:
-                    from hotswap_airflow.testing.accounting import register
-
                     register(cluster)
                 return
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes
+from hotswap_airflow.testing.host import need, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.testing.processes import Daemon
 
-PACKAGES = {
-    "munged": "munge",
-    "slurmctld": "slurmctld",
-    "slurmd": "slurmd",
-    "sbatch": "slurm-client",
-    "squeue": "slurm-client",
-    "slurmdbd": "slurmdbd",
-    "mariadbd": "mariadb-server",
-    "sshd": "openssh-server",
-    "ssh-keygen": "openssh-client",
-}
-"""Which Debian package brings a program."""
 CPUS, MEMORY_MB, GPUS, LICENCES = 4, 8000, 2, {"solver": 2}
 GPU_NODES = 2
 SELDOM_SAMPLED = "JobAcctGatherFrequency=30"
@@ -91,8 +79,11 @@ class SlurmCluster:
             raise SetupError(f"{argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def start(self) -> None:
-        """Start the cluster and wait until all nodes are idle. Raises ``SetupError``."""
+    def start(self, start_accounting: Callable[[SlurmCluster], int] | None = None) -> None:
+        """Start the cluster and wait until all nodes are idle. Raises ``SetupError``.
+
+        ``start_accounting`` starts what accounting needs, and gives slurmdbd's port.
+        """
         need("munged", "slurmctld", "slurmd", "sbatch")
         self.folder.mkdir(parents=True, exist_ok=True)
         ports = processes.free_ports(1 + self.options.nodes)
@@ -100,18 +91,12 @@ class SlurmCluster:
             self.accounting_port = self.partner.accounting_port
         else:
             self._munge()
-            self._start_accounting()
+            self.accounting_port = start_accounting(self) if start_accounting else None
         self._configure(ports)
         self.start_controller()
         for number in range(1, self.options.nodes + 1):
             self.start_node(number)
         self._wait(self._is_ready)
-
-    def _start_accounting(self) -> None:
-        if self.options.accounting:
-            from hotswap_airflow.testing.accounting import start_accounting
-
-            self.accounting_port = start_accounting(self)
 
     def revive(self) -> None:
         """Start the daemons that have died, on their ports and with the state they left. Raises ``SetupError``."""
@@ -199,19 +184,6 @@ class SlurmCluster:
         (self.folder / "gres.conf").write_text(_gres_conf(self.name, self.folder, self.options), encoding="utf-8")
         # The plugin that asks nothing of the host; left to choose, slurmd needs cgroups and, with version 2, systemd.
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="utf-8")
-
-
-def need(*programs: str) -> None:
-    """Raise ``SetupError`` that names the Debian packages of programs which are not here."""
-    missing = [name for name in programs if shutil.which(name, path=processes.PATH) is None]
-    if missing:
-        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
-        raise SetupError(f"missing here: {', '.join(missing)}; on Debian: sudo apt-get install {packages}")
-
-
-def user_name() -> str:
-    """Who we are."""
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _home() -> str:

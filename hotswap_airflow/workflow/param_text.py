@@ -7,13 +7,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SetupError
-from hotswap_airflow.workflow import vocabulary
-from hotswap_airflow.workflow.timing import value_fault
+from hotswap_airflow.workflow.checks.schedule_checks import value_fault
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hotswap_airflow.workflow.spec import ParamSpec
+    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
 
 
 def read_params(params: Mapping[str, ParamSpec], given: Iterable[str]) -> dict[str, Any]:

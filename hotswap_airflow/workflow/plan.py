@@ -12,20 +12,20 @@ from hotswap_airflow.errors import SpecError
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.request import Output
 from hotswap_airflow.slurm.retry import NOT_THE_USERS, Growth, Kind, Retry
-from hotswap_airflow.workflow import graph, resources
-from hotswap_airflow.workflow.files import Pack, named_paths, pack_of
-from hotswap_airflow.workflow.names import workflow_name
-from hotswap_airflow.workflow.numbers import together, written
-from hotswap_airflow.workflow.references import Reference, parse_reference
-from hotswap_airflow.workflow.spec import RetrySpec
-from hotswap_airflow.workflow.sweep import axis_values
+from hotswap_airflow.workflow.checks import graph, resources
+from hotswap_airflow.workflow.checks.files import Pack, named_paths, pack_of
+from hotswap_airflow.workflow.checks.names import workflow_name
+from hotswap_airflow.workflow.checks.sweep import axis_values
+from hotswap_airflow.workflow.spec.references import Reference, parse_reference
+from hotswap_airflow.workflow.spec.workflow_spec import RetrySpec
+from hotswap_airflow.workflow.text.numbers import together, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hotswap_airflow.workflow.site import Cluster, Site
-    from hotswap_airflow.workflow.source import Folder, Source
-    from hotswap_airflow.workflow.spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
+    from hotswap_airflow.workflow.context import Folder, Source
+    from hotswap_airflow.workflow.site import ClusterConfig, Site
+    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
     )
 
 
-def _retry(spec: WorkflowSpec, name: str, cluster: Cluster) -> Retry:
+def _retry(spec: WorkflowSpec, name: str, cluster: ClusterConfig) -> Retry:
     """The rule of a job: its own, or that of the defaults; without one only what is not the user's doing."""
     body = spec.jobs[name]
     rule = body.retry

@@ -1,30 +1,22 @@
-"""A site file as the compiler uses it: environments in order, clusters and their limits."""
+"""A site as the compiler uses it: environments in order, clusters and their limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.errors import Problem, SpecError
-from hotswap_airflow.slurm.limits import ClusterLimits, NodeShape, Partition
-from hotswap_airflow.slurm.options import OPTIONS
-from hotswap_airflow.workflow import names, resources, shape, vocabulary
-from hotswap_airflow.workflow.diagnosis import with_invisible_named
-from hotswap_airflow.workflow.document import each_place_once, read_document
-from hotswap_airflow.workflow.site_spec import SiteDefaults, SiteSpec, judge_site_key
+from hotswap_airflow.slurm.limits import ClusterLimits
+from hotswap_airflow.workflow.spec.site_spec import SiteDefaults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from hotswap_airflow.workflow.document import Document
-    from hotswap_airflow.workflow.site_spec import ClusterSpec, PartitionSpec
+    from collections.abc import Mapping
 
 LOCAL_CLUSTER = "main"
 DEFAULT_ENVIRONMENT = "dev"
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterConfig:
     """One slurmctld: how it is reached, where runs live on it, and what it has.
 
     ``slurm_cluster`` is Slurm's own name of it, where one login serves several. ``monitor`` is a connection that may
@@ -52,122 +44,19 @@ class Site:
     """All clusters, and which one each environment uses."""
 
     environments: Mapping[str, str]
-    clusters: Mapping[str, Cluster]
+    clusters: Mapping[str, ClusterConfig]
 
     @property
     def default_environment(self) -> str:
         """The first one of the file."""
         return next(iter(self.environments))
 
-    def cluster_of(self, environment: str) -> Cluster:
+    def cluster_of(self, environment: str) -> ClusterConfig:
         """The cluster of an environment. Raises ``KeyError`` where it is unknown."""
         return self.clusters[self.environments[environment]]
 
 
 def implied_site(connection: str) -> Site:
     """The site where nobody wrote a file: one environment, one cluster, no limits known."""
-    cluster = Cluster(LOCAL_CLUSTER, connection, "hotswap-runs", ClusterLimits(LOCAL_CLUSTER))
+    cluster = ClusterConfig(LOCAL_CLUSTER, connection, "hotswap-runs", ClusterLimits(LOCAL_CLUSTER))
     return Site({DEFAULT_ENVIRONMENT: LOCAL_CLUSTER}, {LOCAL_CLUSTER: cluster})
-
-
-def read_site(raw: bytes, file: str) -> Site:
-    """Read a site file. Raises ``SpecError``."""
-    document = read_document(raw, file)
-    problems = list(_header(document))
-    spec, found = shape.read_shape(document, SiteSpec, judge_site_key)
-    if not problems:
-        problems += found
-    if spec is not None:
-        problems += [*_environments(document, spec), *_retentions(document, spec), *_defaults(document, spec)]
-    if problems or spec is None:
-        raise SpecError(map(with_invisible_named, each_place_once(problems).values()))
-    clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
-    return Site({name: environment.cluster for name, environment in spec.environments.items()}, clusters)
-
-
-def _header(document: Document) -> list[Problem]:
-    root = document.data
-    remedy = f"begin with `hotswap: {vocabulary.SITE_HEADER}`"
-    if not isinstance(root, dict) or "hotswap" not in root:
-        return [document.problem(document.key_place(()), "header-missing", "a site file needs `hotswap`", remedy)]
-    if root["hotswap"] != vocabulary.SITE_HEADER:
-        place = document.value_place(("hotswap",))
-        return [document.problem(place, "header-unknown", f"`{root['hotswap']}` is no site header", remedy)]
-    return []
-
-
-def _environments(document: Document, spec: SiteSpec) -> list[Problem]:
-    problems = []
-    for key in ("environments", "clusters"):
-        if not getattr(spec, key):
-            missing = (f"a site file needs at least one entry of `{key}`", f"add it under `{key}:`")
-            problems.append(document.problem(document.key_place((key,)), "missing-key", *missing))
-    for name, environment in spec.environments.items():
-        if environment.cluster not in spec.clusters:
-            near = vocabulary.nearest(environment.cluster, spec.clusters)
-            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(spec.clusters)}"
-            place = document.value_place(("environments", name, "cluster"))
-            words = f"there is no cluster `{environment.cluster}`"
-            problems.append(document.problem(place, "cluster-unknown", words, remedy))
-    return problems
-
-
-def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:
-    """Clusters may share a file system, and then a work folder: what one keeps, another must not remove."""
-    problems = []
-    for name, cluster in spec.clusters.items():
-        others = (key for key, other in spec.clusters.items() if other.workdir == cluster.workdir)
-        other = next((key for key in others if spec.clusters[key].retention != cluster.retention), None)
-        if cluster.retention is not None and other is not None:
-            words = f"clusters {name} and {other} have the same `workdir`, but not the same `retention`"
-            place = document.value_place(("clusters", name, "retention"))
-            problems.append(document.problem(place, "conflict", words, "give each a `workdir` of its own, or both one"))
-    return problems
-
-
-def _defaults(document: Document, spec: SiteSpec) -> Iterator[Problem]:
-    """What is wrong in a cluster's defaults would be wrong in every job."""
-    for name in spec.clusters:
-        path = ("clusters", name, "defaults")
-        yield from resources.judge_options(document, (*path, "slurm"), ".".join(path))
-        for option in document.keys_of(*path, "slurm"):
-            place = (*path, "slurm", option)
-            value = document.raw(*place)
-            if option in OPTIONS and resources.is_reference(value) and value["from"] != "environment":
-                words = f"`{option}` is for all workflows, and refers to what one of them has"
-                yield document.at_value(place, "wrong-type", words, f"write `{option}: VALUE`")
-        yield from names.judge_variables(document, (*path, "env"))
-
-
-def _cluster(name: str, spec: ClusterSpec) -> Cluster:
-    partitions = {key: _partition(key, shapes) for key, shapes in spec.partitions.items()}
-    limits = ClusterLimits(name, partitions, spec.licenses)
-    return Cluster(
-        name=name,
-        connection=spec.connection or name,
-        workdir=spec.workdir,
-        limits=limits,
-        defaults=spec.defaults,
-        queue=spec.queue,
-        max_array_size=spec.max_array_size,
-        is_local=spec.kind == "local",
-        slurm_cluster=spec.slurm_cluster or "",
-        monitor=spec.monitor or "",
-        poll=(spec.poll.min, spec.poll.usual, spec.poll.max),
-        retention=spec.retention,
-    )
-
-
-def _partition(name: str, shapes: list[PartitionSpec]) -> Partition:
-    times = [shape.max_time for shape in shapes if shape.max_time is not None]
-    nodes = [shape.max_nodes for shape in shapes if shape.max_nodes is not None]
-    return Partition(
-        name,
-        tuple(NodeShape(s.nodes, s.cpus, s.mem, _gpus(s.gpus)) for s in shapes),
-        max_time=max(times, default=None),
-        max_nodes=max(nodes, default=None),
-    )
-
-
-def _gpus(value: int | Mapping[str, int]) -> int:
-    return value if isinstance(value, int) else sum(value.values())

@@ -100,7 +100,7 @@ def clusters() -> Iterator[tuple[SlurmCluster, SlurmCluster]]:
     beta = SlurmCluster("beta", folder / "beta", ClusterOptions(2, accounting=True, gpu_types=TYPES), partner=alpha)
     try:
         for cluster in (alpha, beta):
-            cluster.start()
+            cluster.start(accounting.start_accounting if cluster is alpha else None)
             accounting.register(cluster)
         yield alpha, beta
     finally:

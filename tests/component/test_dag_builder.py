@@ -14,7 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from hotswap_airflow.dag_builder import BROKEN, build_dag, build_reconciling_dag
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.operators.slurm import SlurmJobOperator, say_last
-from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.plan import make_plan
 from hotswap_airflow.workflow.site import implied_site
 

@@ -20,7 +20,7 @@ from hotswap_airflow.slurm.probe import ClusterFacts
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions
-from hotswap_airflow.workflow.site import Cluster
+from hotswap_airflow.workflow.site import ClusterConfig
 
 BUNDLES = json.dumps([{"name": "workflows", "classpath": BUNDLE, "kwargs": {}}])
 FACTS = ClusterFacts("slurm 23.02.1", "ann", 0.0, "/w", has_accounting=True, partitions={"debug": True})
@@ -122,7 +122,7 @@ def test_a_broken_site_file_or_setting(tmp_path: Path, capsys: pytest.CaptureFix
 )
 def test_facts_of_a_cluster(changes: dict[str, Any], skew: float, level: str, words: str) -> None:
     limits = ClusterLimits("main", {"debug": Partition("debug")})
-    cluster = Cluster("main", "slurm_main", "w", limits)
+    cluster = ClusterConfig("main", "slurm_main", "w", limits)
     (found,) = [f for f in cluster_checks.judge(cluster, replace(FACTS, **changes), skew) if words in f.message]
     assert found.level == level
     assert bool(found.remedy) == (level != "ok")

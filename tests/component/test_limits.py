@@ -17,7 +17,8 @@ from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.testing import sandbox
-from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster, user_name
+from hotswap_airflow.testing.host import user_name
+from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
 from .conftest import Bench, bench_of
 

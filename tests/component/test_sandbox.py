@@ -14,6 +14,7 @@ import pytest
 
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes, sandbox
+from hotswap_airflow.testing.accounting import start_accounting
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
@@ -100,7 +101,7 @@ def test_a_daemon_that_ends_as_it_starts_is_told_at_once_with_its_last_words(
     cluster = SlurmCluster("short", sandbox.create("short").folder / "main", ClusterOptions(nodes=1, accounting=True))
     try:
         with pytest.raises(SetupError, match="slurmdbd ended as it started: fatal: the database answers null"):
-            cluster.start()
+            cluster.start(start_accounting)
     finally:
         cluster.stop()
         shutil.rmtree(cluster.folder.parent, ignore_errors=True)

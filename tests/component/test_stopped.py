@@ -13,7 +13,8 @@ from hotswap_airflow import errors
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
-from hotswap_airflow.testing.slurm import SlurmCluster, user_name
+from hotswap_airflow.testing.host import user_name
+from hotswap_airflow.testing.slurm import SlurmCluster
 
 from .conftest import Bench, array_of, bench_of
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from hotswap_airflow.file_store.folder import DiskFolder
-from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow, taken_names
+from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow, taken_names
 from hotswap_airflow.workflow.plan import make_plan
-from hotswap_airflow.workflow.site import Site, read_site
+from hotswap_airflow.workflow.site import Site
+from hotswap_airflow.workflow.site_file import read_site
 
 FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[3] / "shared" / "examples"

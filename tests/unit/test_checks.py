@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.errors import SpecError
 from hotswap_airflow.file_store.folder import DiskFolder
-from hotswap_airflow.workflow.checks import check_workflow
-from hotswap_airflow.workflow.site import read_site
+from hotswap_airflow.workflow.checked import check_workflow
+from hotswap_airflow.workflow.site_file import read_site
 
 SITE = textwrap.dedent(
     """\

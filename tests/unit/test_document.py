@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap_airflow.errors import Problem, SpecError
-from hotswap_airflow.workflow.document import Place, read_document
+from hotswap_airflow.workflow.text.document import Place, read_document
 
 
 def _data(text: str) -> object:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.workflow.binding import RunValues, bind
-from hotswap_airflow.workflow.checks import CheckedWorkflow, check_workflow
-from hotswap_airflow.workflow.numbers import WrittenFloat, WrittenInt, written
+from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow
+from hotswap_airflow.workflow.job_request import RunValues, bind
 from hotswap_airflow.workflow.param_text import read_params
 from hotswap_airflow.workflow.plan import make_plan
 from hotswap_airflow.workflow.site import implied_site
+from hotswap_airflow.workflow.text.numbers import WrittenFloat, WrittenInt, written
 
 KEY = JobKey(RunKey("i", "w", "dev", "r", "n"), "a")
 LOOK_LIKE_NUMBERS = ["00123", "1e3", "0x1F", "3.10", "0o17", "1.", ".5", "+5", "-0", "12345678901234567890.5", "007"]

@@ -12,12 +12,13 @@ from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.retry import NOT_THE_USERS, Retry
-from hotswap_airflow.workflow.binding import RunValues, bind
-from hotswap_airflow.workflow.checks import check_workflow
-from hotswap_airflow.workflow.files import MAX_FILES, Pack, leads_out, matches, pack_of
+from hotswap_airflow.workflow.checked import check_workflow
+from hotswap_airflow.workflow.checks.files import MAX_FILES, Pack, leads_out, matches, pack_of
+from hotswap_airflow.workflow.job_request import RunValues, bind
 from hotswap_airflow.workflow.plan import Plan, make_plan
-from hotswap_airflow.workflow.references import parse_reference
-from hotswap_airflow.workflow.site import implied_site, read_site
+from hotswap_airflow.workflow.site import implied_site
+from hotswap_airflow.workflow.site_file import read_site
+from hotswap_airflow.workflow.spec.references import parse_reference
 
 SITE = """\
 hotswap: site/v1

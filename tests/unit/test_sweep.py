@@ -22,12 +22,12 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.judgement import Evidence, judge
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.states import JobStatus, Phase
-from hotswap_airflow.workflow.binding import RunValues, bind
-from hotswap_airflow.workflow.checks import check_workflow
+from hotswap_airflow.workflow.checked import check_workflow
+from hotswap_airflow.workflow.checks.sweep import AxisFault, axis_values, count_points, points
+from hotswap_airflow.workflow.job_request import RunValues, bind
 from hotswap_airflow.workflow.plan import Plan, make_plan
 from hotswap_airflow.workflow.site import implied_site
-from hotswap_airflow.workflow.spec import AxisSpec
-from hotswap_airflow.workflow.sweep import AxisFault, axis_values, count_points, points
+from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec
 
 KEY = JobKey(RunKey("i", "w", "dev", "r", "n"), "b")
 DONE, FAILED, RUNNING = JobStatus("COMPLETED"), JobStatus("FAILED"), JobStatus("RUNNING")

@@ -26,8 +26,8 @@ from hotswap_airflow.file_store.versions import (
     needed_contents,
     places,
 )
-from hotswap_airflow.workflow.files import Pack, PackedFile
-from hotswap_airflow.workflow.source import Source
+from hotswap_airflow.workflow.checks.files import Pack, PackedFile
+from hotswap_airflow.workflow.context import Source
 
 SITE = "hotswap: site/v1\nenvironments: {dev: {cluster: main}}\nclusters: {main: {}}\n"
 

@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
-from hotswap_airflow.workflow import shape, vocabulary
-from hotswap_airflow.workflow.diagnosis import with_invisible_named
-from hotswap_airflow.workflow.document import each_place_once, read_document
-from hotswap_airflow.workflow.files import check_files, check_paths
-from hotswap_airflow.workflow.graph import check_graph
-from hotswap_airflow.workflow.names import check_names, workflow_name
-from hotswap_airflow.workflow.numbers import check_numbers
-from hotswap_airflow.workflow.recovery import check_recovery
-from hotswap_airflow.workflow.resources import check_resources
-from hotswap_airflow.workflow.source import Source
-from hotswap_airflow.workflow.spec import WorkflowSpec
-from hotswap_airflow.workflow.sweep import check_sweeps
-from hotswap_airflow.workflow.timing import check_timing
-from hotswap_airflow.workflow.variables import check_variables
+from hotswap_airflow.workflow.checks.files import check_files, check_paths
+from hotswap_airflow.workflow.checks.graph import check_graph
+from hotswap_airflow.workflow.checks.names import check_names, workflow_name
+from hotswap_airflow.workflow.checks.number_checks import check_numbers
+from hotswap_airflow.workflow.checks.resources import check_resources
+from hotswap_airflow.workflow.checks.retry_checks import check_recovery
+from hotswap_airflow.workflow.checks.schedule_checks import check_timing
+from hotswap_airflow.workflow.checks.sweep import check_sweeps
+from hotswap_airflow.workflow.checks.variables import check_variables
+from hotswap_airflow.workflow.context import Source
+from hotswap_airflow.workflow.spec import shape, vocabulary
+from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
+from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
+from hotswap_airflow.workflow.text.document import each_place_once, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hotswap_airflow.workflow.document import Document
+    from hotswap_airflow.workflow.context import Folder
     from hotswap_airflow.workflow.site import Site
-    from hotswap_airflow.workflow.source import Folder
+    from hotswap_airflow.workflow.text.document import Document
 
 _BODIES = ("run", "script", "uses")
 _CHECKS = (

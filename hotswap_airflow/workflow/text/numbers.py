@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from hotswap_airflow.slurm.request import as_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Node, Path
-    from hotswap_airflow.workflow.source import Source
-
 
 _PADDED = re.compile(r"0[0-9]")
 
@@ -96,38 +88,3 @@ def reads_back(number: WrittenInt | WrittenFloat) -> bool:
         return Decimal(digits) == Decimal(repr(abs(float(number)))) and not _PADDED.match(digits)
     filled = f"{'0' if digits.startswith('.') else ''}{digits}{'0' if digits.endswith('.') else ''}"
     return as_text(number) == f"{sign}{filled}"
-
-
-def check_numbers(source: Source) -> Iterator[Problem]:
-    """Judge the numbers that reach a script: defaults of parameters, and values of axes.
-
-    What looks like a number may be a text to its author: a version, a commit, a name with zeros in front.
-    """
-    for name, param in source.spec.params.items():
-        if param.type not in {"string", "date", "datetime"}:
-            yield from _altered(source, source.spelled_out(("params", name), "default"))
-    for job, body in source.spec.jobs.items():
-        for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
-            here: Path = ("jobs", job, "sweep", "over", name)
-            if axis.values is not None and not any(isinstance(value, str) for value in axis.values):
-                yield from _altered(source, source.spelled_out(here, "list"))
-            for kind in ("range", "linspace"):
-                yield from _altered(source, (*here, kind), WrittenInt)
-
-
-def _altered(
-    source: Source, path: Path, kinds: type | tuple[type, ...] = (WrittenInt, WrittenFloat)
-) -> Iterator[Problem]:
-    node = source.document.exact_node(path)
-    for place, number in _numbers(node) if node is not None else ():
-        if isinstance(number, kinds) and not reads_back(number):
-            words = f"`{number}` would arrive as {as_text(number)}"
-            yield source.document.problem(place, "wrong-type", words, f"quote it, or write {as_text(number)}")
-
-
-def _numbers(node: Node) -> Iterator[tuple[Any, WrittenInt | WrittenFloat]]:
-    if isinstance(node.value, (WrittenInt, WrittenFloat)):
-        yield node.place, node.value
-    elif isinstance(node.value, (list, dict)):
-        for child in node.value if isinstance(node.value, list) else node.value.values():
-            yield from _numbers(child)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hotswap_airflow.workflow import vocabulary
-from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
-from hotswap_airflow.workflow.document import plain
+from hotswap_airflow.workflow.spec import vocabulary
+from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
+from hotswap_airflow.workflow.text.document import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Document, Path
+    from hotswap_airflow.workflow.text.document import Document, Path
 
 Model = TypeVar("Model", bound=BaseModel)
 _ROUNDS = 8

@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
-from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Path
-    from hotswap_airflow.workflow.source import Source
-    from hotswap_airflow.workflow.spec import ParamSpec
+    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
+    from hotswap_airflow.workflow.text.document import Path
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 _FIELDS = (

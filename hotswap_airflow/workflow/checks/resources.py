@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.limits import misfits
-from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Document, Path
-    from hotswap_airflow.workflow.site import Cluster, Site
-    from hotswap_airflow.workflow.source import Source
-    from hotswap_airflow.workflow.spec import Defaults, JobSpec, WorkflowSpec
+    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.site import ClusterConfig, Site
+    from hotswap_airflow.workflow.spec.workflow_spec import Defaults, JobSpec, WorkflowSpec
+    from hotswap_airflow.workflow.text.document import Document, Path
 
 
 def check_resources(source: Source) -> Iterator[Problem]:
@@ -64,7 +64,7 @@ def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
     return (body.cluster if "cluster" in body.model_fields_set else spec.defaults.cluster) or default
 
 
-def options_of(spec: WorkflowSpec, job: str, cluster: Cluster | None) -> dict[str, Any]:
+def options_of(spec: WorkflowSpec, job: str, cluster: ClusterConfig | None) -> dict[str, Any]:
     """The options of a job from all layers, as written."""
     body = spec.jobs[job]
     checkpoint = {"signal": f"B:{body.checkpoint.signal}"} if body.checkpoint is not None else {}

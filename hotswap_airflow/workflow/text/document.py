@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hotswap_airflow.errors import Problem, SpecError
-from hotswap_airflow.workflow import diagnosis
-from hotswap_airflow.workflow.numbers import WrittenFloat, WrittenInt
+from hotswap_airflow.workflow.text import diagnosis
+from hotswap_airflow.workflow.text.numbers import WrittenFloat, WrittenInt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,14 +9,14 @@ from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, as_text, variable
-from hotswap_airflow.workflow.sweep import MAX_POINTS, count_points, points, tolerated
+from hotswap_airflow.workflow.checks.sweep import MAX_POINTS, count_points, points, tolerated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.workflow.plan import Plan, PlannedAxis, PlannedInput, PlannedJob, PlannedSweep
-    from hotswap_airflow.workflow.references import Reference
+    from hotswap_airflow.workflow.spec.references import Reference
 
 _LONGEST_VARIABLE = 128 << 10
 """Bytes of a variable with its name that Linux no longer gives to a program."""

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.slurm.request import PATH_TYPES
-from hotswap_airflow.workflow.files import leads_out
-from hotswap_airflow.workflow.references import Reference
-from hotswap_airflow.workflow.resources import cluster_name
-from hotswap_airflow.workflow.vocabulary import SUPPORTED, nearest
+from hotswap_airflow.workflow.checks.files import leads_out
+from hotswap_airflow.workflow.checks.resources import cluster_name
+from hotswap_airflow.workflow.spec.references import Reference
+from hotswap_airflow.workflow.spec.vocabulary import SUPPORTED, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.context import Folder, Source
     from hotswap_airflow.workflow.site import Site
-    from hotswap_airflow.workflow.source import Folder, Source
-    from hotswap_airflow.workflow.spec import AxisSpec, SweepSpec
+    from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec, SweepSpec
+    from hotswap_airflow.workflow.text.document import Path
 
 MAX_POINTS = 1_000_000
 _LONGEST = 1_000_000_000

@@ -7,17 +7,18 @@ import re
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.request import variable
-from hotswap_airflow.workflow import bash, vocabulary
-from hotswap_airflow.workflow.document import Place
-from hotswap_airflow.workflow.files import leads_out
+from hotswap_airflow.workflow.checks import bash
+from hotswap_airflow.workflow.checks.files import leads_out
+from hotswap_airflow.workflow.spec import vocabulary
+from hotswap_airflow.workflow.text.document import Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.bash import Use
-    from hotswap_airflow.workflow.document import Path
-    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.checks.bash import Use
+    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.text.document import Path
 
 _GIVEN = ("index", "count")
 _HOME = {"PARAM": "params", "INPUT": "inputs", "OUTPUT": "outputs", "SWEEP": "sweep.over", "SECRET": "secrets"}

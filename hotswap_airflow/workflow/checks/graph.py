@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.slurm.request import PATH_TYPES
-from hotswap_airflow.workflow import vocabulary
-from hotswap_airflow.workflow.references import parse_reference
+from hotswap_airflow.workflow.spec import vocabulary
+from hotswap_airflow.workflow.spec.references import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Path, Place
-    from hotswap_airflow.workflow.source import Source
-    from hotswap_airflow.workflow.spec import AxisSpec, When, WorkflowSpec
+    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec, When, WorkflowSpec
+    from hotswap_airflow.workflow.text.document import Path, Place
 
 _ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[.*\]|\..*)")
 

@@ -10,11 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
 from hotswap_airflow.slurm.paths import workdir_fault
-from hotswap_airflow.workflow.spec import Defaults, converted, duration, size
-from hotswap_airflow.workflow.vocabulary import nearest
+from hotswap_airflow.workflow.spec.vocabulary import nearest
+from hotswap_airflow.workflow.spec.workflow_spec import Defaults, converted, duration, size
 
 if TYPE_CHECKING:
-    from hotswap_airflow.workflow.document import Path
+    from hotswap_airflow.workflow.text.document import Path
 
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.source import FileEntry, Folder, Source
-    from hotswap_airflow.workflow.spec import WorkflowSpec
+    from hotswap_airflow.workflow.context import FileEntry, Folder, Source
+    from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 
 MAX_FILES = 2_000
 MAX_BYTES = 100 * 1024**2

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.context import Source
 
 _SIGNAL = re.compile(r"(?:SIG)?[A-Z][A-Z0-9]*@([0-9]{1,9})")
 _LONGEST = 65_535

@@ -1,6 +1,6 @@
 """The shape of a workflow file: types, choices and ranges, checked by pydantic.
 
-Whatever needs more than one value at a time is checked in ``hotswap_airflow.workflow.checks``.
+Whatever needs more than one value at a time is checked in ``hotswap_airflow.workflow.checked``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
-from hotswap_airflow.workflow import references
-from hotswap_airflow.workflow.diagnosis import looks_like_a_pair
-from hotswap_airflow.workflow.numbers import plain_numbers
+from hotswap_airflow.workflow.spec import references
+from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
+from hotswap_airflow.workflow.text.numbers import plain_numbers
 
 ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime", "array", "object"]
 When = Literal["success", "failed", "done"]

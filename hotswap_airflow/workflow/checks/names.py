@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.request import variable
-from hotswap_airflow.workflow import vocabulary
+from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Document, Path
-    from hotswap_airflow.workflow.source import Source
+    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.text.document import Document, Path
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters at most"

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.document import Document, Path
     from hotswap_airflow.workflow.site import Site
-    from hotswap_airflow.workflow.spec import WorkflowSpec
+    from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
+    from hotswap_airflow.workflow.text.document import Document, Path
 
 
 @dataclass(frozen=True)
