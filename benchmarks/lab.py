@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.remote.client import ClusterClient
 from hotswap_airflow.cluster.transport.ssh import SshTransport
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
@@ -145,7 +145,7 @@ def counting_programs(folder: Path) -> tuple[Path, Path]:
     return shims, calls
 
 
-def ssh_session(node: LoginNode, workdir: str) -> Session:
+def ssh_session(node: LoginNode, workdir: str) -> JobConductor:
     """A session over one ssh connection, as triggers have it."""
     known = {"client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": []}
 
@@ -153,7 +153,7 @@ def ssh_session(node: LoginNode, workdir: str) -> Session:
         return asyncssh.connect(HOST, node.port, username=node.user, **known)
 
     client = ClusterClient(SshTransport(connect, "benchmark"), workdir)  # type: ignore[arg-type]
-    return Session(client, JobWatcher(client))
+    return JobConductor(client, JobWatcher(client))
 
 
 def no_files() -> AsyncIterator[bytes]:

@@ -29,16 +29,16 @@ OPTIONS = (("partition", "batch"), ("mem", "1M"), ("time", "00:05:00"))
 
 
 async def _conduct(node: LoginNode, workdir: str, elements: int) -> dict[str, Any]:
-    session = ssh_session(node, workdir)
+    conductor = ssh_session(node, workdir)
     array = Array(("n",), tuple((str(number),) for number in range(elements)))
     run = RunKey("benchmark", "limit", "dev", "run", uuid.uuid4().hex)
     request = JobRequest(JobKey(run, "sweep"), "true", options=OPTIONS, array=array)
     began = time.monotonic()
-    await session.lay_out(run.folder, "", no_files, _say)
-    outcome = await session.conduct(request, "1 0", _say)
+    await conductor.lay_out(run.folder, "", no_files, _say)
+    outcome = await conductor.conduct(request, "1 0", _say)
     took = time.monotonic() - began
-    await session.watcher.close()
-    await session.client.transport.close()
+    await conductor.watcher.close()
+    await conductor.client.transport.close()
     tally = outcome.tally
     return {
         "wall_s": took,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lab import counting_programs, machine, no_files, rounded
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.remote.client import ClusterClient
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
@@ -72,16 +72,16 @@ def hotswap(count: int, folder: str, *, as_array: bool) -> None:
 
 async def _conduct(requests: Sequence[JobRequest], folder: str) -> None:
     client = ClusterClient(LocalTransport(dict(os.environ)), folder)
-    session = Session(client, JobWatcher(client))
+    conductor = JobConductor(client, JobWatcher(client))
 
     async def one(request: JobRequest) -> None:
-        await session.lay_out(request.key.run.folder, "", no_files, lambda _: None)
-        outcome = await session.conduct(request, "1 0", lambda _: None)
+        await conductor.lay_out(request.key.run.folder, "", no_files, lambda _: None)
+        outcome = await conductor.conduct(request, "1 0", lambda _: None)
         if outcome.error is not None:
             raise SystemExit(str(outcome.error))
 
     await asyncio.gather(*(one(request) for request in requests))
-    await session.watcher.close()
+    await conductor.watcher.close()
 
 
 def measure(count: int) -> dict[str, Any]:

@@ -25,23 +25,23 @@ from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.slurm import ClusterOptions
 
 if TYPE_CHECKING:
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
 
 OPTIONS = (("partition", "batch"), ("mem", "50M"), ("time", "00:05:00"), ("begin", "now+1hour"))
 RUN = RunKey("benchmark", "submit", "dev", "run", uuid.uuid4().hex)
 
 
-async def _submit(session: Session, requests: list[JobRequest]) -> float:
+async def _submit(conductor: JobConductor, requests: list[JobRequest]) -> float:
     """Submit as triggers do, each for itself; give the seconds it took."""
     began = time.monotonic()
 
     async def one(request: JobRequest) -> None:
-        await session.lay_out(RUN.folder, "", no_files, _quiet)
-        await session.place(request, "1 0", _quiet)
+        await conductor.lay_out(RUN.folder, "", no_files, _quiet)
+        await conductor.find_or_submit(request, "1 0", _quiet)
 
     await asyncio.gather(*(one(request) for request in requests))
     took = time.monotonic() - began
-    await session.client.transport.close()
+    await conductor.client.transport.close()
     return took
 
 
@@ -68,10 +68,10 @@ def measure(points: int, jobs: int) -> dict[str, float]:
         node, conf = made.login_nodes["main"], str(made.clusters[0].conf)
         serial = _serial(node, conf, jobs)
         made.clusters[0].run("scancel", "--user=root")
-        session = ssh_session(node, str(made.folder / "w"))
+        conductor = ssh_session(node, str(made.folder / "w"))
         array = Array(("seed",), tuple((str(number),) for number in range(points)))
         requests = [JobRequest(JobKey(RUN, "sweep"), "true", options=OPTIONS, array=array)]
-        sweep = asyncio.run(_submit(session, requests))
+        sweep = asyncio.run(_submit(conductor, requests))
         made.clusters[0].run("scancel", "--user=root")
         keys = [JobKey(RUN, f"job-{number}") for number in range(jobs)]
         requests = [JobRequest(key, f"echo {key.job}", options=OPTIONS) for key in keys]

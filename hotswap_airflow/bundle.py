@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.site import Site
 
 REFRESH_INTERVAL = 5
@@ -71,7 +71,9 @@ class WorkflowFolder(BaseDagBundle):
         self.folder = Path(folder or conf.get_mandatory_value("core", "dags_folder")).expanduser()
         self._store = VersionStore(settings.store_path / "bundles" / self.name, ContentStore(settings.store_path))
         self._environment = settings.environment or ""
-        self._scan = FolderScan(self.folder, self._store.contents, settings.site, settings.environment, self._fault)
+        self._scan = FolderScan(
+            self.folder, self._store.contents, settings.site, settings.environment, self._airflow_refusal
+        )
         self._is_pinned = self.version is not None
         self._current = self.version or self._store.current()
         self._pruned_at = 0.0
@@ -117,7 +119,7 @@ class WorkflowFolder(BaseDagBundle):
             stubs = _stubs(manifest, discovery.mode(airflow_settings().discovery))
             self._current = self._store.publish(manifest, stubs | self._passes(manifest))
 
-    def _fault(self, source: Source) -> str:
+    def _airflow_refusal(self, source: CheckContext) -> str:
         """Why Airflow does not take a workflow; the empty text where it does."""
         try:
             _make_dag(source, self._environment).validate()  # type: ignore[no-untyped-call]
@@ -252,7 +254,7 @@ def load_dag(root: Path, workflow: str) -> DAG:
     return _make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted, fault=entry.error)
 
 
-def _make_dag(source: Source, environment: str, *, is_deleted: bool = False, fault: str = "") -> DAG:
+def _make_dag(source: CheckContext, environment: str, *, is_deleted: bool = False, fault: str = "") -> DAG:
     """The Dag of a workflow that was checked. Raises ``SpecError`` and ``SetupError``."""
     site = source.site or implied_site(DEFAULT_CONNECTION)
     environment = environment or site.default_environment

@@ -12,7 +12,7 @@ _MODULES = {
     "hooks": ["slurm"],
     "operators": ["slurm", "workflow", "reconcile"],
     "sensors": ["slurm"],
-    "triggers": ["job", "awaited", "reconcile", "retention"],
+    "triggers": ["job", "foreign_job", "maintenance", "reconcile", "retention"],
 }
 
 

@@ -18,7 +18,7 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.script.render import render_script, render_table
 from hotswap_airflow.workflow.checked import taken_names
 from hotswap_airflow.workflow.checks.sweep import count_points
-from hotswap_airflow.workflow.job_request import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, make_job_request
 from hotswap_airflow.workflow.plan import PlannedAxis, as_json
 from hotswap_airflow.workflow.site_file import read_site
 from hotswap_airflow.workflow.spec import vocabulary
@@ -147,7 +147,7 @@ def _plan_data(plan: Plan) -> dict[str, Any]:
     return {
         "workflow": plan.workflow,
         "environment": plan.environment,
-        "version": plan.version,
+        "digest": plan.digest,
         "schedule": plan.schedule.model_dump() if plan.schedule else None,
         "params": {name: param.model_dump(mode="json") for name, param in plan.params.items()},
         "jobs": [{**asdict(job), "needs": dict(job.needs)} for job in plan.jobs],
@@ -156,7 +156,7 @@ def _plan_data(plan: Plan) -> dict[str, Any]:
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
-    yield f"{plan.workflow}  version {plan.version}, environment {plan.environment}"
+    yield f"{plan.workflow}  {plan.digest}, environment {plan.environment}"
     if plan.schedule is not None:
         yield f"starts  {plan.schedule.cron or ', '.join(plan.schedule.assets or [])} ({plan.schedule.timezone})"
     for name, param in plan.params.items():
@@ -247,7 +247,7 @@ def _example(plan: Plan, job: PlannedJob) -> JobRequest:
         run_id="RUN", params={name: p.default for name, p in plan.params.items()}, outputs=outputs, date="DATE"
     )
     key = JobKey(RunKey("INSTALLATION", plan.workflow, plan.environment, "RUN", "NONCE"), job.name)
-    return bind(plan, replace(job, options=options, sweep=_example_sweep(job.sweep)), key, values)
+    return make_job_request(plan, replace(job, options=options, sweep=_example_sweep(job.sweep)), key, values)
 
 
 def _example_sweep(sweep: PlannedSweep | None) -> PlannedSweep | None:

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli.clusters import client_of
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.jobs.outcome import Unheard
 from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
 from hotswap_airflow.file_store.contents import archive
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.workflow.job_request import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, make_job_request
 from hotswap_airflow.workflow.run_state import JobState, readiness, run_state
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Runner:
     active: dict[str, JobKey] = field(default_factory=dict)
     left: dict[str, int | None] = field(default_factory=dict)
     is_stopping: bool = False
-    _sessions: dict[str, Session] = field(default_factory=dict)
+    _sessions: dict[str, JobConductor] = field(default_factory=dict)
 
     @property
     def run_key(self) -> RunKey:
@@ -59,19 +59,19 @@ class Runner:
         saved = self.saved
         return RunKey(saved.installation, self.plan.workflow, self.plan.environment, saved.run, saved.nonce)
 
-    def session(self, cluster: str) -> Session:
+    def conductor(self, cluster: str) -> JobConductor:
         """The one session of a cluster."""
         if cluster not in self._sessions:
             known = self.site.clusters[cluster]
             client = client_of(known, self.transports[cluster])
-            self._sessions[cluster] = Session(client, JobWatcher(client, self.interval or Interval(*known.poll)))
+            self._sessions[cluster] = JobConductor(client, JobWatcher(client, self.interval or Interval(*known.poll)))
         return self._sessions[cluster]
 
     async def reach(self) -> None:
         """Reach every cluster of a new run once, before anything is submitted. Raises ``SetupError``."""
         for cluster in dict.fromkeys(job.cluster for job in self.plan.jobs):
             try:
-                await self.session(cluster).client.find("0")
+                await self.conductor(cluster).client.find("0")
             except ClusterError as error:
                 raise SetupError(f"{error}; nothing was submitted") from error
 
@@ -129,20 +129,20 @@ class Runner:
     async def _with_retries(self, job: PlannedJob) -> Outcome:
         report = partial(self.report, job.name)
         self.active[job.name] = JobKey(self.run_key, job.name)
-        session = self.session(job.cluster)
+        conductor = self.conductor(job.cluster)
         stream = partial(archive, self.plan.pack, self.store)
-        lay_out = partial(session.lay_out, self.run_key.folder, self.plan.pack.digest, stream, report)
-        await session.while_queued(self.active[job.name], lay_out, report)
+        lay_out = partial(conductor.lay_out, self.run_key.folder, self.plan.pack.digest, stream, report)
+        await conductor.while_queued(self.active[job.name], lay_out, report)
         # A try whose end was told already tells it again, whoever asks under its number.
-        attempt = await session.last_try(self.active[job.name], report) if self.is_attached else 1
-        outcome = await self._attempt(session, job, attempt)
+        attempt = await conductor.last_try(self.active[job.name], report) if self.is_attached else 1
+        outcome = await self._attempt(conductor, job, attempt)
         self._count_elements(outcome, attempt)
         while outcome.error and job.retry.covers(type(outcome.error).__name__, outcome.failed_before):
             if outcome.tally is not None and not outcome.submitted:
                 break  # nothing of the sweep is left to be run
             attempt += 1
             report(f"{outcome.error}; it is submitted again")
-            outcome = await self._attempt(session, job, attempt)
+            outcome = await self._attempt(conductor, job, attempt)
             self._count_elements(outcome, attempt)
         self.counts["requeues"] += max(0, outcome.key.generation - outcome.failed_before)
         if outcome.tally is None:
@@ -156,17 +156,17 @@ class Runner:
         if attempt > 1:
             self.counts["retried"] += 1 if outcome.tally is None else outcome.submitted
 
-    async def _attempt(self, session: Session, job: PlannedJob, attempt: int) -> Outcome:
-        request = bind(self.plan, job, self.active[job.name], self._values())
+    async def _attempt(self, conductor: JobConductor, job: PlannedJob, attempt: int) -> Outcome:
+        request = make_job_request(self.plan, job, self.active[job.name], self._values())
         report = partial(self.report, job.name)
 
         async def conduct() -> Outcome:
             if self.is_stopping:
                 raise JobCancelled(f"job {job.name} was not submitted: the run was stopped")
             self.left.setdefault(job.name, None)
-            return await session.conduct(request, f"{attempt} 0", report, _Placed(self.left, job.name))
+            return await conductor.conduct(request, f"{attempt} 0", report, _Placed(self.left, job.name))
 
-        return await session.while_queued(request.key, conduct, report)
+        return await conductor.while_queued(request.key, conduct, report)
 
     def _values(self) -> RunValues:
         return RunValues(
@@ -184,14 +184,14 @@ class Runner:
 
     async def _cancel(self, name: str, key: JobKey) -> None:
         self.report(name, "cancelling")
-        await self.session(self.plan.job(name).cluster).cancel(key, partial(self.report, name))
+        await self.conductor(self.plan.job(name).cluster).cancel(key, partial(self.report, name))
         self.left.pop(name, None)
 
     async def close(self) -> None:
         """Give connections up; jobs go on."""
-        for session in self._sessions.values():
-            await session.watcher.close()
-            await session.client.transport.close()
+        for conductor in self._sessions.values():
+            await conductor.watcher.close()
+            await conductor.client.transport.close()
 
     def _state(self, job: str) -> str:
         return self.states.get(job, "left" if job in self.left else "skipped")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from hotswap_airflow.file_store.contents import ContentStore
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.site import Site
 
 Signature = tuple[object, ...]
@@ -36,7 +36,7 @@ class _Read:
 class FolderScan:
     """The workflows below a folder, compiled for an environment of a site.
 
-    ``prove`` tells why a workflow that is right by itself cannot be used all the same; the empty text where it can.
+    ``validate`` tells why a workflow that is right by itself cannot be used all the same; the empty text where it can.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class FolderScan:
         contents: ContentStore,
         site_file: Path | None,
         environment: str | None,
-        prove: Callable[[Source], str] = lambda _: "",
+        validate: Callable[[CheckContext], str] = lambda _: "",
     ) -> None:
         self.folder = folder
         self._contents = contents
         self._site_file = site_file
         self._environment = environment
-        self._prove = prove
+        self._validate = validate
         self._site_raw = b""
         self._site: Site | None = None
         self._site_error = ""
@@ -160,7 +160,7 @@ class FolderScan:
             self._contents.put(pack.listing)
         files = tuple((file.path, file.digest, file.executable) for file in pack.files)
         entry = replace(entry, workflow=workflow_name(checked.source), files=files)
-        error = "" if entry == served else self._prove(checked.source)
+        error = "" if entry == served else self._validate(checked.source)
         return replace(entry, is_valid=False, error=error) if error else entry
 
     def _put_pack(self, folder: DiskFolder, patterns: list[str]) -> Pack:

@@ -44,17 +44,20 @@ class SlurmHook(BaseHook):
         self.slurm_conn_id = slurm_conn_id
         self.workdir = workdir
 
-    async def client(self, *, waits: bool = False) -> ClusterClient:
+    async def client(self, *, waits_for_login: bool = False) -> ClusterClient:
         """A client for the connection's cluster; nothing is sent yet. Raises ``SetupError``.
 
-        Where it ``waits``, a refused login is a lost connection that a person mends meanwhile.
+        Where it ``waits_for_login``, a refused login is a lost connection that a person mends meanwhile.
         """
         connection, is_trial = await self._connection()
         login = login_of(self.slurm_conn_id, connection)
         workdir = self.workdir or str(login.extra.get("workdir") or DEFAULT_WORKDIR)
-        pushes = str(login.extra.get("push", "")).lower() in {"true", "1", "yes"}
+        has_push = str(login.extra.get("push", "")).lower() in {"true", "1", "yes"}
         return ClusterClient(
-            self._transport(login, Breaker(waits=waits), is_trial=is_trial), workdir, self.slurm_conn_id, pushes=pushes
+            self._transport(login, Breaker(waits_for_login=waits_for_login), is_trial=is_trial),
+            workdir,
+            self.slurm_conn_id,
+            has_push=has_push,
         )
 
     async def _connection(self) -> tuple[Connection, bool]:

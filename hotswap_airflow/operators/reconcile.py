@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from hotswap_airflow.triggers.passes import ClusterPass
+    from hotswap_airflow.triggers.maintenance import MaintenanceTrigger
 
 
 class ReconcileOperator(BaseOperator):
@@ -37,7 +37,7 @@ class ReconcileOperator(BaseOperator):
         """Hand the pass to the triggerer, which alone reaches clusters."""
         self.defer(trigger=self.make_trigger(airflow_settings().store_path), method_name="resume")
 
-    def make_trigger(self, store: Path) -> ClusterPass:
+    def make_trigger(self, store: Path) -> MaintenanceTrigger:
         """The pass over what the installation of a store has on the cluster."""
         return ReconcileTrigger(**self._reach, installation=installation(store))
 
@@ -62,7 +62,7 @@ class RetentionOperator(ReconcileOperator):
         super().__init__(**kwargs)
         self.retention = retention
 
-    def make_trigger(self, store: Path) -> ClusterPass:
+    def make_trigger(self, store: Path) -> MaintenanceTrigger:
         """The pass that removes old folders."""
         return RetentionTrigger(
             **self._reach,

@@ -32,8 +32,8 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.paths import literal_fault, workdir_fault
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.slurm.retry import WHEN_ASKED
+from hotswap_airflow.triggers.cluster_target import POLL
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
-from hotswap_airflow.triggers.reach import POLL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ SMALL_ENOUGH = 1_500
 
 A triggerer hands over 50 rows at a time, and hangs where they fill its socket.
 """
-_DEAF = ("hotswap_airflow", "airflow.example_dags")
+IGNORED_LISTENERS = ("hotswap_airflow", "airflow.example_dags")
 """Plugins to whose ears no end needs to come: our own, and the listener that Airflow shows as an example."""
 _NO_TEXTS = frozenset({"whole", "any-whole", "switch", "exclusive"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -221,7 +221,7 @@ def _is_listened_to() -> bool:
     """Whether a plugin of somebody else hears how tasks end, as OpenLineage's does."""
     heard_by = get_listener_manager().hook.on_task_instance_success.get_hookimpls()
     modules = (getattr(found.plugin, "__name__", type(found.plugin).__module__) for found in heard_by)
-    return any(not module.startswith(_DEAF) for module in modules)
+    return any(not module.startswith(IGNORED_LISTENERS) for module in modules)
 
 
 def _variable(name: str) -> str:

@@ -11,7 +11,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from hotswap_airflow.errors import JobError, StoreError
 from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.operators.slurm import SlurmJobOperator, airflow_settings
-from hotswap_airflow.workflow.job_request import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, make_job_request
 from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class WorkflowJobOperator(SlurmJobOperator):
     def make_request(self, context: Context, key: JobKey) -> JobRequest:
         """Fill in what is only known now."""
         try:
-            return bind(self.plan, self.job, key, self._values(context, key.run.folder))
+            return make_job_request(self.plan, self.job, key, self._values(context, key.run.folder))
         except (JobError, StoreError) as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from None
 

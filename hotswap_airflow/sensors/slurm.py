@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from hotswap_airflow.cluster.watch.foreign_job import SoughtJob
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import DEFAULT_CONNECTION
-from hotswap_airflow.triggers.awaited import AwaitJobTrigger
+from hotswap_airflow.triggers.foreign_job import AwaitJobTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

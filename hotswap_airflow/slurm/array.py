@@ -118,7 +118,7 @@ class Array:
         '0-2,4-7%2'
         """
         limit = f"%{self.max_parallel}" if self.max_parallel is not None else ""
-        return ranges(index - self.base for index in self.indices) + limit
+        return format_ranges(index - self.base for index in self.indices) + limit
 
     def to_json(self) -> str:
         """Write the array; the rows are packed, for there may be thousands."""
@@ -140,10 +140,10 @@ class Array:
         )
 
 
-def ranges(numbers: Iterable[int]) -> str:
+def format_ranges(numbers: Iterable[int]) -> str:
     """Rising numbers as Slurm writes them.
 
-    >>> ranges([0, 1, 2, 5, 7, 8])
+    >>> format_ranges([0, 1, 2, 5, 7, 8])
     '0-2,5,7-8'
     """
     parts: list[list[int]] = []
@@ -155,10 +155,10 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
-def numbers(text: str) -> list[int]:
+def parse_ranges(text: str) -> list[int]:
     """Read what Slurm writes for rising numbers.
 
-    >>> numbers("0-2,9,10-20:5"), numbers("")
+    >>> parse_ranges("0-2,9,10-20:5"), parse_ranges("")
     ([0, 1, 2, 9, 10, 15, 20], [])
     """
     found: list[int] = []
@@ -176,7 +176,7 @@ def indices_in(job_id: str) -> list[int]:
     ([3], [0, 1, 2, 9], [])
     """
     match = _INDICES.fullmatch(job_id)
-    return numbers(match[1] or match[2]) if match else []
+    return parse_ranges(match[1] or match[2]) if match else []
 
 
 def value_lists(

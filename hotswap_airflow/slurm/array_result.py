@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow import errors
 from hotswap_airflow.errors import JobCancelled, JobError, JobFailed, OutputMissing
 from hotswap_airflow.slurm.array import Array, value_lists
-from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, told
+from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, failure_summary
 from hotswap_airflow.slurm.history.table import tabulate
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
@@ -115,14 +115,14 @@ def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[i
 class Ending:
     """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
 
-    ``goes_on`` is how this part of it is settled where it is not the last one. ``errors``, ``lost``, ``again``,
+    ``continuation`` is how this part of it is settled where it is not the last one. ``errors``, ``lost``, ``again``,
     ``nodes`` and ``given_up`` are as in the note of its end. ``table`` has all elements.
     """
 
     values: dict[str, Any]
     error: JobError | None
     tally: Tally
-    goes_on: str = ""
+    continuation: str = ""
     errors: tuple[str, ...] = ()
     lost: frozenset[int] = field(default=frozenset())
     again: frozenset[int] = field(default=frozenset())
@@ -143,13 +143,13 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
     wrong: dict[int, JobError] = {e: OutputMissing(words) for e, words in missing.items()}
     for element, status in failed.items():
         wrong[element] = error_of(status, request.key.job) or JobFailed(status.state)
-    tries, before = request.past.failed, request.past.told
+    tries, before = request.past.failed, request.past.recorded_end
     is_success = before is not None and before.was_good
     lost = {e for e, error in wrong.items() if is_success or not request.retry.covers(type(error).__name__, tries)}
-    goes_on = WAVE if array.held else SAVED if saved or array.saved else ""
+    continuation = WAVE if array.held else SAVED if saved or array.saved else ""
     error = _error(request, failed, wrong, lost)
-    if goes_on and _was_stopped(array, ended):
-        goes_on, error = "", JobCancelled(f"job {request.key.job} was cancelled on the cluster")
+    if continuation and _was_stopped(array, ended):
+        continuation, error = "", JobCancelled(f"job {request.key.job} was cancelled on the cluster")
     tally = replace(
         state.tally,
         done=len(good) - len(missing),
@@ -162,8 +162,8 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
         {} if error else _lists(request, run_dir, found),
         error,
         tally,
-        goes_on,
-        _noted(error, goes_on, _by_number(again, () if array.held else request.past.parts)),
+        continuation,
+        _noted(error, continuation, _by_number(again, () if array.held else request.past.parts)),
         array.lost | lost,
         frozenset(missing) | {e for e in failed if noted.get(e) == 0},
         nodes,
@@ -184,9 +184,9 @@ def _good(state: ArrayState) -> list[int]:
     return [*state.array.done, *(e for e, status in state.elements.items() if status.phase is Phase.SUCCEEDED)]
 
 
-def _noted(error: JobError | None, goes_on: str, again: tuple[str, ...]) -> tuple[str, ...]:
+def _noted(error: JobError | None, continuation: str, again: tuple[str, ...]) -> tuple[str, ...]:
     """The errors that an end is noted with: what is told first; where nothing is told yet, what is run again."""
-    if goes_on:
+    if continuation:
         return again
     return () if error is None else tuple(dict.fromkeys((type(error).__name__, *again)))
 
@@ -248,7 +248,7 @@ def _words(job: str, array: Array, failed: Mapping[int, JobStatus], wrong: Mappi
     if wrong and not failed:
         element, error = next(iter(wrong.items()))
         return f"job {job}: {len(wrong)} of {count} elements: {element}: {error}"
-    return f"job {job}: {told(failed, count, len(array.lost) + len(array.waiting))}"
+    return f"job {job}: {failure_summary(failed, count, len(array.lost) + len(array.waiting))}"
 
 
 def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> type[JobError]:

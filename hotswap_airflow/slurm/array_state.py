@@ -128,9 +128,9 @@ class ArrayState:
     ) -> JobStatus:
         if self._ended_well(index):
             return _GOOD
-        queued, sentinel = self.queued.get(index), self.sentinel(index)
+        queued, noted_status = self.queued.get(index), self.noted_status(index)
         signalled = self._was_stopped(index)
-        if is_missing(queued, sentinel, signalled=signalled):
+        if is_missing(queued, noted_status, signalled=signalled):
             since = self._missing_since.setdefault(index, now)
         else:
             self._missing_since.pop(index, None)
@@ -142,7 +142,7 @@ class ArrayState:
                 missing_since=since,
                 queued=queued,
                 accounted=(accounted or {}).get(index),
-                sentinel=sentinel,
+                noted_status=noted_status,
                 signalled=signalled,
                 has_accounting=accounted is not None,
             )
@@ -151,13 +151,13 @@ class ArrayState:
     def _ended_well(self, index: int) -> bool:
         """Whether the queue and all elements of an index agree on its good end, so that nobody else need be asked."""
         queued = self.queued.get(index)
-        return queued is not None and queued.phase is Phase.SUCCEEDED and self.sentinel(index) == 0
+        return queued is not None and queued.phase is Phase.SUCCEEDED and self.noted_status(index) == 0
 
     def _was_stopped(self, index: int) -> bool:
         stopped = self.ends.stopped
         return bool(stopped) and any(element in stopped for element in self.array.elements_of(index))
 
-    def sentinel(self, index: int) -> int | None:
+    def noted_status(self, index: int) -> int | None:
         """The exit status of an index by the notes of its elements; None while one of them has none."""
         statuses = [self.ends.statuses.get(element) for element in self.array.elements_of(index)]
         known = [status for status in statuses if status is not None]
@@ -223,7 +223,7 @@ class ArrayState:
         return never or next(iter(waiting), _PENDING)
 
 
-def told(failed: Mapping[int, JobStatus], count: int, before: int = 0) -> str:
+def failure_summary(failed: Mapping[int, JobStatus], count: int, before: int = 0) -> str:
     """Which elements failed, and how, in words; the first few of them. ``before`` have failed in earlier tries."""
     shown = [f"{element} ({_how(status)})" for element, status in list(failed.items())[:_SHOWN]]
     more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""

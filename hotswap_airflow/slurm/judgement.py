@@ -19,7 +19,7 @@ _UNNOTED = "Slurm says that it ended well, but its script has noted no end"
 class Evidence:
     """What was seen of one job at one time; times in seconds of one clock.
 
-    ``queued`` and ``accounted`` are None where the source does not know the job, ``sentinel`` is the
+    ``queued`` and ``accounted`` are None where the source does not know the job, ``noted_status`` is the
     exit status that the script itself noted, ``signalled`` whether it was sent a signal before.
     ``missing_since`` is since when ``is_missing`` has held. ``has_accounting`` tells whether sacct answered at all,
     ``has_notes`` whether its script is ours, which notes its end.
@@ -30,21 +30,21 @@ class Evidence:
     missing_since: float
     queued: JobStatus | None = None
     accounted: JobStatus | None = None
-    sentinel: int | None = None
+    noted_status: int | None = None
     signalled: bool = False
     has_accounting: bool = True
     has_notes: bool = True
 
     @property
-    def stands(self) -> bool:
+    def ended_well_by_itself(self) -> bool:
         """Whether the script has ended well by itself: begun once more it would do nothing."""
-        return self.sentinel == 0 and not self.signalled
+        return self.noted_status == 0 and not self.signalled
 
     @property
-    def is_over(self) -> bool:
+    def queue_is_stale(self) -> bool:
         """Whether the queue calls a job active that is not: Slurm would begin it again, or has not heard of its end."""
         queued = self.queued
-        if queued is None or queued.phase.is_final or not self.stands:
+        if queued is None or queued.phase.is_final or not self.ended_well_by_itself:
             return False
         return queued.phase is Phase.WAITING or (queued.state == "RUNNING" and self.missing_for >= SETTLING)
 
@@ -54,18 +54,18 @@ class Evidence:
         return self.now - self.missing_since
 
 
-def is_missing(queued: JobStatus | None, sentinel: int | None, *, signalled: bool = False) -> bool:
+def is_missing(queued: JobStatus | None, noted_status: int | None, *, signalled: bool = False) -> bool:
     """Whether the queue does not show a job, or what it shows is not what its script has noted."""
     return (
         queued is None
-        or is_unnoted(queued, sentinel)
-        or (sentinel == 0 and not signalled and not queued.phase.is_final)
+        or lacks_note(queued, noted_status)
+        or (noted_status == 0 and not signalled and not queued.phase.is_final)
     )
 
 
-def is_unnoted(status: JobStatus | None, sentinel: int | None) -> bool:
+def lacks_note(status: JobStatus | None, noted_status: int | None) -> bool:
     """Whether Slurm alone says that a job ended well, as it does where somebody tidied up what a controller lost."""
-    return sentinel is None and status is not None and status.phase is Phase.SUCCEEDED
+    return noted_status is None and status is not None and status.phase is Phase.SUCCEEDED
 
 
 def judge(evidence: Evidence) -> JobStatus:
@@ -76,11 +76,11 @@ def judge(evidence: Evidence) -> JobStatus:
     script's own note counts, and a good end needs it. A job is gone only when queue and accounting (or, without it,
     the note) have both missed it for a while, and not soon after its submission.
     """
-    queued, accounted, note = evidence.queued, evidence.accounted, evidence.sentinel
+    queued, accounted, note = evidence.queued, evidence.accounted, evidence.noted_status
     if queued is not None and queued.state == REVOKED and accounted is not None:
         queued = accounted
     if queued is not None and not queued.phase.is_final:
-        return GONE.with_sentinel(0) if evidence.is_over else queued
+        return GONE.with_sentinel(0) if evidence.queue_is_stale else queued
     ended = next((status for status in (accounted, queued) if status is not None and status.phase.is_final), None)
     if ended is not None:
         return _believed(ended, evidence)
@@ -96,11 +96,11 @@ def judge(evidence: Evidence) -> JobStatus:
 
 def _believed(ended: JobStatus, evidence: Evidence) -> JobStatus:
     """The end that Slurm tells, held against the script's own note."""
-    note = evidence.sentinel
-    if evidence.has_notes and is_unnoted(ended, note):
+    note = evidence.noted_status
+    if evidence.has_notes and lacks_note(ended, note):
         is_late = evidence.missing_for < GONE_AFTER
         return replace(ended, state="COMPLETING" if is_late else "GONE", reason=_UNNOTED)
-    knows_less = ended.phase is Phase.SUCCEEDED or (evidence.stands and ended.state in _BLIND)
+    knows_less = ended.phase is Phase.SUCCEEDED or (evidence.ended_well_by_itself and ended.state in _BLIND)
     if note is not None and knows_less:
         return replace(GONE.with_sentinel(note), nodes=ended.nodes)
     return ended if note is None else ended.with_sentinel(note)

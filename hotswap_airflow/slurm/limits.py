@@ -106,7 +106,7 @@ def _memory(known: Mapping[str, str | int], cpus: int, gpus: int) -> int:
     return units.parse_size(known.get("mem", 0))
 
 
-def misfits(options: Mapping[str, object], limits: ClusterLimits) -> Iterator[tuple[str, Refusal]]:
+def limit_violations(options: Mapping[str, object], limits: ClusterLimits) -> Iterator[tuple[str, Refusal]]:
     """Give every option that the cluster cannot serve, with the reason.
 
     Of several partitions (``a,b``) the job is in error only if none of them fits.

@@ -17,7 +17,7 @@ RESUME_DELAY = 10.0
 """Seconds before which a task must not resume: an executor's late news of the deferring process would fail it."""
 
 
-def told(error: HotswapError) -> dict[str, Any]:
+def error_payload(error: HotswapError) -> dict[str, Any]:
     """An error as the payload of an event: its class, which names the remedy, and its words."""
     return {"error": type(error).__name__, "message": str(error)}
 

@@ -19,15 +19,15 @@ from hotswap_airflow.file_store.contents import ContentStore, kept_archive
 from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.triggers.events import resuming, told
+from hotswap_airflow.triggers.cluster_target import LOOK_UP_LIMIT, POLL, ClusterTarget
+from hotswap_airflow.triggers.events import error_payload, resuming
 from hotswap_airflow.triggers.progress import progress_of
-from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT, POLL, Reach
 from hotswap_airflow.triggers.task_states import ENDED, task_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome
     from hotswap_airflow.triggers.progress import Progress
 
@@ -44,7 +44,7 @@ class SlurmJobTrigger(BaseTrigger):
     ``asked`` is ``<try number> <epoch>``.
     ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
     time in seconds since the epoch after which the job is cancelled. ``monitor``, ``poll`` and
-    ``slurm_cluster`` are as in ``Reach``.
+    ``slurm_cluster`` are as in ``ClusterTarget``.
     """
 
     def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
@@ -65,7 +65,7 @@ class SlurmJobTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         shortest, usual, longest = poll
-        self.reach = Reach(slurm_conn_id, workdir, monitor, (shortest, usual, longest), slurm_cluster)
+        self.reach = ClusterTarget(slurm_conn_id, workdir, monitor, (shortest, usual, longest), slurm_cluster)
         self.key = JobKey.from_json(key)
         self.request = request
         self.asked = asked
@@ -99,12 +99,12 @@ class SlurmJobTrigger(BaseTrigger):
             request = await self._request()
             outcome = await self._conduct(request)
         except HotswapError as error:
-            yield await resuming(started, told(error))
+            yield await resuming(started, error_payload(error))
             return
         if outcome.values:
             await self._tell_values(outcome.values)
         if outcome.error is not None:
-            yield await resuming(started, {**told(outcome.error), "failed_before": outcome.failed_before})
+            yield await resuming(started, {**error_payload(outcome.error), "failed_before": outcome.failed_before})
         elif self.resumes:
             yield await resuming(started, {"error": None})
         else:
@@ -121,33 +121,33 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _conduct(self, request: JobRequest) -> Outcome:
         # A worker, which only writes the trigger down, needs none of this; to import it is a part of each task's cost.
-        from hotswap_airflow.triggers.sessions import shared_session
+        from hotswap_airflow.triggers.conductors import shared_conductor
         from hotswap_airflow.triggers.telemetry import JobTelemetry
 
-        async with shared_session(self.reach) as session:
+        async with shared_conductor(self.reach) as conductor:
             if request.array is None:
-                return await self._in_time(session, request, JobTelemetry(self.reach.connection))
+                return await self._in_time(conductor, request, JobTelemetry(self.reach.connection))
             async with progress_of(self._push) as progress:
                 telemetry = JobTelemetry(self.reach.connection, progress.note)
-                outcome = await self._in_time(session, request, telemetry)
+                outcome = await self._in_time(conductor, request, telemetry)
                 return await self._kept(outcome, progress)
 
-    async def _in_time(self, session: Session, request: JobRequest, listener: Listener) -> Outcome:
+    async def _in_time(self, conductor: JobConductor, request: JobRequest, listener: Listener) -> Outcome:
         try:
             async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                conduct = partial(self._from_its_folder, session, request, listener)
-                return await session.while_queued(request.key, conduct, self._report)
+                conduct = partial(self._from_its_folder, conductor, request, listener)
+                return await conductor.while_queued(request.key, conduct, self._report)
         except TimeoutError:
             self._report("the task's time is over; cancelling the job")
             error = JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout")
             with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
                 async with asyncio.timeout(_CANCEL_LIMIT):
-                    return await session.time_out(request.key, self.asked, error, self._report)
+                    return await conductor.time_out(request.key, self.asked, error, self._report)
             raise error from None
 
-    async def _from_its_folder(self, session: Session, request: JobRequest, listener: Listener) -> Outcome:
-        await self._lay_out(session, request)
-        return await session.conduct(request, self.asked, self._report, listener)
+    async def _from_its_folder(self, conductor: JobConductor, request: JobRequest, listener: Listener) -> Outcome:
+        await self._lay_out(conductor, request)
+        return await conductor.conduct(request, self.asked, self._report, listener)
 
     async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
         """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""
@@ -164,9 +164,9 @@ class SlurmJobTrigger(BaseTrigger):
         values = await asyncio.to_thread(results.shortened, progress.table, outcome.values)
         return replace(outcome, values=values)
 
-    async def _lay_out(self, session: Session, request: JobRequest) -> None:
+    async def _lay_out(self, conductor: JobConductor, request: JobRequest) -> None:
         stream = partial(kept_archive, self.pack, ContentStore(Path(self.store)))
-        await session.lay_out(request.key.run.folder, self.pack, stream, self._report)
+        await conductor.lay_out(request.key.run.folder, self.pack, stream, self._report)
 
     def _report(self, line: str) -> None:
         self.log.log(logging.INFO, "%s", line)
@@ -200,14 +200,14 @@ class SlurmJobTrigger(BaseTrigger):
         await asyncio.shield(ending)
 
     async def _cancel_if_ended(self) -> None:
-        from hotswap_airflow.triggers.sessions import shared_session
+        from hotswap_airflow.triggers.conductors import shared_conductor
 
         if not await self._was_ended():
             return
         async with asyncio.timeout(_CANCEL_LIMIT):
-            async with shared_session(self.reach) as session:
+            async with shared_conductor(self.reach) as conductor:
                 self._report("the task was ended; cancelling its job")
-                await session.cancel(self.key, self._report)
+                await conductor.cancel(self.key, self._report)
 
     async def _was_ended(self) -> bool:
         """Whether the task is over; asked again for a while, since the news of its end may come late, or no answer."""

@@ -7,19 +7,19 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cluster.upkeep.reconciliation import OwnedJob, owned_jobs
-from hotswap_airflow.triggers.passes import ClusterPass
+from hotswap_airflow.triggers.maintenance import MaintenanceTrigger
 from hotswap_airflow.triggers.task_states import ENDED, run_states, state_of, task_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
 
 SECOND_LOOK = 30.0
 """Seconds between the two looks that must agree: a task's own end takes its job along by itself."""
 
 
-class ReconcileTrigger(ClusterPass):
+class ReconcileTrigger(MaintenanceTrigger):
     """Cancel the active jobs of an installation on one cluster whose tasks have ended or are gone."""
 
     def __init__(self, *, second_look: float = SECOND_LOOK, **kwargs: Any) -> None:
@@ -31,17 +31,17 @@ class ReconcileTrigger(ClusterPass):
         path, kwargs = super().serialize()
         return path, {**kwargs, "second_look": self.second_look}
 
-    async def go_over(self, session: Session) -> None:
+    async def maintain(self, conductor: JobConductor) -> None:
         """Look twice, then cancel."""
-        jobs = await owned_jobs(session.client, self.installation)
+        jobs = await owned_jobs(conductor.client, self.installation)
         suspects = [job async for job in self._without_task(jobs)]
         self._report(f"{len(jobs)} active job(s), of which {len(suspects)} without a task that waits for them")
         if not suspects:
             return
         await asyncio.sleep(self.second_look)
-        still = {job.name for job in await owned_jobs(session.client, self.installation)}
+        still = {job.name for job in await owned_jobs(conductor.client, self.installation)}
         ended = [job async for job in self._still_without_task(job for job in suspects if job.name in still)]
-        await session.client.cancel((job.key.digest, job.name) for job in ended)
+        await conductor.client.cancel((job.key.digest, job.name) for job in ended)
 
     async def _still_without_task(self, jobs: Iterable[OwnedJob]) -> AsyncIterator[OwnedJob]:
         """What is to be cancelled now; where Airflow gives no answer the rest is left to the next pass."""

@@ -11,17 +11,17 @@ from hotswap_airflow.cluster.upkeep import retention
 from hotswap_airflow.cluster.upkeep.reconciliation import owned_jobs
 from hotswap_airflow.errors import ConnectionLost
 from hotswap_airflow.file_store.results import ResultStore
-from hotswap_airflow.triggers.passes import ClusterPass
+from hotswap_airflow.triggers.maintenance import MaintenanceTrigger
 from hotswap_airflow.triggers.task_states import ENDED, run_states
 
 if TYPE_CHECKING:
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.cluster.upkeep.retention import Due, RunFolder
     from hotswap_airflow.slurm.identity import RunKey
 
 
-class RetentionTrigger(ClusterPass):
+class RetentionTrigger(MaintenanceTrigger):
     """Announce, and three days later remove, what finished runs left more than ``retention`` seconds ago."""
 
     def __init__(self, *, retention: float, store: str, **kwargs: Any) -> None:
@@ -34,9 +34,9 @@ class RetentionTrigger(ClusterPass):
         path, kwargs = super().serialize()
         return path, {**kwargs, "retention": self.retention, "store": self.store}
 
-    async def go_over(self, session: Session) -> None:
+    async def maintain(self, conductor: JobConductor) -> None:
         """Find what is due, and do it: first what frees room."""
-        client = session.client
+        client = conductor.client
         found = await retention.inventory(client, self.installation)
         active = {job.key.run for job in await owned_jobs(client, self.installation)}
         words: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT
+from hotswap_airflow.triggers.cluster_target import LOOK_UP_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

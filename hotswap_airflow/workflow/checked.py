@@ -15,7 +15,7 @@ from hotswap_airflow.workflow.checks.retry_checks import check_recovery
 from hotswap_airflow.workflow.checks.schedule_checks import check_timing
 from hotswap_airflow.workflow.checks.sweep import check_sweeps
 from hotswap_airflow.workflow.checks.variables import check_variables
-from hotswap_airflow.workflow.context import Source
+from hotswap_airflow.workflow.context import CheckContext
 from hotswap_airflow.workflow.spec import shape, vocabulary
 from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
@@ -49,7 +49,7 @@ class CheckedWorkflow:
 
     file: str
     problems: tuple[Problem, ...]
-    source: Source | None = None
+    source: CheckContext | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -71,7 +71,7 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
     if found := _header(document):
         return CheckedWorkflow(file, (with_invisible_named(found),))
     spec, problems = shape.read_shape(document, WorkflowSpec, shape.judge_workflow_key)
-    source = Source(document, spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER), folder, site)
+    source = CheckContext(document, spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER), folder, site)
     if spec is not None:
         problems += _jobs(source)
         for check in _CHECKS:
@@ -117,7 +117,7 @@ def _header(document: Document) -> Problem | None:
     return None
 
 
-def _jobs(source: Source) -> Iterator[Problem]:
+def _jobs(source: CheckContext) -> Iterator[Problem]:
     jobs = source.raw("jobs")
     if jobs is None or jobs == {}:
         where = ("jobs",) if "jobs" in source.keys_of() else ()
@@ -131,7 +131,7 @@ def _jobs(source: Source) -> Iterator[Problem]:
             yield from _inputs(source, job)
 
 
-def _body(source: Source, job: str, bodies: list[str]) -> Iterator[Problem]:
+def _body(source: CheckContext, job: str, bodies: list[str]) -> Iterator[Problem]:
     for second in bodies[1:]:
         words = f"`{bodies[0]}` and `{second}` exclude each other in jobs.{job}"
         yield source.at_key(("jobs", job, second), "conflict", words, f"keep one of `{bodies[0]}` and `{second}`")
@@ -139,7 +139,7 @@ def _body(source: Source, job: str, bodies: list[str]) -> Iterator[Problem]:
         yield source.at_key(("jobs", job), "missing-key", f"jobs.{job} lacks `run`", "add `run:` or `script:`")
 
 
-def _inputs(source: Source, job: str) -> Iterator[Problem]:
+def _inputs(source: CheckContext, job: str) -> Iterator[Problem]:
     for name in source.keys_of("jobs", job, "inputs"):
         keys = source.keys_of("jobs", job, "inputs", name)
         both = [key for key in keys if key in {"path", "from"}]
@@ -153,7 +153,7 @@ def _inputs(source: Source, job: str) -> Iterator[Problem]:
             yield source.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
 
 
-def _has_no_other(source: Source, here: tuple[str, ...]) -> bool:
+def _has_no_other(source: CheckContext, here: tuple[str, ...]) -> bool:
     """Whether an input has no unknown key, which would have been told already."""
     return set(source.keys_of(*here)) <= vocabulary.SUPPORTED["inputs"]
 

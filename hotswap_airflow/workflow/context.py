@@ -37,7 +37,7 @@ class Folder(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckContext:
     """What the checks look at. ``spec`` holds only what has the right shape."""
 
     document: Document

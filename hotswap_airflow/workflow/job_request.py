@@ -35,7 +35,7 @@ class RunValues:
     interval_end: str = ""
 
 
-def bind(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> JobRequest:
+def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> JobRequest:
     """Fill in everything that was only known at run time.
 
     Raises ``JobFailed`` where a value does not fit its Slurm option or an input has no value.
@@ -133,7 +133,7 @@ def _variables(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple
             yield variable("INPUT", item.name), as_text(value_of(plan, item.reference, values))
     yield "HOTSWAP_RUN_ID", values.run_id
     yield "HOTSWAP_JOB", job.name
-    yield "HOTSWAP_VERSION", plan.version
+    yield "HOTSWAP_VERSION", plan.digest
     yield "HOTSWAP_ENVIRONMENT", plan.environment
     yield "HOTSWAP_DATE", values.date
     yield "HOTSWAP_INTERVAL_START", values.interval_start

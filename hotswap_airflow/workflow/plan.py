@@ -23,7 +23,7 @@ from hotswap_airflow.workflow.text.numbers import together, written
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hotswap_airflow.workflow.context import Folder, Source
+    from hotswap_airflow.workflow.context import CheckContext, Folder
     from hotswap_airflow.workflow.site import ClusterConfig, Site
     from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
 
@@ -139,7 +139,7 @@ class Plan:
         return [job.name for job in self.jobs if job.name not in needed]
 
     @property
-    def version(self) -> str:
+    def digest(self) -> str:
         """A short digest of everything that decides what a run does."""
         params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
         jobs = [{**asdict(job), "needs": dict(job.needs)} for job in self.jobs]
@@ -155,7 +155,7 @@ def as_json(value: object) -> list[object]:
     return sorted(value)
 
 
-def make_plan(source: Source, site: Site, environment: str) -> Plan:
+def make_plan(source: CheckContext, site: Site, environment: str) -> Plan:
     """Resolve a valid workflow for an environment.
 
     Raises ``SpecError`` where it names a cluster that the site does not have, ``KeyError`` for such an environment.
@@ -177,7 +177,7 @@ def make_plan(source: Source, site: Site, environment: str) -> Plan:
     )
 
 
-def _job(source: Source, name: str, site: Site, environment: str) -> PlannedJob:
+def _job(source: CheckContext, name: str, site: Site, environment: str) -> PlannedJob:
     spec = source.spec
     body = spec.jobs[name]
     cluster = site.clusters[resources.cluster_name(spec, name, site.environments[environment])]

@@ -22,7 +22,7 @@ AIRFLOW_BEGINS = {
     "hooks", "triggers", "operators", "sensors", "task_groups", "dag_builder.py", "discovery.py", "bundle.py", "testing", "cli", "web",
     "plugin.py", "provider_info.py",
 }  # fmt: skip
-EDGES = {("bundle.py", "_fault")}
+EDGES = {("bundle.py", "_airflow_refusal")}
 """Where everything is caught: whatever Airflow says of one person's file must not hide those of the others."""
 TOP = {
     ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",

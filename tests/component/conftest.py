@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import asyncssh
 import pytest
 
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.jobs.outcome import Outcome
 from hotswap_airflow.cluster.remote.client import ClusterClient
 from hotswap_airflow.cluster.transport.base import Transport
@@ -42,14 +42,14 @@ async def no_files() -> AsyncIterator[bytes]:
 class Bench:
     """A session with everything a test wants to look at."""
 
-    session: Session
+    conductor: JobConductor
     workdir: Path
     lines: list[str] = field(default_factory=list)
     limit: ClassVar[float] = 120
 
     @property
     def client(self) -> ClusterClient:
-        return self.session.client
+        return self.conductor.client
 
     @property
     def log(self) -> str:
@@ -63,18 +63,18 @@ class Bench:
 
     async def lay_out(self, request: JobRequest) -> None:
         """Make the folder of a request's run, without files of a workflow."""
-        await self.session.lay_out(request.key.run.folder, "", no_files, self.lines.append)
+        await self.conductor.lay_out(request.key.run.folder, "", no_files, self.lines.append)
 
     async def conduct(self, request: JobRequest, asked: str = "1 0") -> Outcome:
         """Bring a request to its end, as its trigger does."""
         await self.lay_out(request)
         async with asyncio.timeout(self.limit):
-            return await self.session.conduct(request, asked, self.lines.append)
+            return await self.conductor.conduct(request, asked, self.lines.append)
 
     async def while_queued(self, request: JobRequest, asked: str) -> Outcome:
         """The same, and again where it fails while the job is in the queue."""
         conduct = partial(self.conduct, request, asked)
-        return await self.session.while_queued(request.key, conduct, self.lines.append)
+        return await self.conductor.while_queued(request.key, conduct, self.lines.append)
 
     async def begun(self, request: JobRequest, asked: str = "1 0") -> asyncio.Task[Outcome]:
         """A request on its way to its end, whose job runs."""
@@ -110,7 +110,7 @@ def array_of(values: Sequence[str | None], **changes: Any) -> Array:
 def bench_of(transport: Transport, workdir: Path, patience: float = 2.0, clock: object = None) -> Bench:
     client = ClusterClient(transport, str(workdir), "main", pace=0.02)
     watcher = JobWatcher(client, QUICK, **({"clock": clock} if clock else {}))  # type: ignore[arg-type]
-    return Bench(Session(client, watcher, patience), workdir)
+    return Bench(JobConductor(client, watcher, patience), workdir)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def fake_slurm(tmp_path: Path) -> Iterator[FakeSlurm]:
 async def fake_bench(fake_slurm: FakeSlurm, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = bench_of(fake_slurm.transport, tmp_path / "work", clock=fake_slurm.clock)
     yield bench
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 @pytest.fixture
@@ -182,5 +182,5 @@ async def bench(
         transport = request.getfixturevalue("fake_slurm").transport
     made = bench_of(transport, tmp_path / "work")
     yield made
-    await made.session.watcher.close()
+    await made.conductor.watcher.close()
     await transport.close()

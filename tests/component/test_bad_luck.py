@@ -19,7 +19,7 @@ import pytest
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.jobs import submitter
 from hotswap_airflow.cluster.remote import submission
-from hotswap_airflow.cluster.transport.base import breaker, ssh
+from hotswap_airflow.cluster.transport import breaker, ssh
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.cluster.transport.ssh import SshTransport
 from hotswap_airflow.cluster.watch import watcher
@@ -81,7 +81,7 @@ async def test_no_submission_while_nobody_answers(
     fake_slurm.is_down = True
     request = make_request()
     await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
     await Bench.until(lambda: "cannot tell yet whether the job was submitted" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(task, 30)).error is None
@@ -94,7 +94,7 @@ async def test_a_controller_that_is_away_changes_nothing(
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request()
     await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
     await Bench.until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.is_down = True
     await Bench.until(lambda: "waiting for main" in fake_bench.log)
@@ -111,7 +111,7 @@ async def test_a_job_is_gone_only_when_two_sources_miss_it_for_a_while(
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request()
     await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
     await Bench.until(lambda: "RUNNING" in fake_bench.log)
     fake_slurm.forget(1)
     await Bench.until(lambda: "COMPLETING" in fake_bench.log)
@@ -161,7 +161,7 @@ async def test_a_job_that_can_never_start_is_cancelled_and_told(
     fake_slurm.outcomes = [["PENDING"]]
     request = make_request()
     await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.session.conduct(request, "1 0", fake_bench.lines.append))
+    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
     await Bench.until(lambda: 1 in fake_slurm.jobs)
     fake_slurm.jobs[1].reason = "BadConstraints"
     outcome = await asyncio.wait_for(task, 30)
@@ -179,7 +179,7 @@ async def test_a_cancel_waits_for_its_controller_and_is_repeated_by_the_next_try
     fake_slurm.is_down = True
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
-            await fake_bench.session.cancel(request.key, fake_bench.lines.append)
+            await fake_bench.conductor.cancel(request.key, fake_bench.lines.append)
     cleared = replace(request, key=replace(request.key, epoch=1))
     second = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
     await Bench.until(lambda: "waiting for main: cancelling on main failed" in fake_bench.log)
@@ -210,14 +210,14 @@ async def test_a_try_that_wakes_up_late_leaves_the_job_of_a_later_one_alone(
     fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
     old = make_request()
     new = replace(old, key=replace(old.key, epoch=1))
-    place = fake_bench.session.place
+    place = fake_bench.conductor.find_or_submit
 
     async def slept(*words: Any) -> Any:
         placed = await place(*words)
         await fake_bench.client.submit(new, "3 1")
         return placed
 
-    monkeypatch.setattr(fake_bench.session, "place", slept)
+    monkeypatch.setattr(fake_bench.conductor, "find_or_submit", slept)
     stale = await fake_bench.begun(old, "2 0")
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING", "RUNNING"]
     stale.cancel()
@@ -255,7 +255,7 @@ async def test_a_file_system_without_locks_submits_once(
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "COMPLETED"]]
     request = make_request()
     await fake_bench.lay_out(request)
-    submit = partial(fake_bench.session.submit, request, "1 0", fake_bench.lines.append)
+    submit = partial(fake_bench.conductor.submit_once, request, "1 0", fake_bench.lines.append)
     found = await asyncio.wait_for(asyncio.gather(submit(), submit()), 60)
     assert [one.job_id for one in found] == [1, 1]
     assert len(fake_slurm.jobs) == 1
@@ -323,8 +323,8 @@ async def test_hundred_jobs_are_two_commands_an_interval(
     fake_slurm.outcomes = [["RUNNING"]] * 100
     await fake_bench.lay_out(requests[0])
     for request in requests:
-        found = await fake_bench.session.submit(request, "1 0", fake_bench.lines.append)
-        fake_bench.session.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
+        found = await fake_bench.conductor.submit_once(request, "1 0", fake_bench.lines.append)
+        fake_bench.conductor.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
     fake_slurm.calls.clear()
     await Bench.until(lambda: len(fake_slurm.calls) >= 6)
     assert {call[0] for call in fake_slurm.calls} == {"squeue"}
@@ -495,18 +495,18 @@ async def test_a_command_that_is_cancelled_leaves_nothing_to_wait_for() -> None:
 async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
     own_login_node: LoginNode, tmp_path: Path, make_request: MakeRequest
 ) -> None:
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.cluster.watch.watched_job import Interval
     from hotswap_airflow.cluster.watch.watcher import JobWatcher
 
     transport = _ssh(own_login_node)
     client = ClusterClient(transport, str(tmp_path / "work"), "main")
-    session = Session(client, JobWatcher(client, Interval(0.1, 0.3)))
+    conductor = JobConductor(client, JobWatcher(client, Interval(0.1, 0.3)))
     lines: list[str] = []
     request = make_request("while [ ! -e go ]; do sleep 0.1; done; echo went on")
-    await session.lay_out(request.key.run.folder, "", no_files, lines.append)
-    task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
+    await conductor.lay_out(request.key.run.folder, "", no_files, lines.append)
+    task = asyncio.create_task(conductor.conduct(request, "1 0", lines.append))
     await Bench.until(lambda: any("RUNNING" in line for line in lines))
     own_login_node.drop_sessions()
     own_login_node.stop()
@@ -523,13 +523,13 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     slurm_cluster: SlurmCluster, tmp_path: Path, make_request: MakeRequest
 ) -> None:
     """The three places on the login node: after mkdir, after sbatch was accepted, before the id is written."""
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.cluster.watch.watched_job import Interval
     from hotswap_airflow.cluster.watch.watcher import JobWatcher
 
     client = ClusterClient(LocalTransport(slurm_cluster.environment), str(tmp_path), "main")
-    session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
+    conductor = JobConductor(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
     points = {
         "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
         "before sbatch": 'timeout "$limit"',
@@ -550,8 +550,8 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
         )
         assert done.returncode == (-9 if whole else 0), point
         lines: list[str] = []
-        await session.lay_out(request.key.run.folder, "", no_files, lines.append)
-        outcome = await asyncio.wait_for(session.conduct(request, "1 0", lines.append), 60)
+        await conductor.lay_out(request.key.run.folder, "", no_files, lines.append)
+        outcome = await asyncio.wait_for(conductor.conduct(request, "1 0", lines.append), 60)
         assert outcome.error is None, point
         queue, _ = await client.status([])
         assert len([row for row in queue if row.name == request.key.job_name]) == 1, point
@@ -571,13 +571,13 @@ async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
         assert [outcome.error for outcome in outcomes] == [None, None]
         assert (bench.run_dir(requests[0]) / "ran").read_text().split() == ["x"] * 20
         assert "main takes no more jobs for now (temporarily unable)" in bench.log
-        await bench.session.watcher.close()
+        await bench.conductor.watcher.close()
     finally:
         made.down()
 
 
 async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: MakeRequest) -> None:
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.cluster.watch.watched_job import Interval
     from hotswap_airflow.cluster.watch.watcher import JobWatcher
@@ -587,16 +587,16 @@ async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: Make
     try:
         cluster = made.clusters[0]
         client = ClusterClient(LocalTransport(cluster.environment), str(tmp_path / "work"), "main")
-        session = Session(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
+        conductor = JobConductor(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
         lines: list[str] = []
         request = make_request("while [ ! -e go ]; do sleep 0.1; done")
-        await session.lay_out(request.key.run.folder, "", no_files, lines.append)
-        task = asyncio.create_task(session.conduct(request, "1 0", lines.append))
+        await conductor.lay_out(request.key.run.folder, "", no_files, lines.append)
+        task = asyncio.create_task(conductor.conduct(request, "1 0", lines.append))
         await Bench.until(lambda: any("RUNNING" in line for line in lines))
         cluster.stop_daemon("slurmctld", signal.SIGTERM)
         await Bench.until(lambda: any("waiting for main" in line for line in lines))
         late = replace(request, key=replace(request.key, job="late"), text="true")
-        second = asyncio.create_task(session.conduct(late, "1 0", lines.append))
+        second = asyncio.create_task(conductor.conduct(late, "1 0", lines.append))
         cluster.start_controller()
         (tmp_path / "work" / "runs" / request.key.run.folder / "go").touch()
         assert (await asyncio.wait_for(task, 90)).status.phase is Phase.SUCCEEDED
@@ -622,7 +622,7 @@ async def test_jobs_that_are_submitted_together_share_their_round_trips(
 
     async def place(request: JobRequest) -> Any:
         await fake_bench.lay_out(request)
-        return await fake_bench.session.place(request, "1 0", fake_bench.lines.append)
+        return await fake_bench.conductor.find_or_submit(request, "1 0", fake_bench.lines.append)
 
     placed = await asyncio.gather(*(place(request) for request in [*requests, bad]), return_exceptions=True)
     assert [one[1].is_new for one in placed[:-1]] == [True] * 60  # type: ignore[index]
@@ -639,9 +639,9 @@ async def test_jobs_that_are_cancelled_together_share_their_round_trips(
     other = make_request("true", job="goes-on")
     await fake_bench.lay_out(other)
     for request in [*requests, other]:
-        await fake_bench.session.place(request, "1 0", fake_bench.lines.append)
+        await fake_bench.conductor.find_or_submit(request, "1 0", fake_bench.lines.append)
     fake_slurm.calls.clear()
-    await asyncio.gather(*(fake_bench.session.cancel(request.key, fake_bench.lines.append) for request in requests))
+    await asyncio.gather(*(fake_bench.conductor.cancel(request.key, fake_bench.lines.append) for request in requests))
     states = [job.state for job in fake_slurm.jobs.values()]
     assert states == ["CANCELLED"] * 60 + ["RUNNING"]
     assert len(fake_slurm.calls) < 30  # a few to cancel them, others to see them gone
@@ -671,7 +671,7 @@ async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
     (fake_slurm.folder / "home" / "slow").touch()
     async with asyncio.timeout(90):
         found = await asyncio.gather(
-            *(fake_bench.session.submit(request, "1 0", fake_bench.lines.append) for request in requests)
+            *(fake_bench.conductor.submit_once(request, "1 0", fake_bench.lines.append) for request in requests)
         )
     assert len({one.job_id for one in found}) == len(fake_slurm.jobs) == 5
 
@@ -691,7 +691,7 @@ async def test_a_full_disk_is_told_to_the_one_it_hits_and_the_others_are_asked_f
     async with asyncio.timeout(90):
         found = await asyncio.gather(
             *(
-                fake_bench.session.submit(one, "1 0", fake_bench.lines.append)
+                fake_bench.conductor.submit_once(one, "1 0", fake_bench.lines.append)
                 for one in [*requests[:2], big, *requests[2:]]
             ),
             return_exceptions=True,

@@ -21,8 +21,8 @@ from hotswap_airflow.slurm.history.past import ADOPT, ANEW
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.retry import WHEN_ASKED, Growth, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
-from hotswap_airflow.triggers import passes
-from hotswap_airflow.triggers import retention as pass_of_retention
+from hotswap_airflow.triggers import maintenance
+from hotswap_airflow.triggers import retention as retention_trigger
 from hotswap_airflow.triggers.retention import RetentionTrigger
 
 MakeRequest = Callable[..., JobRequest]
@@ -72,7 +72,7 @@ async def test_a_job_that_was_given_back_goes_on_and_is_tried_again_under_its_ow
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "OUT_OF_MEMORY"]]
     text = "echo $HOTSWAP_ATTEMPT >> starts; [ $HOTSWAP_ATTEMPT -ge 3 ] || exit 85"
     request = make_request(text, saves=True, retry=Retry(frozenset({"oom"}), 2, mem=Growth(2, 1 << 20)))
-    await fake_bench.session.submit(request, "1 0", print)
+    await fake_bench.conductor.submit_once(request, "1 0", print)
     await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     first = await fake_bench.conduct(cleared, "2 1")
@@ -88,13 +88,13 @@ async def test_a_job_that_was_given_back_ends_with_its_task(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
-    await fake_bench.session.submit(request, "1 0", print)
+    await fake_bench.conductor.submit_once(request, "1 0", print)
     await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     waiting = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
     await fake_bench.until(lambda: "found Slurm job 1" in fake_bench.log)
     waiting.cancel()
-    await fake_bench.session.cancel(cleared.key, print)
+    await fake_bench.conductor.cancel(cleared.key, print)
     assert fake_slurm.jobs[1].state == "CANCELLED"
 
 
@@ -127,13 +127,13 @@ class _Passing:
         self.bench = bench
         self.states: dict[str, str | None] = {"fit": "success"}
         self.lines: list[str] = []
-        shared = _Shared(bench.session)
-        monkeypatch.setattr(passes, "shared_session", lambda _: shared)
+        shared = _Shared(bench.conductor)
+        monkeypatch.setattr(maintenance, "shared_conductor", lambda _: shared)
 
         async def states(*_: str) -> dict[str, str | None]:
             return self.states
 
-        monkeypatch.setattr(pass_of_retention, "run_states", states)
+        monkeypatch.setattr(retention_trigger, "run_states", states)
 
     async def __call__(self, days: float = 30) -> str:
         kwargs = {
@@ -154,10 +154,10 @@ class _Passing:
 
 class _Shared:
     def __init__(self, shared: Any) -> None:
-        self.session = shared
+        self.conductor = shared
 
     async def __aenter__(self) -> Any:
-        return self.session
+        return self.conductor
 
     async def __aexit__(self, *_: object) -> None:
         pass
@@ -260,7 +260,7 @@ async def test_a_run_with_a_job_in_the_queue_is_not_finished(
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
     await fake_bench.lay_out(request)
-    await fake_bench.session.submit(request, "1 0", print)
+    await fake_bench.conductor.submit_once(request, "1 0", print)
     _age(fake_bench.run_dir(request), fake_bench.key_dir(request), 100)
     passing = _Passing(fake_bench, monkeypatch)
     assert await passing() == "TaskSuccessEvent"

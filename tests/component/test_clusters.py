@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.remote.client import ClusterClient
 from hotswap_airflow.cluster.transport.local import LocalTransport
-from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
+from hotswap_airflow.cluster.watch.foreign_job import ForeignJobWatch, SoughtJob
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.options import check as options_check
@@ -60,7 +60,7 @@ async def test_a_job_on_another_cluster_is_cancelled_there(
     fake_slurm.other_cluster = "beta"
     request = make_request("sleep 60")
     running = await fake_bench.begun(request)
-    await fake_bench.session.cancel(request.key, fake_bench.lines.append)
+    await fake_bench.conductor.cancel(request.key, fake_bench.lines.append)
     assert type((await running).error) is errors.JobCancelled
 
 
@@ -72,7 +72,7 @@ async def test_a_job_on_another_cluster_whose_reply_was_lost_is_found_there(
     request = make_request("true")
     running = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: "on main, cluster beta" in fake_bench.log and "PENDING" in fake_bench.log)
-    await fake_bench.session.cancel(request.key, fake_bench.lines.append)
+    await fake_bench.conductor.cancel(request.key, fake_bench.lines.append)
     assert type((await running).error) is errors.JobCancelled
     assert len(fake_slurm.jobs) == 1
 
@@ -124,12 +124,12 @@ async def real(clusters: tuple[SlurmCluster, SlurmCluster], tmp_path: Path) -> A
             environment["PATH"] = f"{program.parent}:{environment['PATH']}"
         work = tmp_path / "work"
         client = ClusterClient(LocalTransport(environment), str(work), "main", pace=0.02, slurm_cluster=slurm_cluster)
-        made.append(Bench(Session(client, JobWatcher(client, QUICK), 2.0), work))
+        made.append(Bench(JobConductor(client, JobWatcher(client, QUICK), 2.0), work))
         return made[-1]
 
     yield make
     for bench in made:
-        await bench.session.watcher.close()
+        await bench.conductor.watcher.close()
 
 
 @pytest.mark.parametrize("way", ["wrapped", "named"])
@@ -141,10 +141,10 @@ async def test_a_job_on_another_cluster_of_real_slurm(
     bench.lines.clear()
     request = make_request("sleep 60", job="cancelled")
     running = await bench.begun(request)
-    assert [status.state for status in await Search(bench.client, SoughtJob(key=request.key.digest)).look()] == [
-        "RUNNING"
-    ]
-    await bench.session.cancel(request.key, bench.lines.append)
+    assert [
+        status.state for status in await ForeignJobWatch(bench.client, SoughtJob(key=request.key.digest)).poll_once()
+    ] == ["RUNNING"]
+    await bench.conductor.cancel(request.key, bench.lines.append)
     assert type((await running).error) is errors.JobCancelled
     assert clusters[0].run("squeue", "-h", "-t", "all", f"--name={request.key.job_name}") == ""
 
@@ -161,7 +161,7 @@ async def test_a_job_that_a_federation_starts_on_a_sibling(
     running = [asyncio.create_task(bench.conduct(request)) for request in (one, other)]
     await bench.until(lambda: "RUNNING on beta-[1-2]" in bench.log)
     assert "REVOKED" in alpha.run("squeue", "--local", "-h", "-t", "all", "-o", "%T", f"--name={one.key.job_name}")
-    await bench.session.cancel(other.key, bench.lines.append)
+    await bench.conductor.cancel(other.key, bench.lines.append)
     (bench.run_dir(one) / "go").touch()
     ended = await asyncio.gather(*running)
     assert [type(outcome.error) for outcome in ended] == [type(None), errors.JobCancelled]

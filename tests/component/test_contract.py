@@ -14,7 +14,7 @@ import pytest
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.jobs import conductor
 from hotswap_airflow.cluster.upkeep.reconciliation import owned_jobs
-from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
+from hotswap_airflow.cluster.watch.foreign_job import ForeignJobWatch, SoughtJob
 from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import Input, JobRequest, Output
@@ -28,7 +28,7 @@ async def _lay_out(bench: Any, request: JobRequest, pack: str = "", files: dict[
     def archive() -> AsyncIterator[bytes]:
         return _tar(files or {})
 
-    await bench.session.lay_out(request.key.run.folder, pack, archive, bench.lines.append)
+    await bench.conductor.lay_out(request.key.run.folder, pack, archive, bench.lines.append)
 
 
 async def _tar(files: dict[str, bytes]) -> AsyncIterator[bytes]:
@@ -44,7 +44,7 @@ async def _tar(files: dict[str, bytes]) -> AsyncIterator[bytes]:
 async def _conduct(bench: Any, request: JobRequest, asked: str = "1 0") -> Any:
     await _lay_out(bench, request)
     async with asyncio.timeout(90):
-        return await bench.session.conduct(request, asked, bench.lines.append)
+        return await bench.conductor.conduct(request, asked, bench.lines.append)
 
 
 async def test_a_job_runs_and_its_log_and_values_come_back(bench: Any, make_request: MakeRequest) -> None:
@@ -83,7 +83,7 @@ async def test_a_missing_output_is_named(bench: Any, make_request: MakeRequest) 
 async def test_the_same_key_is_one_job_however_often_it_is_asked_for(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("echo ran >> ran; sleep 1")
     await _lay_out(bench, request)
-    found = await asyncio.gather(*(bench.session.submit(request, "1 0", bench.lines.append) for _ in range(5)))
+    found = await asyncio.gather(*(bench.conductor.submit_once(request, "1 0", bench.lines.append) for _ in range(5)))
     assert len({one.job_id for one in found}) == 1
     assert sum(one.is_new for one in found) == 1
     outcome = await _conduct(bench, request)
@@ -108,7 +108,7 @@ async def test_an_end_is_told_again_until_a_try_that_may_run_the_job_anew(
 async def test_a_clear_cancels_what_an_older_epoch_left(bench: Any, make_request: MakeRequest) -> None:
     old = make_request("sleep 60")
     await _lay_out(bench, old)
-    await bench.session.submit(old, "1 0", bench.lines.append)
+    await bench.conductor.submit_once(old, "1 0", bench.lines.append)
     new = replace(old, key=replace(old.key, epoch=2), text="echo new")
     outcome = await _conduct(bench, new, "2 2")
     assert outcome.error is None
@@ -125,15 +125,15 @@ async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
 ) -> None:
     request = make_request("sleep 60")
     await _lay_out(bench, request)
-    waiting = asyncio.create_task(bench.session.conduct(request, "1 0", bench.lines.append))
+    waiting = asyncio.create_task(bench.conductor.conduct(request, "1 0", bench.lines.append))
     while "submitted" not in bench.log:
         await asyncio.sleep(0.02)
-    await bench.session.cancel(request.key, bench.lines.append)
+    await bench.conductor.cancel(request.key, bench.lines.append)
     outcome = await asyncio.wait_for(waiting, 30)
     assert type(outcome.error) is errors.JobCancelled
     late = make_request("sleep 60", job="late")
     await bench.client.cancel([(late.key.digest, late.key.job_name)])
-    assert (await bench.session.submit(late, "1 0", bench.lines.append)).is_cancelled
+    assert (await bench.conductor.submit_once(late, "1 0", bench.lines.append)).is_cancelled
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ async def test_a_runs_folder_is_made_once_with_its_files(bench: Any, make_reques
     other = replace(request, key=replace(request.key, run=replace(request.key.run, run="two")))
     await _lay_out(bench, other, "p1", files)
     assert bench.log == ""
-    outcome = await bench.session.conduct(request, "1 0", bench.lines.append)
+    outcome = await bench.conductor.conduct(request, "1 0", bench.lines.append)
     assert outcome.error is None
     assert "from the pack" in bench.log
     await _lay_out(bench, request, "p1", files)
@@ -202,14 +202,14 @@ async def test_an_option_slurm_does_not_take_is_a_refusal(bench: Any, make_reque
     await _lay_out(bench, bad)
     for _ in range(2):
         with pytest.raises(errors.SubmissionRefused, match=r"[Ii]nvalid partition name specified"):
-            await bench.session.submit(bad, "1 0", bench.lines.append)
+            await bench.conductor.submit_once(bad, "1 0", bench.lines.append)
 
 
 async def test_a_work_folder_that_cannot_be_made_is_named(bench: Any, make_request: MakeRequest) -> None:
     bench.workdir.parent.mkdir(exist_ok=True)
     bench.workdir.write_text("a file is in the way")
     with pytest.raises(errors.CommandFailed, match="the work folder cannot be made"):
-        await bench.session.submit(make_request("true"), "1 0", bench.lines.append)
+        await bench.conductor.submit_once(make_request("true"), "1 0", bench.lines.append)
 
 
 async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_record(
@@ -227,21 +227,21 @@ async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_reco
 async def test_a_job_is_found_by_id_name_or_key(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("while [ ! -e go ]; do sleep 0.1; done; exit 3")
     key = SoughtJob(key=request.key.digest)
-    assert await Search(bench.client, key).look() == []
+    assert await ForeignJobWatch(bench.client, key).poll_once() == []
     waiting = asyncio.create_task(_conduct(bench, request))
     await bench.until(lambda: "RUNNING" in bench.log)
     job_id = int((bench.key_dir(request) / "id").read_text())
     ways = (key, SoughtJob(job_id=job_id), SoughtJob(name=request.key.job_name))
-    searches = [Search(bench.client, sought) for sought in ways]
+    searches = [ForeignJobWatch(bench.client, sought) for sought in ways]
     for search in searches:
-        assert [status.state for status in await search.look()] == ["RUNNING"]
+        assert [status.state for status in await search.poll_once()] == ["RUNNING"]
     (bench.run_dir(request) / "go").touch()
     await waiting
     for search in searches:
-        (status,) = await search.look()
+        (status,) = await search.poll_once()
         assert status.phase is Phase.FAILED
-    assert await Search(bench.client, SoughtJob(job_id=999_999)).look() == []
-    assert await Search(bench.client, SoughtJob(name="nobody's")).look() == []
+    assert await ForeignJobWatch(bench.client, SoughtJob(job_id=999_999)).poll_once() == []
+    assert await ForeignJobWatch(bench.client, SoughtJob(name="nobody's")).poll_once() == []
 
 
 async def test_an_installation_knows_its_active_jobs(bench: Any, make_request: MakeRequest) -> None:
@@ -275,12 +275,12 @@ def test_what_is_sought_must_be_one_job(sought: SoughtJob) -> None:
 async def test_an_end_that_a_job_tells_is_noticed_before_the_next_poll(
     bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.client.pushes = True
+    bench.client.has_push = True
     text = "while [ ! -e go ]; do sleep 0.1; done"
     requests = [make_request(text), make_request(text, job="sweep", array=Array(("v",), (("1",), ("2",))))]
     running = [asyncio.create_task(_conduct(bench, request)) for request in requests]
     await bench.until(lambda: "RUNNING" in bench.log and "2 running" in bench.log)
-    monkeypatch.setattr(bench.session.watcher, "interval", Interval(1000, 1000, 1000, hinted=0.2))
+    monkeypatch.setattr(bench.conductor.watcher, "interval", Interval(1000, 1000, 1000, hinted=0.2))
     (bench.run_dir(requests[0]) / "go").touch()
     outcomes = await asyncio.gather(*running)
     assert [outcome.error for outcome in outcomes] == [None, None]

@@ -42,7 +42,7 @@ def accounted() -> Iterator[SlurmCluster]:
 async def bench(accounted: SlurmCluster, tmp_path: Path) -> AsyncIterator[Any]:
     made = bench_of(LocalTransport(accounted.environment), tmp_path / "work")
     yield made
-    await made.session.watcher.close()
+    await made.conductor.watcher.close()
 
 
 def _rows(count: int) -> tuple[tuple[str], ...]:
@@ -115,6 +115,6 @@ async def test_a_cluster_without_accounting_that_forgets_ended_jobs_within_secon
         assert type(bad.error) is errors.JobFailed
         assert bad.status.exit_status == 4
         assert sweep.tally == Tally(done=2, failed=1)
-        await bench.session.watcher.close()
+        await bench.conductor.watcher.close()
     finally:
         made.down()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.remote.client import ClusterClient
 from hotswap_airflow.cluster.transport.base import Reply
 from hotswap_airflow.cluster.transport.local import LocalTransport
@@ -20,7 +20,7 @@ from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import Tally
-from hotswap_airflow.slurm.history.notes import Glimpse
+from hotswap_airflow.slurm.history.notes import FolderNote
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
@@ -83,7 +83,7 @@ async def watcher(fake_slurm: FakeSlurm, tmp_path: Path) -> AsyncIterator[JobWat
 
 
 def _bench(watcher: JobWatcher, cut: Cut, workdir: Path) -> Bench:
-    return Bench(Session(ClusterClient(cut, str(workdir), "main"), watcher, 2.0), workdir)
+    return Bench(JobConductor(ClusterClient(cut, str(workdir), "main"), watcher, 2.0), workdir)
 
 
 async def test_forty_identities_need_two_questions_an_interval(
@@ -141,7 +141,7 @@ async def test_two_work_folders_of_an_account_are_asked_for_by_one_question(
     fake_slurm: FakeSlurm, watcher: JobWatcher, tmp_path: Path, make_request: MakeRequest
 ) -> None:
     other = watcher.client.below(str(tmp_path / "other"))
-    benches = [Bench(Session(client, watcher, 2.0), Path(client.workdir)) for client in (watcher.client, other)]
+    benches = [Bench(JobConductor(client, watcher, 2.0), Path(client.workdir)) for client in (watcher.client, other)]
     requests = [make_request("echo said; sleep 1", job=job) for job in ("one", "two")]
     outcomes = await asyncio.gather(*(b.conduct(r) for b, r in zip(benches, requests, strict=True)))
     assert [outcome.error for outcome in outcomes] == [None, None]
@@ -152,8 +152,8 @@ async def test_two_work_folders_of_an_account_are_asked_for_by_one_question(
 async def test_a_job_that_comes_while_the_watcher_ends_is_watched(
     fake_slurm: FakeSlurm, watcher: JobWatcher, tmp_path: Path, make_request: MakeRequest
 ) -> None:
-    watcher.client.pushes = True
-    bench = Bench(Session(watcher.client, watcher, 2.0), tmp_path / "monitor")
+    watcher.client.has_push = True
+    bench = Bench(JobConductor(watcher.client, watcher, 2.0), tmp_path / "monitor")
     fake_slurm.outcomes = [["COMPLETED"]] * 8
     for number in range(8):  # each begins in the moment in which the one before it has ended
         assert (await bench.conduct(make_request("true", job=f"j{number}"))).error is None
@@ -179,6 +179,8 @@ async def test_the_folders_of_a_thousand_jobs_are_told_in_large_pieces(tmp_path:
     (ended / "id").write_text("17\n")
     (ended / "job.log").write_text("said\n")
     glimpses = await client.glimpses(digests)
-    assert glimpses[digests[700]] == Glimpse(3, 5, 17, False)
-    assert [glimpses[digest] for digest in digests if digest != digests[700]] == [Glimpse(None, 0, None, False)] * 999
+    assert glimpses[digests[700]] == FolderNote(3, 5, 17, False)
+    assert [glimpses[digest] for digest in digests if digest != digests[700]] == [
+        FolderNote(None, 0, None, False)
+    ] * 999
     assert len(login_node.sizes) < 20

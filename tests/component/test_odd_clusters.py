@@ -63,7 +63,7 @@ async def test_a_login_banner_and_a_farewell_do_no_harm(
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert "said" in bench.log
     assert "Welcome" not in bench.log
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 def _array(count: int) -> Array:
@@ -126,7 +126,7 @@ async def test_a_clock_that_is_ten_minutes_off(
     )
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert [call[0] for call in fake_slurm.calls].count("sbatch") == 2
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 @pytest.mark.parametrize("array", [None, _array(2)])
@@ -205,7 +205,7 @@ async def test_a_home_that_is_mounted_late_is_waited_for(fake_slurm: FakeSlurm, 
     home.mkdir()
     assert (await running).error is None
     assert (home / "runs-here" / ".hotswap" / "jobs").is_dir()
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 async def test_a_work_folder_that_cannot_be_written_is_told_at_once(
@@ -241,12 +241,12 @@ async def test_a_quota_that_is_used_up_is_told_before_anything_is_submitted(
     await bench.lay_out(request)
     quota.is_used_up = True
     with pytest.raises(errors.CommandFailed, match="disk or quota full"):
-        await bench.session.conduct(request, "1 0", bench.lines.append)
+        await bench.conductor.conduct(request, "1 0", bench.lines.append)
     assert not fake_slurm.jobs
     quota.is_used_up = False
     assert (await bench.conduct(request, "2 0")).error is None
     assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
@@ -261,7 +261,7 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
     assert not running.done()
     quota.is_used_up = False
     assert (await running).error is None
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ async def test_who_takes_a_job_over_while_the_quota_is_used_up_waits(
     (bench.run_dir(request) / "go").touch()
     assert (await running).error is None
     assert [call[0] for call in fake_slurm.calls].count("sbatch") == 1
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 def _take_away(bench: Bench) -> Path:
@@ -351,14 +351,14 @@ async def test_a_job_is_cancelled_also_where_its_work_folder_is_away(
     later = make_request("true", key=replace(request.key, epoch=1))
     other = make_request("true", job="other")
     for one in (later, other):
-        await fake_bench.session.submit(one, "1 0", fake_bench.lines.append)
+        await fake_bench.conductor.submit_once(one, "1 0", fake_bench.lines.append)
     _take_away(fake_bench)
     async with asyncio.timeout(60):
         if ends == "cancel":
-            await fake_bench.session.cancel(request.key, fake_bench.lines.append)
+            await fake_bench.conductor.cancel(request.key, fake_bench.lines.append)
         else:
             error = errors.JobTimedOut("late")
-            told = await fake_bench.session.time_out(request.key, "1 0", error, fake_bench.lines.append)
+            told = await fake_bench.conductor.time_out(request.key, "1 0", error, fake_bench.lines.append)
             assert told.error is error
     # A later try's job is not ours to cancel, nor is another task's.
     assert [job.state for job in fake_slurm.jobs.values()] == ["CANCELLED", "RUNNING", "RUNNING"]
@@ -379,7 +379,7 @@ async def test_no_strangers_name_ends_what_is_read_of_the_queue(
     _wrap(fake_slurm, "squeue", """printf '5|RUNNING|None|n1|x\\nhotswap-answered 0 \\n'; "$real" "$@\"""")
     fake_slurm.outcomes = [["RUNNING"]]
     await fake_bench.lay_out(make_request("true"))
-    await fake_bench.session.submit(make_request("true"), "1 0", fake_bench.lines.append)
+    await fake_bench.conductor.submit_once(make_request("true"), "1 0", fake_bench.lines.append)
     assert [row.name for row in await fake_bench.client.queue_of_all()] == [make_request("true").key.job_name]
 
 
@@ -421,7 +421,7 @@ async def test_a_run_folder_that_somebody_removed_is_told(fake_bench: Any, make_
     request = make_request("true")
     await fake_bench.lay_out(request)
     shutil.rmtree(fake_bench.run_dir(request))
-    outcome = await fake_bench.session.conduct(request, "1 0", fake_bench.lines.append)
+    outcome = await fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append)
     assert "the run directory cannot be entered" in str(outcome.error)
 
 
@@ -439,7 +439,7 @@ async def test_a_sweep_that_was_cancelled_before_it_was_submitted_ends(
     request = make_request("true", array=_array(3))
     await fake_bench.client.cancel([(request.key.digest, request.key.job_name)])
     async with asyncio.timeout(90):
-        _, submission = await fake_bench.session._submit_what_fits(request, "1 0", fake_bench.lines.append)
+        _, submission = await fake_bench.conductor._submit_what_fits(request, "1 0", fake_bench.lines.append)
     assert submission.is_cancelled
 
 

@@ -45,11 +45,11 @@ async def test_a_job_that_saved_its_state_goes_on_until_it_is_done(bench: Any, m
 
 
 @pytest.mark.parametrize(
-    ("state", "goes_on"),
+    ("state", "continuation"),
     [("PREEMPTED", True), ("NODE_FAIL", True), ("OUT_OF_MEMORY", False), ("DEADLINE", False), ("CANCELLED", False)],
 )
 async def test_a_job_that_saved_its_state_as_it_was_ended_goes_on_uncounted(
-    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, state: str, goes_on: bool
+    fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest, state: str, continuation: bool
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("echo v=1 >> $HOTSWAP_OUTPUT", saves=True, outputs=(Output("v", "integer"),))
@@ -57,7 +57,11 @@ async def test_a_job_that_saved_its_state_as_it_was_ended_goes_on_uncounted(
     (fake_bench.key_dir(request) / "exit").write_text("85\n")
     fake_slurm.jobs[1].states = [state]
     outcome = await running
-    assert (outcome.error is None, outcome.key.generation, outcome.failed_before) == (goes_on, int(goes_on), 0)
+    assert (outcome.error is None, outcome.key.generation, outcome.failed_before) == (
+        continuation,
+        int(continuation),
+        0,
+    )
 
 
 async def test_a_job_that_began_as_it_was_cancelled_was_cancelled(
@@ -89,7 +93,7 @@ async def test_elements_that_saved_their_state_go_on_alone(bench: Any, make_requ
 async def test_the_status_means_nothing_where_no_checkpoint_is_declared(bench: Any, make_request: MakeRequest) -> None:
     outcome = await bench.conduct(make_request("exit 85"))
     assert type(outcome.error) is errors.JobFailed
-    assert not outcome.goes_on
+    assert not outcome.continuation
 
 
 async def test_a_try_knows_how_many_failed_before_it(bench: Any, make_request: MakeRequest) -> None:

@@ -55,7 +55,7 @@ def _text(kind: str, signal: str = "TERM", status: int = 0) -> str:
 async def real(slurm_cluster: SlurmCluster, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = bench_of(LocalTransport(slurm_cluster.environment), tmp_path / "work")
     yield bench
-    await bench.session.watcher.close()
+    await bench.conductor.watcher.close()
 
 
 async def _begun(bench: Bench, *requests: JobRequest) -> list[asyncio.Task[object]]:

@@ -102,7 +102,7 @@ async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, ma
     request = make_request("echo x >> ran; sleep 1", array=array_of([*"0123"]))
     first = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "submitted" in bench.log)
-    found = await asyncio.gather(*(bench.session.submit(request, "1 0", bench.lines.append) for _ in range(3)))
+    found = await asyncio.gather(*(bench.conductor.submit_once(request, "1 0", bench.lines.append) for _ in range(3)))
     outcome = await first
     assert {one.job_id for one in found} == {outcome.job_id}
     assert outcome.tally == Tally(done=4)
@@ -113,7 +113,7 @@ async def test_a_sweep_that_is_cancelled_leaves_the_queue(bench: Any, make_reque
     request = make_request("sleep 60", array=array_of([*map(str, range(40))]))
     conducting = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "0 pending" in bench.log or "16 running" in bench.log)
-    await bench.session.cancel(request.key, bench.lines.append)
+    await bench.conductor.cancel(request.key, bench.lines.append)
     queue, _ = await bench.client.status([])
     assert [row for row in queue if row.name == request.key.job_name and row.status.is_active] == []
     outcome = await conducting
@@ -301,7 +301,7 @@ async def test_a_try_that_was_cancelled_early_does_no_harm_to_the_next(bench: An
         'echo "v=$SWEEP_V" >> $HOTSWAP_OUTPUT', array=array_of([*"01"]), outputs=(Output("v", "integer"),)
     )
     await bench.lay_out(request)
-    await bench.session.cancel(request.key, bench.lines.append)
+    await bench.conductor.cancel(request.key, bench.lines.append)
     outcome = await bench.conduct(request)
     assert (outcome.error, outcome.values, outcome.key.generation) == (None, {"v": [0, 1]}, 1)
 
@@ -313,7 +313,7 @@ async def test_a_person_who_ends_an_array_ends_what_would_follow(bench: Any, mak
     await bench.client.transport.run(("scancel", "--quiet", f"--name={request.key.job_name}"))
     outcome = await conducting
     assert type(outcome.error) is errors.JobCancelled
-    assert not outcome.goes_on
+    assert not outcome.continuation
     assert bench.log.count("submitted Slurm job") == 1
 
 
@@ -337,15 +337,15 @@ async def test_a_job_that_was_cancelled_does_not_go_on(bench: Any, make_request:
     (bench.run_dir(request) / "go").touch()
     outcome = await conducting
     assert type(outcome.error) is errors.JobCancelled
-    assert (outcome.goes_on, bench.log.count("submitted Slurm job")) == ("", 1)
+    assert (outcome.continuation, bench.log.count("submitted Slurm job")) == ("", 1)
 
 
 async def test_an_end_that_cannot_be_noted_is_waited_for(fake_bench: Any, make_request: MakeRequest) -> None:
     request = make_request("true")
     (fake_bench.key_dir(request) / "settled.new").mkdir(parents=True)
     with pytest.raises(errors.ConnectionLost, match="cannot be noted"):
-        await fake_bench.client.settle(request.key.digest, "1 0 COMPLETED")
-    await fake_bench.client.settle("nobody-e0-g0", "1 0 COMPLETED")
+        await fake_bench.client.record_end(request.key.digest, "1 0 COMPLETED")
+    await fake_bench.client.record_end("nobody-e0-g0", "1 0 COMPLETED")
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ async def test_a_job_whose_task_ran_out_of_time_is_told_as_such(
     conducting = await fake_bench.begun(request)
     conducting.cancel()
     error = errors.JobTimedOut("late")
-    first = await fake_bench.session.time_out(request.key, "1 0", error, print)
+    first = await fake_bench.conductor.time_out(request.key, "1 0", error, print)
     again = await fake_bench.conduct(request, "2 0")
     assert _told(first, request) == _told(again, request) == ("JobTimedOut", False)
     assert _submitted(fake_slurm) == 1

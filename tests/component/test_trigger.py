@@ -28,10 +28,10 @@ from hotswap_airflow.slurm.request import JobRequest, Output
 from hotswap_airflow.slurm.states import JobStatus
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
-from hotswap_airflow.triggers import events, job, progress, sessions, telemetry
-from hotswap_airflow.triggers.awaited import AwaitJobTrigger
+from hotswap_airflow.triggers import conductors, events, job, progress, telemetry
+from hotswap_airflow.triggers.cluster_target import ClusterTarget
+from hotswap_airflow.triggers.foreign_job import AwaitJobTrigger
 from hotswap_airflow.triggers.job import SlurmJobTrigger
-from hotswap_airflow.triggers.reach import Reach
 
 MakeRequest = Callable[..., JobRequest]
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
@@ -59,7 +59,7 @@ async def _event(trigger: Any) -> Any:
 
 
 def _still_shared() -> bool:
-    return any(shared._entries for shared in (sessions._accounts, sessions._watchers, sessions._sessions))
+    return any(shared._entries for shared in (conductors._accounts, conductors._watchers, conductors._sessions))
 
 
 async def test_a_success_ends_the_task_in_the_trigger(make_trigger: Any, make_request: MakeRequest) -> None:
@@ -166,13 +166,13 @@ async def test_triggers_of_a_connection_share_one_session(
     make_trigger: Any, make_request: MakeRequest, tmp_path: Path
 ) -> None:
     workdir = str(tmp_path / "work")
-    reach = Reach("slurm_main", workdir)
-    async with sessions.shared_session(reach) as one:
+    reach = ClusterTarget("slurm_main", workdir)
+    async with conductors.shared_conductor(reach) as one:
         found = await asyncio.gather(*(_event(make_trigger(make_request("true", job=f"j{n}"))) for n in range(5)))
         assert all(isinstance(event, TaskSuccessEvent) for event in found)
-        async with sessions.shared_session(reach) as other:
+        async with conductors.shared_conductor(reach) as other:
             assert other is one
-        async with sessions.shared_session(Reach("slurm_main", f"{workdir}/other")) as other:
+        async with conductors.shared_conductor(ClusterTarget("slurm_main", f"{workdir}/other")) as other:
             assert other.watcher is one.watcher
             assert other.client.transport is one.client.transport
     assert not _still_shared()

@@ -91,7 +91,7 @@ def test_the_lists_of_waiting_files_name_only_files_that_are_there() -> None:
 def test_the_same_workflow_as_yaml_and_json_makes_the_same_plan(site: Site) -> None:
     checked = [_checked(path, site) for path in GOOD if _stem(path) == "hello"]
     plans = [make_plan(c.source, site, "dev") for c in checked if c.source is not None]
-    assert [plan.version for plan in plans] == [plans[0].version] * 2
+    assert [plan.digest for plan in plans] == [plans[0].digest] * 2
     (problem,) = taken_names(checked)
     assert (problem.code, problem.file) == ("name-taken", "hello.hotswap.yaml")
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import pytest
 
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.remote.client import ClusterClient
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
@@ -105,11 +105,11 @@ class Lab:
         options = (("partition", "debug"), ("time", "00:05:00"), ("mem", "50M"))
         request = JobRequest(key, text="while [ ! -e go ]; do sleep 0.1; done", options=options)
         client = ClusterClient(LocalTransport(self.sandbox.clusters[0].environment), str(self.work()))
-        session = Session(client, JobWatcher(client))
+        session = JobConductor(client, JobWatcher(client))
 
         async def submit() -> None:
             await client.lay_out(key.run.folder, "")
-            await session.submit(request, "1 0", print)
+            await session.submit_once(request, "1 0", print)
 
         asyncio.run(submit())
         return key.job_name

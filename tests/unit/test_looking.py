@@ -15,7 +15,7 @@ from hotswap_airflow.cluster.watch.poll import by_index, by_job
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.slurm.array import Array, indices_in
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally
-from hotswap_airflow.slurm.history.notes import Glimpse
+from hotswap_airflow.slurm.history.notes import FolderNote
 from hotswap_airflow.slurm.parsing import QueuedJob, parse_squeue
 from hotswap_airflow.slurm.states import JobStatus
 
@@ -56,17 +56,17 @@ class Queue:
     """A cluster whose queue has a row for each element of some sweeps."""
 
     transport = None
-    pushes = False
+    has_push = False
 
     slurm_cluster = ""
 
     def __init__(self, sweeps: int, elements: int) -> None:
         self.ids = [(sweep, element) for sweep in range(sweeps) for element in range(elements)]
 
-    async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
+    async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, FolderNote]]:
         """All elements run."""
         rows = [QueuedJob(f"{sweep}_{element}", "a", RUNNING) for sweep, element in self.ids]
-        return rows, {digest: Glimpse(None, 0, None) for digest in digests}
+        return rows, {digest: FolderNote(None, 0, None) for digest in digests}
 
     async def home(self) -> str:
         """Its name."""

@@ -14,7 +14,7 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.retry import NOT_THE_USERS, Retry
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.checks.files import MAX_FILES, Pack, leads_out, matches, pack_of
-from hotswap_airflow.workflow.job_request import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, make_job_request
 from hotswap_airflow.workflow.plan import Plan, make_plan
 from hotswap_airflow.workflow.site import implied_site
 from hotswap_airflow.workflow.site_file import read_site
@@ -111,10 +111,10 @@ def test_a_job_that_names_no_cluster_by_null_runs_where_its_environment_does(tmp
 
 
 def test_the_version_changes_with_what_a_run_does_and_with_nothing_else(tmp_path: Path) -> None:
-    first = _plan(tmp_path).version
-    assert _plan(tmp_path, FLOW + "# a remark\ndescription: words\n").version == first
-    assert _plan(tmp_path, FLOW.replace("run: echo", "run: echo 1")).version != first
-    assert _plan(tmp_path, environment="prod").version != first
+    first = _plan(tmp_path).digest
+    assert _plan(tmp_path, FLOW + "# a remark\ndescription: words\n").digest == first
+    assert _plan(tmp_path, FLOW.replace("run: echo", "run: echo 1")).digest != first
+    assert _plan(tmp_path, environment="prod").digest != first
 
 
 def _key(plan: Plan, job: str) -> JobKey:
@@ -126,10 +126,10 @@ def test_a_job_gets_the_values_of_its_run(tmp_path: Path) -> None:
     values = RunValues(
         "r", {"n": 3, "label": "x'"}, {"make": {"points": "/w/out/points.tsv", "count": 7}}, {"make": "success"}, "2026"
     )
-    made = bind(plan, plan.job("make"), _key(plan, "make"), values)
+    made = make_job_request(plan, plan.job("make"), _key(plan, "make"), values)
     assert ("nodes", "3") in made.options
     assert dict(made.variables)["PARAM_LABEL"] == "x'"
-    used = bind(plan, plan.job("use"), _key(plan, "use"), values)
+    used = make_job_request(plan, plan.job("use"), _key(plan, "use"), values)
     assert [(i.name, i.path) for i in used.inputs] == [("p", "/w/out/points.tsv"), ("f", "x/y")]
     told = dict(used.variables)
     assert (told["INPUT_C"], told["INPUT_E"], told["INPUT_S"], told["HOTSWAP_DATE"]) == ("7", "dev", "success", "2026")
@@ -141,21 +141,21 @@ def test_a_value_that_fits_no_option_fails_the_job_with_words(tmp_path: Path, va
     plan = _plan(tmp_path)
     outputs = {"make": {"points": "/p", "count": value}}
     with pytest.raises(JobFailed, match=r"slurm\.mem of job use"):
-        bind(plan, plan.job("use"), _key(plan, "use"), RunValues("r", {}, outputs))
+        make_job_request(plan, plan.job("use"), _key(plan, "use"), RunValues("r", {}, outputs))
 
 
 def test_a_value_that_no_program_can_be_given_fails_the_job_with_words(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     values = RunValues("r", {"label": "é" * (64 << 10)})
     with pytest.raises(JobFailed, match=r"\$PARAM_LABEL of job make would have 131,084 bytes.*with a `path`"):
-        bind(plan, plan.job("make"), _key(plan, "make"), values)
+        make_job_request(plan, plan.job("make"), _key(plan, "make"), values)
 
 
 def test_values_of_a_job_that_did_not_succeed_are_null(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     with pytest.raises(JobFailed, match="input p of job use has no value"):
-        bind(plan, plan.job("use"), _key(plan, "use"), RunValues("r"))
-    request = bind(plan, plan.job("make"), _key(plan, "make"), RunValues("r"))
+        make_job_request(plan, plan.job("use"), _key(plan, "use"), RunValues("r"))
+    request = make_job_request(plan, plan.job("make"), _key(plan, "make"), RunValues("r"))
     assert dict(request.options).keys() == {"partition", "time", "mem-per-cpu"}
 
 
@@ -250,4 +250,4 @@ def test_the_site_nobody_wrote() -> None:
 def test_a_plan_is_json_at_heart(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     assert json.loads(json.dumps({name: p.model_dump(mode="json") for name, p in plan.params.items()}))
-    assert textwrap.shorten(plan.version, 12) == plan.version
+    assert textwrap.shorten(plan.digest, 12) == plan.digest

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.file_store.folder import DiskFolder
-from hotswap_airflow.slurm.array import Array, indices_in, ranges
+from hotswap_airflow.slurm.array import Array, format_ranges, indices_in
 from hotswap_airflow.slurm.array_result import continued
-from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, told
+from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, failure_summary
 from hotswap_airflow.slurm.history.notes import Folder
 from hotswap_airflow.slurm.history.past import End, Try
 from hotswap_airflow.slurm.identity import JobKey, RunKey
@@ -24,7 +24,7 @@ from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.states import JobStatus, Phase
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.checks.sweep import AxisFault, axis_values, count_points, points
-from hotswap_airflow.workflow.job_request import RunValues, bind
+from hotswap_airflow.workflow.job_request import RunValues, make_job_request
 from hotswap_airflow.workflow.plan import Plan, make_plan
 from hotswap_airflow.workflow.site import implied_site
 from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec
@@ -105,7 +105,7 @@ def test_points_are_as_many_as_is_counted(lengths: list[int], mode: str) -> None
 @given(st.sets(st.integers(0, 300)))
 def test_ranges_are_read_as_they_were_written(numbers: set[int]) -> None:
     if numbers:
-        assert indices_in(f"7_[{ranges(sorted(numbers))}%4]") == sorted(numbers)
+        assert indices_in(f"7_[{format_ranges(sorted(numbers))}%4]") == sorted(numbers)
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=5)), min_size=1, max_size=20), st.integers(1, 5), st.data())
@@ -194,7 +194,7 @@ def test_what_slurm_says_of_an_elements_end_counts_as_for_a_single_job(
     state.ends = ends
     state.queued = {0: said} if source == "queue" else {}
     _conclude(state, 100.0, {0: said} if source == "accounting" else {})
-    single = judge(Evidence(100.0, 0.0, 100.0, queued=said, sentinel=0, signalled=bool(ends.stopped)))
+    single = judge(Evidence(100.0, 0.0, 100.0, queued=said, noted_status=0, signalled=bool(ends.stopped)))
     if source == "queue before the note" and single.phase is Phase.SUCCEEDED:
         return  # what Slurm knows nothing of is run again where its note comes late
     assert state.elements[0].state == single.state
@@ -268,10 +268,10 @@ def test_an_array_that_never_starts_says_why() -> None:
 
 
 def test_the_words_for_failed_elements() -> None:
-    assert told({3: JobStatus("TIMEOUT"), 4: JobStatus("FAILED", exit_status=2)}, 9) == (
+    assert failure_summary({3: JobStatus("TIMEOUT"), 4: JobStatus("FAILED", exit_status=2)}, 9) == (
         "2 of 9 elements failed: 3 (TIMEOUT), 4 (exit status 2)"
     )
-    assert told(dict.fromkeys(range(7), FAILED), 9).endswith("4 (FAILED) and 2 more")
+    assert failure_summary(dict.fromkeys(range(7), FAILED), 9).endswith("4 (FAILED) and 2 more")
 
 
 def _plan(tmp_path: Path, sweep: str) -> Plan:
@@ -282,7 +282,7 @@ def _plan(tmp_path: Path, sweep: str) -> Plan:
 
 
 def _bound(plan: Plan, value: Any) -> Array:
-    array = bind(plan, plan.job("b"), KEY, RunValues("r", outputs={"a": {"l": value}})).array
+    array = make_job_request(plan, plan.job("b"), KEY, RunValues("r", outputs={"a": {"l": value}})).array
     assert array is not None
     return array
 

@@ -102,7 +102,7 @@ def test_as_many_jobs_run_as_the_rule_says_however_many_news_are_lost(
 
 
 def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
-    told = [
+    recorded_end = [
         (0, "1 0 FAILED JobNodeFailed"),
         (1, f"2 0 {WAVE} JobOutOfMemory"),
         (2, f"2 0 {WAVE} -"),
@@ -110,7 +110,7 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
         (4, f"3 0 {SAVED}"),
         (5, f"3 0 {WAVE} JobTimedOut"),
     ]
-    tries = {f"g{number}": Try(0, number, end=End.read(words)) for number, words in told}
+    tries = {f"g{number}": Try(0, number, end=End.read(words)) for number, words in recorded_end}
     past = past_of(tries, 0, 6)
     assert past.failures == (("JobNodeFailed",), ("JobOutOfMemory",))
     assert past.parts == ("JobTimedOut",)
@@ -120,8 +120,8 @@ def test_parts_of_a_sweep_count_as_one_try_and_one_failure() -> None:
     assert past_of(tries, 1, 0).failures == ()
     void = {digest: replace(one, is_void=True) for digest, one in tries.items()}
     assert past_of(void, 0, 6) == Past(starts=3)
-    assert past_of(tries, 0, 3).told == End.read("2 0 FAILED JobOutOfMemory")
-    assert [number for number in range(6) if past_of(tries, 0, number).told] == [0, 3]
+    assert past_of(tries, 0, 3).recorded_end == End.read("2 0 FAILED JobOutOfMemory")
+    assert [number for number in range(6) if past_of(tries, 0, number).recorded_end] == [0, 3]
 
 
 @pytest.mark.parametrize(

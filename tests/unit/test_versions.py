@@ -27,7 +27,7 @@ from hotswap_airflow.file_store.versions import (
     places,
 )
 from hotswap_airflow.workflow.checks.files import Pack, PackedFile
-from hotswap_airflow.workflow.context import Source
+from hotswap_airflow.workflow.context import CheckContext
 
 SITE = "hotswap: site/v1\nenvironments: {dev: {cluster: main}}\nclusters: {main: {}}\n"
 
@@ -282,11 +282,11 @@ def test_what_airflow_does_not_take_keeps_the_last_valid_text(folder: Folder) ->
     folder.refresh()
     asked = []
 
-    def prove(source: Source) -> str:
+    def validate(source: CheckContext) -> str:
         asked.append(source.document.file)
         return "a.hotswap.yaml: it is refused"
 
-    folder.scan = FolderScan(folder.folder, folder.store.contents, None, None, prove)
+    folder.scan = FolderScan(folder.folder, folder.store.contents, None, None, validate)
     assert not folder.manifest()["a.hotswap.yaml"].error
     assert asked == []  # it is served already
     folder.write("a.hotswap.yaml", "jobs: {a: {run: other}}\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome, Unheard
-from hotswap_airflow.cluster.jobs.submitter import LONGEST_PAUSE, PATIENCE, Placement
+from hotswap_airflow.cluster.jobs.submitter import LONGEST_PAUSE, PATIENCE, Submitter
 from hotswap_airflow.cluster.remote.client import OUTPUT_LIMIT
 from hotswap_airflow.errors import (
     CommandFailed,
@@ -57,7 +57,7 @@ READY_FOR = 10.0
 """Seconds for which a run's folder that was seen is taken to be there still, for the other jobs of the run."""
 
 
-class Session(Placement):
+class JobConductor(Submitter):
     """The jobs of one connection, from a request to its end."""
 
     def __init__(self, client: ClusterClient, watcher: JobWatcher, patience: float = PATIENCE) -> None:
@@ -78,11 +78,11 @@ class Session(Placement):
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
         listener = listener or Unheard()
-        while (outcome := await self._conduct(request, asked, report, listener)).goes_on:
+        while (outcome := await self._conduct(request, asked, report, listener)).continuation:
             if await self._was_cancelled(outcome.key, report):
                 error = JobCancelled(f"job {request.key.job} was cancelled; what it has done is kept for a later try")
-                return replace(outcome, values={}, error=error, goes_on="")
-            report(_GOES_ON[outcome.goes_on])
+                return replace(outcome, values={}, error=error, continuation="")
+            report(_GOES_ON[outcome.continuation])
         return outcome
 
     async def _was_cancelled(self, key: JobKey, report: Callable[[str], None]) -> bool:
@@ -93,7 +93,7 @@ class Session(Placement):
     async def _conduct(
         self, request: JobRequest, asked: str, report: Callable[[str], None], listener: Listener
     ) -> Outcome:
-        request, submission = await self.place(request, asked, report)
+        request, submission = await self.find_or_submit(request, asked, report)
         if submission is None:
             return await self._finish_elements(request, None, ArrayState(request.array or _NO_ELEMENTS), asked, report)
         if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
@@ -102,11 +102,11 @@ class Session(Placement):
             # Unless it is us who were left behind.
             late = [f for f in others if try_number(f.tried.asked) < try_number(asked)]
             await self._cancel_older(request.key, late, report)
-        told = request.past.told
-        if told is not None and told.errors and request.array is None:
-            return await self._tell_again(request, told, submission.job_id, report)
+        recorded_end = request.past.recorded_end
+        if recorded_end is not None and recorded_end.errors and request.array is None:
+            return await self._report_recorded(request, recorded_end, submission.job_id, report)
         if submission.job_id is None:
-            error = _as_told(request, JobCancelled(f"job {request.key.job} was cancelled before it was submitted"))
+            error = _as_recorded(request, JobCancelled(f"job {request.key.job} was cancelled before it was submitted"))
             status = JobStatus("CANCELLED")
             return Outcome(request.key, None, status, {}, error, failed_before=request.past.failed)
         verb = "submitted" if submission.is_new else "found"
@@ -148,8 +148,8 @@ class Session(Placement):
 
     def _report(self, news: Observation, key: JobKey, job_id: int, report: Callable[[str], None]) -> None:
         if news.skipped:
-            place = f"{self.client.name}:{self.client.key_dir(key.digest)}/job.log"
-            report(f"[{news.skipped} bytes left out here; the whole log: {place}]")
+            log = f"{self.client.name}:{self.client.key_dir(key.digest)}/job.log"
+            report(f"[{news.skipped} bytes left out here; the whole log: {log}]")
         if news.text:
             report(news.text.rstrip("\n"))
         if news.trouble:
@@ -180,14 +180,16 @@ class Session(Placement):
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
         is_saved = request.saves and isinstance(error, _MAY_GO_ON) and result.exit_status == SAVED_STATUS
-        goes_on = SAVED if is_saved else ""
-        names = (type(error).__name__,) if error is not None and not goes_on else ()
+        continuation = SAVED if is_saved else ""
+        names = (type(error).__name__,) if error is not None and not continuation else ()
         nodes = (status.broken_node,) if status.broken_node else ()
-        await self._settle(request, End(asked, goes_on or state, names, nodes=nodes), report)
+        await self._settle(request, End(asked, continuation or state, names, nodes=nodes), report)
         if status.never_starts:
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         failed = request.past.failed
-        return Outcome(key, job_id, status, {} if error else values, error, failed_before=failed, goes_on=goes_on)
+        return Outcome(
+            key, job_id, status, {} if error else values, error, failed_before=failed, continuation=continuation
+        )
 
     async def _explained(
         self, error: JobError | None, statuses: Iterable[JobStatus], report: Callable[[str], None]
@@ -200,17 +202,17 @@ class Session(Placement):
         generic, named = no_log(lost.nodes), no_log(lost.nodes, folder, user)
         return JobFailed(str(error).replace(generic, named) if generic in str(error) else f"{error}; {named}")
 
-    async def _tell_again(
-        self, request: JobRequest, told: End, job_id: int | None, report: Callable[[str], None]
+    async def _report_recorded(
+        self, request: JobRequest, recorded_end: End, job_id: int | None, report: Callable[[str], None]
     ) -> Outcome:
         """The failure of a job that was told before, with what its script noted; Slurm may know nothing of it."""
         key = request.key
         noted = await self._persist(lambda: self.client.result(key.digest), report)
-        status = JobStatus(told.state, exit_status=noted.exit_status)
-        report(f"Slurm job {job_id or ''} had ended as {status.state}, which was told before")
+        status = JobStatus(recorded_end.state, exit_status=noted.exit_status)
+        report(f"Slurm job {job_id or ''} had ended as {status.state}, which was recorded before")
         if not status.phase.is_final:  # it could never start, and whoever told it may have died before it was cancelled
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
-        error = _as_told(request, error_of(status, key.job))
+        error = _as_recorded(request, error_of(status, key.job))
         return Outcome(key, job_id, status, {}, error, failed_before=request.past.failed)
 
     async def _result(self, request: JobRequest, error: JobError | None, report: Callable[[str], None]) -> Result:
@@ -221,8 +223,8 @@ class Session(Placement):
 
     async def _settle(self, request: JobRequest, end: End, report: Callable[[str], None]) -> None:
         """Note on the cluster how the end is told, once; the errors' names decide whether and how it is tried again."""
-        if request.past.told is None:
-            await self._persist(lambda: self.client.settle(request.key.digest, end.words), report)
+        if request.past.recorded_end is None:
+            await self._persist(lambda: self.client.record_end(request.key.digest, end.words), report)
 
     async def _finish_elements(
         self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
@@ -235,11 +237,11 @@ class Session(Placement):
         wrote = await self._values(request, report)
         run_dir = await self._run_dir(request, report)
         ending = await asyncio.to_thread(array_result.conclude, request, state, run_dir, wrote)
-        error = await self._explained(_as_told(request, ending.error), state.elements.values(), report)
+        error = await self._explained(_as_recorded(request, ending.error), state.elements.values(), report)
         status = JobStatus("FAILED" if error else "COMPLETED")
         if job_id is not None:
             found = (ending.errors, ending.lost, ending.again, ending.nodes, ending.given_up)
-            await self._settle(request, End(asked, ending.goes_on or status.state, *found), report)
+            await self._settle(request, End(asked, ending.continuation or status.state, *found), report)
         report(str(ending.tally))
         submitted = len(state.array.indices) if job_id is not None else 0
         return Outcome(
@@ -251,7 +253,7 @@ class Session(Placement):
             tally=ending.tally,
             submitted=submitted,
             failed_before=request.past.failed,
-            goes_on=ending.goes_on if request.past.told is None else "",
+            continuation=ending.continuation if request.past.recorded_end is None else "",
             table=ending.table,
         )
 
@@ -260,7 +262,7 @@ class Session(Placement):
     ) -> Outcome:
         """The end of a sweep some of whose elements wait for what never comes."""
         key = request.key
-        error = _as_told(request, error_of(state.status, key.job))
+        error = _as_recorded(request, error_of(state.status, key.job))
         await self._settle(request, End(asked, state.status.state, ("JobNeverStarts",)), report)
         await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         table = await asyncio.to_thread(array_result.unfinished, request, state, await self._values(request, report))
@@ -333,7 +335,7 @@ class Session(Placement):
         failed = 0
         if tries:
             digest, last = max(tries.items(), key=lambda item: item[1].generation)
-            await self._persist(lambda: self.client.settle(digest, end.words), report)
+            await self._persist(lambda: self.client.record_end(digest, end.words), report)
             failed = past_of(tries, key.epoch, last.generation + (last.end is not None)).failed
         await self._leave_queue(names, folders, report)
         return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=failed)
@@ -381,10 +383,10 @@ class Session(Placement):
         return False
 
 
-def _as_told(request: JobRequest, error: JobError | None) -> JobError | None:
+def _as_recorded(request: JobRequest, error: JobError | None) -> JobError | None:
     """The error of a job as it was told before: what Slurm knows of a job becomes less with time."""
-    told = request.past.told
-    if told is None or not told.errors or type(error).__name__ == told.errors[0]:
+    recorded_end = request.past.recorded_end
+    if recorded_end is None or not recorded_end.errors or type(error).__name__ == recorded_end.errors[0]:
         return error
-    kind: type[JobError] = getattr(errors, told.errors[0])
-    return kind(f"job {request.key.job} had ended as {told.state}, as was told before")
+    kind: type[JobError] = getattr(errors, recorded_end.errors[0])
+    return kind(f"job {request.key.job} had ended as {recorded_end.state}, as was recorded before")

@@ -18,7 +18,7 @@ class Outcome:
     """How a job ended: its values by output name, or the error that names the remedy.
 
     ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
-    ``failed_before`` counts earlier tries of the same epoch that failed; ``goes_on`` says why another job follows.
+    ``failed_before`` counts earlier tries of the same epoch that failed; ``continuation`` says why another job follows.
     ``table`` are a sweep's elements.
     """
 
@@ -30,7 +30,7 @@ class Outcome:
     tally: Tally | None = None
     submitted: int = 0
     failed_before: int = 0
-    goes_on: str = ""
+    continuation: str = ""
     table: tuple[ElementResult, ...] = ()
 
 

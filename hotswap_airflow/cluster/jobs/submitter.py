@@ -59,7 +59,7 @@ def _fitting(request: JobRequest) -> int:
     return request.array.fitting if request.array is not None else 1
 
 
-class Placement:
+class Submitter:
     """Places the jobs of one connection. ``report`` takes lines for the log of the one who waits."""
 
     def __init__(self, client: ClusterClient, patience: float = PATIENCE) -> None:
@@ -122,7 +122,7 @@ class Placement:
         except CommandFailed as error:
             raise ConnectionLost(str(error)) from error
 
-    async def place(
+    async def find_or_submit(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission | None]:
         """Find the job of a request or submit it; give the request as it was submitted.
@@ -178,7 +178,7 @@ class Placement:
         stands_back: bool = True,
     ) -> tuple[JobRequest, Submission]:
         part = request if request.array is None else replace(request, array=request.array.first(count))
-        found = await self.submit(part, asked, report, stands_back=stands_back)
+        found = await self.submit_once(part, asked, report, stands_back=stands_back)
         return await self._as_submitted(request, part, found, report), found
 
     async def _as_submitted(
@@ -248,7 +248,7 @@ class Placement:
         report("a later try of this task is at work, after a clear; this one leaves the job to it")
         await asyncio.sleep(LONGEST_PAUSE)
 
-    async def submit(
+    async def submit_once(
         self, request: JobRequest, asked: str, report: Callable[[str], None], *, stands_back: bool = True
     ) -> Submission:
         """Find the job or submit it; never twice. An end that is not known is looked up until it is.
@@ -259,9 +259,9 @@ class Placement:
         again, pause = False, FIRST_PAUSE
         tell = _once(report)
         while True:
-            submit = partial(self.client.submit, request, asked, again=again)
+            attempt = partial(self.client.submit, request, asked, again=again)
             try:
-                found = await self._persist(submit, report)
+                found = await self._persist(attempt, report)
             except SubmissionRefused as error:
                 if not request.past.nodes:
                     raise

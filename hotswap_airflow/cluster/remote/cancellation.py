@@ -22,7 +22,7 @@ class Asker(Protocol):
 
     name: str
 
-    async def words(self, program: str, *arguments: str, stdin: bytes = b"") -> str:
+    async def run_program(self, program: str, *arguments: str, stdin: bytes = b"") -> str:
         """Run a program; give its answer."""
 
 
@@ -113,7 +113,7 @@ async def cancel_all(account: Asker, items: list[Jobs]) -> list[Exception | None
 async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> tuple[set[str], set[str]]:
     """Cancel jobs; give the digests of those whose folders cannot be written, and of those whose cluster is away."""
     stdin = "".join(f"{digest} {name}\n" for digest, name in jobs)
-    said = await account.words(CANCEL, SQUEUE_FORMAT, stdin=stdin.encode())
+    said = await account.run_program(CANCEL, SQUEUE_FORMAT, stdin=stdin.encode())
     try:
         told = [line.split() for line in lines(answered(said, "cancelling", account.name)[0]) if line.strip()]
     except CommandFailed as error:
@@ -126,7 +126,7 @@ async def unfinished(account: Asker, items: list[None]) -> list[Mapping[str, boo
 
     With each whether there is something left to cancel.
     """
-    said = await account.words(QUEUED, SQUEUE_FORMAT)
+    said = await account.run_program(QUEUED, SQUEUE_FORMAT)
     found: dict[str, bool] = {}
     async for row in in_slices(parse_squeue(answered(said, "squeue", account.name)[0])):
         if not row.status.phase.is_final:

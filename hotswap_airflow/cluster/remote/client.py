@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.transport.base import Transport
     from hotswap_airflow.slurm.array_state import ElementEnds
-    from hotswap_airflow.slurm.history.notes import Folder, Glimpse, Members
+    from hotswap_airflow.slurm.history.notes import Folder, FolderNote, Members
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.probe import ClusterFacts
@@ -48,9 +48,9 @@ _UNKNOWN = {0, 124}
 class ClusterClient:
     """One account on one cluster. ``workdir`` is absolute or below the account's home.
 
-    ``pushes``: jobs tell of their ends by a file that is listened to, besides being asked for. ``pace`` are the seconds
-    in which questions of one kind wait for each other. ``slurm_cluster`` is Slurm's name of the cluster where one login
-    serves several, empty for the login's own.
+    ``has_push``: jobs announce their ends by a file that is listened to, besides being asked for. ``pace`` are the
+    seconds in which questions of one kind wait for each other. ``slurm_cluster`` is Slurm's name of the cluster where
+    one login serves several, empty for the login's own.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class ClusterClient:
         workdir: str,
         name: str = "the cluster",
         *,
-        pushes: bool = False,
+        has_push: bool = False,
         pace: float = PACE,
         slurm_cluster: str = "",
     ) -> None:
         self.transport = transport
         self.workdir = workdir
         self.name = name
-        self.pushes = pushes
+        self.has_push = has_push
         self.slurm_cluster = slurm_cluster
         self._home = ""
         self._others: dict[str, ClusterClient] = {}
@@ -82,7 +82,7 @@ class ClusterClient:
     def below(self, workdir: str, slurm_cluster: str = "") -> ClusterClient:
         """The same account with another work folder and cluster, over the same connection."""
         return ClusterClient(
-            self.transport, workdir, self.name, pushes=self.pushes, pace=self._pace, slurm_cluster=slurm_cluster
+            self.transport, workdir, self.name, has_push=self.has_push, pace=self._pace, slurm_cluster=slurm_cluster
         )
 
     def on(self, slurm_cluster: str) -> ClusterClient:
@@ -96,7 +96,7 @@ class ClusterClient:
     async def home(self) -> str:
         """Slurm's name of the cluster that is asked where no other is named; empty where it does not say."""
         if not self._home:
-            self._home = self.slurm_cluster or (await self.words(programs.HOME_NAME)).strip()
+            self._home = self.slurm_cluster or (await self.run_program(programs.HOME_NAME)).strip()
         return self._home
 
     async def _ask(
@@ -122,7 +122,9 @@ class ClusterClient:
             raise CommandFailed(f"{self.name}: {body[6:].decode('utf-8', 'replace').strip()}")
         return body
 
-    async def words(self, program: str, *arguments: str, stdin: bytes = b"", limit: float = COMMAND_TIMEOUT) -> str:
+    async def run_program(
+        self, program: str, *arguments: str, stdin: bytes = b"", limit: float = COMMAND_TIMEOUT
+    ) -> str:
         """Run one of our programs on the login node; give its answer. Raises ``ClusterError``."""
         return (await self._ask(program, *arguments, stdin=stdin, limit=limit)).decode("utf-8", "replace")
 
@@ -172,7 +174,7 @@ class ClusterClient:
         if status in _UNKNOWN or status > SIGNALS or parsing.outcome_is_unknown(words):
             said = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
             return Submission(age=0, words=said)
-        await self.words(programs.RELEASE, request.key.digest)
+        await self.run_program(programs.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
             raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
         shown = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
@@ -194,12 +196,12 @@ class ClusterClient:
 
     async def adopt(self, digest: str, job_id: int, cluster: str = "") -> int:
         """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""
-        return int((await self.words(programs.ADOPT, digest, str(job_id), cluster)).split()[-1])
+        return int((await self.run_program(programs.ADOPT, digest, str(job_id), cluster)).split()[-1])
 
-    async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, Glimpse]]:
+    async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, FolderNote]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
         asked = list(digests)
-        said = await self.words(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(asked))
+        said = await self.run_program(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(asked))
         queue, rest = answered(said, "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(asked, rest)
 
@@ -213,18 +215,18 @@ class ClusterClient:
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
-        said = await self.words(programs.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, NAMES)
+        said = await self.run_program(programs.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, NAMES)
         # The last mark is ours; what stands before it may be a stranger's name for a job.
         queue, mark, ending = f"\n{said}".rpartition(MARK)
         answered(f"{mark}{ending}", "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))]
 
-    async def glimpses(self, digests: Iterable[str]) -> dict[str, Glimpse]:
+    async def glimpses(self, digests: Iterable[str]) -> dict[str, FolderNote]:
         """What each folder shows; no question to Slurm."""
         asked = list(digests)
-        return await self._glimpses(asked, await self.words(programs.STATUS, "", stdin=_lines(asked)))
+        return await self._glimpses(asked, await self.run_program(programs.STATUS, "", stdin=_lines(asked)))
 
-    async def _glimpses(self, asked: list[str], said: str) -> dict[str, Glimpse]:
+    async def _glimpses(self, asked: list[str], said: str) -> dict[str, FolderNote]:
         reader = notes.GlimpseReader(self.name)
         async for line in in_slices(parsing.lines(said)):
             reader.read(line)
@@ -243,13 +245,13 @@ class ClusterClient:
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
         own = f"--clusters={self.slurm_cluster}" if self.slurm_cluster else "--federation"
         whose = f"{'--allclusters' if name else own}{' -a' if everybody else ''}"
-        said = await self.words(programs.ACCOUNTING, since, parsing.SACCT_FIELDS, which, whose)
+        said = await self.run_program(programs.ACCOUNTING, since, parsing.SACCT_FIELDS, which, whose)
         rows = parsing.parse_sacct(answered(said, "sacct", self.name)[0])
         return [row async for row in in_slices(rows)]
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
-        return read_keys(await self.words(programs.KEYS, stdin=_lines(digests)))
+        return read_keys(await self.run_program(programs.KEYS, stdin=_lines(digests)))
 
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
         """Read pieces of logs: digest, offset and count in bytes."""
@@ -265,16 +267,16 @@ class ClusterClient:
 
     async def wait_for_end(self, since: str) -> str:
         """Wait until some job of this account has ended since a moment, at most for 40 s; give the newest moment."""
-        return (await self.words(programs.WAIT_FOR_END, since)).strip()
+        return (await self.run_program(programs.WAIT_FOR_END, since)).strip()
 
     async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
         """The ends that the elements of arrays noted, for each digest."""
-        said = await self.words(programs.ENDS, stdin=_lines(digests))
+        said = await self.run_program(programs.ENDS, stdin=_lines(digests))
         return notes.read_ends(said)
 
     async def members(self, digests: Iterable[str]) -> dict[str, Members]:
         """What arrays were submitted with, for each digest; an array without any element cannot have been."""
-        said = await self.words(programs.MEMBERS, stdin=_lines(digests))
+        said = await self.run_program(programs.MEMBERS, stdin=_lines(digests))
         found = notes.read_members(said)
         if not all(members.elements for members in found.values()):
             raise UnreadableAnswer(f"the tables of arrays on {self.name}", said[-500:], "line of elements")
@@ -282,7 +284,7 @@ class ClusterClient:
 
     async def element_values(self, digest: str) -> dict[int, str]:
         """The lines of values that each element of an array wrote. Raises ``CommandFailed`` where they are too many."""
-        said = await self.words(programs.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
+        said = await self.run_program(programs.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
         if len(said.encode()) >= VALUES_LIMIT:
             raise CommandFailed(f"the elements wrote more than {VALUES_LIMIT >> 20} MiB of values; write files instead")
         return notes.read_element_values(said)
@@ -293,7 +295,7 @@ class ClusterClient:
         exit_status, reason, output = await self._results(asked)
         return Result(notes.number(exit_status.strip()), reason.strip(), output)
 
-    async def settle(self, digest: str, words: str) -> None:
+    async def record_end(self, digest: str, words: str) -> None:
         """Note that the end of a job was told to the one who waited."""
         if await self._notes((f"settle {digest} {words}",)) != ["settled"]:
             raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
@@ -322,7 +324,7 @@ class ClusterClient:
 
     async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
         each = list(dict.fromkeys(items))  # the jobs of a run ask for the same one
-        said = await self.words(
+        said = await self.run_program(
             run_folders.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
         answers = dict(zip(each, parsing.lines(said), strict=False))
@@ -336,12 +338,12 @@ class ClusterClient:
 
     async def who(self) -> tuple[str, str]:
         """The account's name, and its work folder as an absolute path."""
-        user, _, folder = (await self.words(programs.WHO)).strip().partition(" ")
+        user, _, folder = (await self.run_program(programs.WHO)).strip().partition(" ")
         return user, folder
 
     async def probe(self) -> ClusterFacts:
         """Give what the cluster says about itself."""
-        return parse_probe(await self.words(programs.PROBE))
+        return parse_probe(await self.run_program(programs.PROBE))
 
     def key_dir(self, digest: str) -> str:
         """Where a job's own files are, as a person would find them."""

@@ -22,12 +22,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
 class Breaker:
     """Lets logins be tried, one at a time, but not while they rest after a refusal.
 
-    Where it ``waits``, and after a login that went well, a refusal is ``LoginAwaited``: jobs go on meanwhile.
+    Where it ``waits_for_login``, and after a login that went well, a refusal is ``LoginAwaited``: jobs go on meanwhile.
     Otherwise it is ``LoginRequired``: whoever waits for the answer hears at once what is wrong.
     """
 
-    def __init__(self, *, waits: bool = False, clock: Callable[[], float] = time.time) -> None:
-        self._waits = waits
+    def __init__(self, *, waits_for_login: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self._waits = waits_for_login
         self._clock = clock
         self._refusal: LoginRequired | None = None
         self._rest = FIRST_REST

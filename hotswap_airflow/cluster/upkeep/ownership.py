@@ -52,7 +52,7 @@ async def keys_of(client: ClusterClient, installation: str, workflow: str, run: 
 
 async def keys_with(client: ClusterClient, text: str) -> list[JobKey]:
     """The keys of all tries of jobs in which a text stands; a note that cannot be read is left out."""
-    return read_keys(await client.words(KEYS_OF, json.dumps(text), limit=TRANSFER_TIMEOUT))
+    return read_keys(await client.run_program(KEYS_OF, json.dumps(text), limit=TRANSFER_TIMEOUT))
 
 
 async def mark_tries(client: ClusterClient, digests: Iterable[str], mark: str, *, is_on: bool = True) -> None:
@@ -67,4 +67,4 @@ async def keep_runs(client: ClusterClient, folders: Collection[str], *, is_kept:
 
 async def _mark(client: ClusterClient, folders: Collection[str], mark: str, *, is_on: bool) -> None:
     lines = "".join(f"{folder}\n" for folder in folders)
-    await client.words(MARK, mark, "on" if is_on else "off", stdin=lines.encode())
+    await client.run_program(MARK, mark, "on" if is_on else "off", stdin=lines.encode())

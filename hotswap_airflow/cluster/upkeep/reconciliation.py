@@ -38,7 +38,7 @@ end
 async def _queues(client: ClusterClient) -> list[QueuedJob]:
     """The queue of the own cluster, and of each other one that a job of ours was sent to."""
     queue, _ = await client.status([])
-    noted = set(filter(None, lines(await client.words(CLUSTERS))))
+    noted = set(filter(None, lines(await client.run_program(CLUSTERS))))
     others = noted - {await client.home()} if noted else noted
     for cluster in sorted(others):
         rows, _ = await client.on(cluster).status([])

@@ -116,8 +116,8 @@ def due(run: RunFolder, now: float, retention: float, *, is_finished: bool) -> D
 
     No folder of a run is removed that was not announced for the whole time of a notice before.
     """
-    is_over = is_finished and not run.is_kept and now >= run.changed + retention - NOTICE_TIME
-    if not is_over:
+    queue_is_stale = is_finished and not run.is_kept and now >= run.changed + retention - NOTICE_TIME
+    if not queue_is_stale:
         return "nothing" if run.noticed is None else "withdraw"
     if run.noticed is None and run.is_there:
         return "notice"
@@ -133,7 +133,7 @@ def removed_at(run: RunFolder, now: float, retention: float) -> float:
 async def inventory(client: ClusterClient, installation: str) -> Inventory:
     """What runs of an installation have left. Raises ``ClusterError``."""
     keys = [key for key in await keys_with(client, installation) if key.run.installation == installation]
-    notes = await client.words(INVENTORY, KEPT, NOTICE, limit=TRANSFER_TIMEOUT)
+    notes = await client.run_program(INVENTORY, KEPT, NOTICE, limit=TRANSFER_TIMEOUT)
     times: dict[str, dict[str, float]] = defaultdict(dict)
     for line in filter(str.strip, lines(notes)):
         folder, name, at = line.rsplit(" ", 2)
@@ -156,19 +156,19 @@ def _run_folder(run: RunKey, digests: Sequence[str], times: Mapping[str, Mapping
 async def announce(client: ClusterClient, words: Mapping[str, str]) -> list[str]:
     """Put a notice into the folders of runs, or withdraw it where the words are empty; give those that took it."""
     stdin = "".join(f"{folder} {text}\n" for folder, text in words.items())
-    return lines(await client.words(NOTIFY, NOTICE, stdin=stdin.encode()))
+    return lines(await client.run_program(NOTIFY, NOTICE, stdin=stdin.encode()))
 
 
 async def remove(client: ClusterClient, run: RunFolder) -> bool:
     """Move what a run has left out of the way, unless it was kept or needed meanwhile; tell whether it is gone."""
     line = f"{run.run.folder} {' '.join(run.digests)}\n"
-    said = await client.words(REMOVE, KEPT, NOTICE, stdin=line.encode(), limit=TRANSFER_TIMEOUT)
+    said = await client.run_program(REMOVE, KEPT, NOTICE, stdin=line.encode(), limit=TRANSFER_TIMEOUT)
     return run.run.folder in lines(said)
 
 
 async def empty(client: ClusterClient) -> None:
     """Delete what is out of the way. Takes as long as it takes: where it is cut, the next pass goes on."""
-    await client.words(EMPTY, limit=TRANSFER_TIMEOUT)
+    await client.run_program(EMPTY, limit=TRANSFER_TIMEOUT)
 
 
 def notice_of(run: RunFolder, now: float, retention: float) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
-    from hotswap_airflow.slurm.history.notes import Glimpse
+    from hotswap_airflow.slurm.history.notes import FolderNote
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
 
@@ -28,7 +28,7 @@ _NO_SUCH_JOB = "Invalid job id specified"
 
 
 @dataclass(frozen=True)
-class Sighting:
+class QueueAndAccounting:
     """Rows of a job in the queue and in accounting, None without it; ``is_sure``: nobody who may know it is away."""
 
     queue: list[QueuedJob]
@@ -58,12 +58,12 @@ class SoughtJob:
         return f"job {self.job_id or self.name or self.key}"
 
 
-async def sight(client: ClusterClient, which: str, since: str) -> Sighting:
+async def ask_queue_and_accounting(client: ClusterClient, which: str, since: str) -> QueueAndAccounting:
     """What squeue and sacct say of anybody's job. ``which`` is ``--jobs=ID`` or ``--name=NAME``.
 
     Raises ``CommandFailed`` where squeue fails.
     """
-    said = await client.words(programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
+    said = await client.run_program(programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
     try:
         queue, rest = answered(said, "squeue", client.name)
     except CommandFailed as error:
@@ -73,11 +73,11 @@ async def sight(client: ClusterClient, which: str, since: str) -> Sighting:
     try:
         accounted = list(parsing.parse_sacct(answered(rest, "sacct", client.name)[0]))
     except CommandFailed as error:
-        return Sighting(list(parsing.parse_squeue(queue)), None, is_sure=lacks_accounting(error))
-    return Sighting(list(parsing.parse_squeue(queue)), accounted)
+        return QueueAndAccounting(list(parsing.parse_squeue(queue)), None, is_sure=lacks_accounting(error))
+    return QueueAndAccounting(list(parsing.parse_squeue(queue)), accounted)
 
 
-class Search:
+class ForeignJobWatch:
     """Looks for a job again and again. ``clock`` gives seconds.
 
     It keeps the names of a job that it saw, since its id may be given again; how parts of it (by Slurm's ids of an
@@ -95,7 +95,7 @@ class Search:
         self._ended: dict[str, JobStatus] = {}
         self._missing_since: float | None = None
 
-    async def look(self) -> list[JobStatus]:
+    async def poll_once(self) -> list[JobStatus]:
         """How the job is, one status an array element; none where nobody knows it yet. Raises ``ClusterError``."""
         job_id, glimpse, client = self._sought.job_id, None, self._client
         if self._sought.key is not None:
@@ -107,7 +107,7 @@ class Search:
                 return []
         by_id = job_id is not None
         which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
-        seen = await sight(client, which, since)
+        seen = await ask_queue_and_accounting(client, which, since)
         self._recognize(seen.queue)
         if not self._job_id:
             self._recognize(seen.accounted or ())
@@ -135,7 +135,7 @@ class Search:
         own.sort(key=lambda row: row.status.state != REVOKED)
         return {row.job_id: row.status for row in own}
 
-    def _judged(self, seen: Sighting, glimpse: Glimpse | None) -> list[JobStatus]:
+    def _judged(self, seen: QueueAndAccounting, glimpse: FolderNote | None) -> list[JobStatus]:
         now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())
         note, signalled = (glimpse.exit_status, glimpse.signalled) if glimpse else (None, False)
         active = {part for part, status in queued.items() if not status.phase.is_final}
@@ -157,7 +157,7 @@ class Search:
             now=now,
             submitted_at=now - GONE_AFTER,
             missing_since=now if self._missing_since is None else self._missing_since,
-            sentinel=note,
+            noted_status=note,
             signalled=signalled,
             has_accounting=seen.accounted is not None,
             has_notes=glimpse is not None and not any("_" in part for part in known),

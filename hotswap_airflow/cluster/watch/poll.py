@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
-    from hotswap_airflow.slurm.history.notes import Glimpse
+    from hotswap_airflow.slurm.history.notes import FolderNote
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
 
@@ -39,19 +39,19 @@ class Owned(Protocol):
 
 
 @dataclass
-class Look:
+class PollResult:
     """The rows of the queue, what each job's folder shows, and which identities and further clusters gave no answer.
 
     ``home`` is Slurm's name of the asker's own cluster, where some folder names one.
     """
 
     queue: list[QueuedJob]
-    glimpses: dict[str, Glimpse]
+    glimpses: dict[str, FolderNote]
     troubles: dict[ClusterClient | str, ClusterError] = field(default_factory=dict)
     home: str = ""
 
 
-async def look(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:
+async def poll_once(asker: ClusterClient, jobs: Mapping[str, Owned]) -> PollResult:
     """Ask for the queue and for the folders of jobs, in one round trip where they are the asker's own.
 
     Further clusters that have some of the jobs are asked each by itself. Raises ``ClusterError`` where the asker's own
@@ -81,17 +81,17 @@ async def _queue(client: ClusterClient, *, of_all: bool) -> list[QueuedJob]:
         raise ConnectionLost(f"{client.name}: {words}") from None
 
 
-async def _look_here(asker: ClusterClient, jobs: Mapping[str, Owned]) -> Look:
+async def _look_here(asker: ClusterClient, jobs: Mapping[str, Owned]) -> PollResult:
     others = [digest for digest, job in jobs.items() if job.client is not asker]
     if not others:
-        return Look(*await asker.status(jobs))
+        return PollResult(*await asker.status(jobs))
     own = [digest for digest, job in jobs.items() if job.client is asker]
     asking = of_each(jobs, zip(others, others, strict=True), lambda client, items: client.glimpses(items))
     if all(job.client.transport is asker.transport for job in jobs.values()):  # one account, several work folders
         (queue, glimpses), (found, troubles) = await asyncio.gather(asker.status(own), asking)
-        return Look(queue, glimpses | found, troubles)
+        return PollResult(queue, glimpses | found, troubles)
     queue, glimpses, (found, troubles) = await asyncio.gather(asker.queue_of_all(), asker.glimpses(own), asking)
-    return Look(queue, glimpses | found, troubles)
+    return PollResult(queue, glimpses | found, troubles)
 
 
 async def of_each(

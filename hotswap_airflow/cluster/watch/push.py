@@ -28,7 +28,7 @@ class Listeners:
 
     def listen_to(self, clients: Iterable[ClusterClient]) -> None:
         """Listen to these accounts, and to no others any more."""
-        wanted = {client for client in clients if client.pushes}
+        wanted = {client for client in clients if client.has_push}
         for client, task in self._tasks.items():
             if client not in wanted:
                 task.cancel()

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.remote.framing import in_slices, lacks_accounting
-from hotswap_airflow.cluster.watch.poll import by_index, by_job, look, of_each
+from hotswap_airflow.cluster.watch.poll import by_index, by_job, of_each, poll_once
 from hotswap_airflow.cluster.watch.push import Listeners
 from hotswap_airflow.cluster.watch.watched_job import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.slurm.array_state import ArrayState
-    from hotswap_airflow.slurm.history.notes import Glimpse
+    from hotswap_airflow.slurm.history.notes import FolderNote
     from hotswap_airflow.slurm.parsing import QueuedJob
 
 LOG_CHUNK = 64 * 1024
@@ -173,7 +173,7 @@ class JobWatcher:
                 job.news.put_nowait(Observation(UNREACHABLE, trouble=str(error)))
 
     async def _poll(self) -> bool:
-        seen = await look(self.client, jobs := dict(self._jobs))
+        seen = await poll_once(self.client, jobs := dict(self._jobs))
         for digest, glimpse in seen.glimpses.items():
             # The note in the folder says which of two jobs of one key does the work, and where.
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
@@ -211,7 +211,7 @@ class JobWatcher:
         return {digest: job for digest, job in jobs.items() if not {job.client, job.cluster} & troubles.keys()}
 
     async def _tell_all(
-        self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
+        self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, FolderNote]
     ) -> bool:
         ends = [digest async for digest in in_slices(jobs) if found[digest].phase.is_final]
         later = set(ends[_MOST_ENDS:])  # of thousands at once, the logs would not come within the limit of a command
@@ -293,11 +293,11 @@ class JobWatcher:
         job: WatchedJob,
         queued: JobStatus | None,
         accounted: Mapping[tuple[int, str], Sequence[QueuedJob]] | None,
-        glimpse: Glimpse | None,
+        glimpse: FolderNote | None,
     ) -> JobStatus:
-        now, sentinel = self.clock(), glimpse.exit_status if glimpse else None
+        now, noted_status = self.clock(), glimpse.exit_status if glimpse else None
         signalled = glimpse is not None and glimpse.signalled
-        if not is_missing(queued, sentinel, signalled=signalled):
+        if not is_missing(queued, noted_status, signalled=signalled):
             job.missing_since = None
         elif job.missing_since is None or self._is_unsure:
             job.missing_since = now  # accounting that is away tells nothing
@@ -308,14 +308,14 @@ class JobWatcher:
                 missing_since=now if job.missing_since is None else job.missing_since,
                 queued=queued,
                 accounted=rows[-1].status if (rows := (accounted or {}).get(job.named)) else None,
-                sentinel=sentinel,
+                noted_status=noted_status,
                 signalled=signalled,
                 has_accounting=accounted is not None,
             )
         )
 
     async def _tails(
-        self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, Glimpse]
+        self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, FolderNote]
     ) -> tuple[dict[str, tuple[bytes, int]], dict[ClusterClient | str, ClusterError]]:
         """New bytes of each log, and how many before them are left out because a poll may take only so many.
 
@@ -330,9 +330,9 @@ class JobWatcher:
             is_final = found[digest].phase.is_final
             if job.elements is None and (is_final or size > job.offset):
                 turns.append((not is_final, job.read_at, digest, size))
-        for goes_on, _, digest, size in sorted(turns):
+        for continuation, _, digest, size in sorted(turns):
             job = jobs[digest]
-            if not goes_on or len(pieces) < _MOST_LOGS:
+            if not continuation or len(pieces) < _MOST_LOGS:
                 job.read_at = time.monotonic()
                 skipped[digest] = max(0, size - job.offset - LOG_CHUNK)
                 pieces.append((digest, job.offset + skipped[digest], LOG_CHUNK))

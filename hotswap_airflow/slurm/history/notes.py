@@ -34,7 +34,7 @@ class Members:
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class FolderNote:
     """What a job's folder shows: the script's exit status, bytes of its log, the job's id; whether it was signalled.
 
     ``cluster`` is where the job is, as far as that was noted.
@@ -76,10 +76,10 @@ class GlimpseReader:
             raise UnreadableAnswer(asked, line, f"line of {_GLIMPSE_FIELDS} fields")
 
     @property
-    def glimpses(self) -> dict[str, Glimpse]:
+    def glimpses(self) -> dict[str, FolderNote]:
         """What each folder shows, by digest."""
         return {
-            digest: Glimpse(
+            digest: FolderNote(
                 number(exit_status), self._sizes.get(digest, 0), number(job_id), signalled != "-", cluster.strip("-")
             )
             for digest, exit_status, job_id, signalled, cluster in self._fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.slurm.array import numbers, ranges
+from hotswap_airflow.slurm.array import format_ranges, parse_ranges
 from hotswap_airflow.slurm.retry import GOES_ON, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase
 
@@ -45,7 +45,7 @@ class End:
         >>> End("1 0", "FAILED", ("JobFailed",), lost=frozenset({3, 4, 5})).words
         '1 0 FAILED JobFailed 3-5 - - -'
         """
-        elements = (ranges(sorted(self.lost)), ranges(sorted(self.again)))
+        elements = (format_ranges(sorted(self.lost)), format_ranges(sorted(self.again)))
         parts = (",".join(self.errors), *elements, ",".join(self.nodes), ",".join(self.given_up))
         return " ".join([self.asked, self.state, *(part or _NONE for part in parts)])
 
@@ -60,7 +60,7 @@ class End:
             return None
         number, epoch, state, *rest = [*words.split(), *[""] * _WORDS][:_WORDS]
         errors, lost, again, nodes, given_up = ("" if part == _NONE else part for part in rest)
-        asked, elements = f"{number} {epoch}", (frozenset(numbers(lost)), frozenset(numbers(again)))
+        asked, elements = f"{number} {epoch}", (frozenset(parse_ranges(lost)), frozenset(parse_ranges(again)))
         return cls(asked, state, _names(errors), *elements, _names(nodes), _names(given_up))
 
     @property
@@ -69,7 +69,7 @@ class End:
         return JobStatus(self.state).phase is Phase.SUCCEEDED
 
     @property
-    def goes_on(self) -> bool:
+    def continuation(self) -> bool:
         """Whether nothing was told yet, since another job followed at once."""
         return self.state in GOES_ON
 
@@ -126,7 +126,7 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry
     last = max(mine, key=lambda one: one.generation)
     if last.end is None or (last.is_cancelled and last.end.was_good):
         return last.generation + last.is_cancelled
-    if last.end.goes_on or last.is_void:
+    if last.end.continuation or last.is_void:
         return last.generation + 1
     is_told = _epoch_of(last.end.asked) == _epoch_of(asked) and _stands(last.end, retry, _failures(mine))
     return last.generation if last.end.asked == asked or is_told else last.generation + 1
@@ -144,8 +144,8 @@ class Past:
     ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch, of each by name,
     ``parts`` those of the earlier parts of the same sweep, which count as one failure together. ``given_up`` are the
     errors of elements that this epoch does not run again. ``saved`` are the digests of those after which the work went
-    on, oldest first. ``nodes`` broke down under those of the same epoch. ``told`` is the end that this very try was
-    told to have come to.
+    on, oldest first. ``nodes`` broke down under those of the same epoch. ``recorded_end`` is the end that was
+    recorded for this very try.
     """
 
     starts: int = 0
@@ -154,7 +154,7 @@ class Past:
     saved: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     given_up: tuple[str, ...] = ()
-    told: End | None = None
+    recorded_end: End | None = None
 
     @property
     def failed(self) -> int:
@@ -170,15 +170,15 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
     )
     counting = [(digest, one) for digest, one in before if one.epoch == epoch and not one.is_void]
     ends = [(digest, one.end) for digest, one in counting if one.end is not None]
-    saved = tuple(digest for digest, end in ends if end.goes_on)
+    saved = tuple(digest for digest, end in ends if end.continuation)
     failures = _failures(one for _, one in counting)
     whole = [at for at, (_, end) in enumerate(ends) if end.state != WAVE]
     parts = tuple(error for _, end in ends[whole[-1] + 1 if whole else 0 :] for error in end.errors)
     nodes = tuple(dict.fromkeys(node for _, end in ends for node in end.nodes))
     given_up = tuple(error for _, end in ends for error in end.given_up)
     own = (one.end for one in tries.values() if (one.epoch, one.generation) == (epoch, generation))
-    told = next((end for end in own if end is not None and not end.goes_on), None)
-    return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes, given_up, told)
+    recorded_end = next((end for end in own if end is not None and not end.continuation), None)
+    return Past(sum(not one.is_part for _, one in before), failures, parts, saved, nodes, given_up, recorded_end)
 
 
 def _failures(tries: Iterable[Try]) -> tuple[tuple[str, ...], ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import FileEntry, Folder, Source
+    from hotswap_airflow.workflow.context import CheckContext, FileEntry, Folder
     from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 
 MAX_FILES = 2_000
@@ -124,14 +124,14 @@ def _part(part: str) -> str:
     return guard + text
 
 
-def check_paths(source: Source) -> Iterator[Problem]:
+def check_paths(source: CheckContext) -> Iterator[Problem]:
     """Judge every path: nothing is replaced in one."""
     for place, path in _paths(source):
         if fault := literal_fault(path):
             yield source.at_value(place, "wrong-type", *fault)
 
 
-def check_files(source: Source) -> Iterator[Problem]:
+def check_files(source: CheckContext) -> Iterator[Problem]:
     """Judge ``files`` and every ``script``."""
     for job, body in source.spec.jobs.items():
         if body.script is not None:
@@ -154,7 +154,7 @@ def check_files(source: Source) -> Iterator[Problem]:
     yield from _overwritten(source, set(seen))
 
 
-def _paths(source: Source) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _paths(source: CheckContext) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every path that a workflow names, with its place."""
     yield from ((("files", index), pattern) for index, pattern in enumerate(source.spec.files))
     for job, body in source.spec.jobs.items():
@@ -169,7 +169,7 @@ def _paths(source: Source) -> Iterator[tuple[tuple[str | int, ...], str]]:
                 yield ("jobs", job, "sweep", "over", name, "from"), axis.source
 
 
-def _script(source: Source, job: str, path: str) -> Iterator[Problem]:
+def _script(source: CheckContext, job: str, path: str) -> Iterator[Problem]:
     place = ("jobs", job, "script")
     if leads_out(path):
         words = f"`{path}` must lie in the folder of the workflow"
@@ -199,7 +199,7 @@ def script_fault(content: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _item(source: Source, index: int, pattern: str, entries: list[FileEntry]) -> Iterator[Problem]:
+def _item(source: CheckContext, index: int, pattern: str, entries: list[FileEntry]) -> Iterator[Problem]:
     if leads_out(pattern):
         words = f"`{pattern}` must lie in the folder of the workflow"
         yield source.at_value(("files", index), "file-missing", words, "move it into the folder of the workflow")
@@ -208,7 +208,7 @@ def _item(source: Source, index: int, pattern: str, entries: list[FileEntry]) ->
         yield source.at_value(("files", index), "file-missing", words, "put it beside the workflow file, or remove it")
 
 
-def _overwritten(source: Source, packed: set[str]) -> Iterator[Problem]:
+def _overwritten(source: CheckContext, packed: set[str]) -> Iterator[Problem]:
     for job, body in source.spec.jobs.items():
         for name, output in body.outputs.items():
             path = posixpath.normpath(output.path) if output.path else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec, When, WorkflowSpec
     from hotswap_airflow.workflow.text.document import Path, Place
 
@@ -60,7 +60,7 @@ def needs_of(spec: WorkflowSpec, job: str) -> dict[str, When]:
     return said
 
 
-def check_graph(source: Source) -> Iterator[Problem]:
+def check_graph(source: CheckContext) -> Iterator[Problem]:
     """Judge needs, references and the paths that jobs share."""
     for job in source.spec.jobs:
         yield from _needs(source, job)
@@ -71,7 +71,7 @@ def check_graph(source: Source) -> Iterator[Problem]:
     yield from _races(source)
 
 
-def _need_places(source: Source, job: str) -> list[tuple[str, Place]]:
+def _need_places(source: CheckContext, job: str) -> list[tuple[str, Place]]:
     path: Path = ("jobs", job, "needs")
     raw = source.raw(*path)
     if isinstance(raw, str):
@@ -85,7 +85,7 @@ def _need_places(source: Source, job: str) -> list[tuple[str, Place]]:
     return places
 
 
-def _needs(source: Source, job: str) -> Iterator[Problem]:
+def _needs(source: CheckContext, job: str) -> Iterator[Problem]:
     said = {need.job for need in source.spec.jobs[job].needs}
     for name, place in _need_places(source, job):
         if name not in said or name in source.spec.jobs:
@@ -109,7 +109,7 @@ def _choice(word: str, known: Any) -> str:
     return f"use one of: {', '.join(known)}" if known else "there is none to name: declare it first"
 
 
-def _reference(source: Source, job: str, mention: Mention) -> Iterator[Problem]:
+def _reference(source: CheckContext, job: str, mention: Mention) -> Iterator[Problem]:
     reference = parse_reference(mention.text)
     if reference is None:
         words = f"`{mention.text}` is no reference"
@@ -124,7 +124,7 @@ def _reference(source: Source, job: str, mention: Mention) -> Iterator[Problem]:
         yield from _job_reference(source, job, mention, reference.job, reference.name)
 
 
-def _job_reference(source: Source, job: str, mention: Mention, other: str, output: str) -> Iterator[Problem]:
+def _job_reference(source: CheckContext, job: str, mention: Mention, other: str, output: str) -> Iterator[Problem]:
     if other == job:
         yield source.at_value(mention.path, "needs-self", f"jobs.{job} waits for its own output", "remove it")
     elif other not in source.spec.jobs:
@@ -139,7 +139,7 @@ def _edges(spec: WorkflowSpec) -> dict[str, list[str]]:
     return {job: [need for need in needs_of(spec, job) if need in spec.jobs and need != job] for job in spec.jobs}
 
 
-def _cycles(source: Source) -> Iterator[Problem]:
+def _cycles(source: CheckContext) -> Iterator[Problem]:
     edges = _edges(source.spec)
     told: set[str] = set()
     for job in source.spec.jobs:
@@ -170,7 +170,7 @@ def _way_back(edges: Mapping[str, list[str]], start: str) -> list[str] | None:
     return None
 
 
-def _edge_place(source: Source, job: str, other: str) -> Place:
+def _edge_place(source: CheckContext, job: str, other: str) -> Place:
     for name, place in _need_places(source, job):
         if name == other:
             return place
@@ -199,7 +199,7 @@ def _produced(spec: WorkflowSpec) -> Iterator[tuple[str, str, str, bool]]:
                 yield job, name, normal(output.path), output.type == "dir"
 
 
-def _outputs(source: Source) -> Iterator[Problem]:
+def _outputs(source: CheckContext) -> Iterator[Problem]:
     seen: list[tuple[str, str, bool]] = []
     for job, name, path, is_dir in _produced(source.spec):
         place: Path = ("jobs", job, "outputs", name, "path")
@@ -216,7 +216,7 @@ def _outputs(source: Source) -> Iterator[Problem]:
             yield from _output_shape(source, job, name)
 
 
-def _assets(source: Source) -> Iterator[Problem]:
+def _assets(source: CheckContext) -> Iterator[Problem]:
     makers: dict[str, str] = {}
     for job, body in source.spec.jobs.items():
         for name, output in body.outputs.items():
@@ -226,7 +226,7 @@ def _assets(source: Source) -> Iterator[Problem]:
                 yield source.at_value(place, "output-duplicate", words, "give each its own asset")
 
 
-def _output_shape(source: Source, job: str, name: str) -> Iterator[Problem]:
+def _output_shape(source: CheckContext, job: str, name: str) -> Iterator[Problem]:
     output = source.spec.jobs[job].outputs[name]
     here: Path = ("jobs", job, "outputs", name)
     if output.type in PATH_TYPES and output.path is None:
@@ -240,7 +240,7 @@ def _output_shape(source: Source, job: str, name: str) -> Iterator[Problem]:
         yield source.at_value((*here, "path"), "wrong-type", words, "use a path below it")
 
 
-def _races(source: Source) -> Iterator[Problem]:
+def _races(source: CheckContext) -> Iterator[Problem]:
     edges = _edges(source.spec)
     produced = list(_produced(source.spec))
     for job, body in source.spec.jobs.items():

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.text.document import Document, Path
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters at most"
 
 
-def check_names(source: Source) -> Iterator[Problem]:
+def check_names(source: CheckContext) -> Iterator[Problem]:
     """Judge the names of the workflow, of jobs, params, inputs, outputs and variables."""
     yield from _workflow_name(source)
     yield from _names(source, ("params",), "PARAM")
@@ -44,12 +44,12 @@ def stem(file: str) -> str:
     return next((name.removesuffix(s) for s in vocabulary.WORKFLOW_SUFFIXES if name.endswith(s)), name)
 
 
-def workflow_name(source: Source) -> str:
+def workflow_name(source: CheckContext) -> str:
     """The name a workflow gives, or that of its file."""
     return source.spec.name or stem(source.document.file)
 
 
-def _workflow_name(source: Source) -> Iterator[Problem]:
+def _workflow_name(source: CheckContext) -> Iterator[Problem]:
     name = source.spec.name
     if name is None and source.raw("name") is None:
         fallback = stem(source.document.file)
@@ -74,7 +74,7 @@ def offer(name: str) -> str:
     return clean if clean[0].isalpha() else f"x-{clean}"[:63]
 
 
-def _names(source: Source, path: Path, prefix: str | None) -> Iterator[Problem]:
+def _names(source: CheckContext, path: Path, prefix: str | None) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name in source.keys_of(*path):
         if not vocabulary.NAME.fullmatch(name):
@@ -87,7 +87,7 @@ def _names(source: Source, path: Path, prefix: str | None) -> Iterator[Problem]:
         seen.setdefault(key, name)
 
 
-def _outputs_called_state(source: Source, job: str) -> Iterator[Problem]:
+def _outputs_called_state(source: CheckContext, job: str) -> Iterator[Problem]:
     if "state" in source.keys_of("jobs", job, "outputs"):
         words = f"`jobs.{job}.state` is how the job ended, so no output can be called `state`"
         yield source.at_key(
@@ -95,7 +95,7 @@ def _outputs_called_state(source: Source, job: str) -> Iterator[Problem]:
         )
 
 
-def _taken_axes(source: Source, job: str) -> Iterator[Problem]:
+def _taken_axes(source: CheckContext, job: str) -> Iterator[Problem]:
     for axis in source.keys_of("jobs", job, "sweep", "over"):
         if variable("SWEEP", axis) in {"SWEEP_INDEX", "SWEEP_COUNT"}:
             words = f"${variable('SWEEP', axis)} is set by hotswap, so no axis can be called `{axis}`"

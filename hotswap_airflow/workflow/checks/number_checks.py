@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.text.document import Node, Path
 
 
-def check_numbers(source: Source) -> Iterator[Problem]:
+def check_numbers(source: CheckContext) -> Iterator[Problem]:
     """Judge the numbers that reach a script: defaults of parameters, and values of axes.
 
     What looks like a number may be a text to its author: a version, a commit, a name with zeros in front.
@@ -33,7 +33,7 @@ def check_numbers(source: Source) -> Iterator[Problem]:
 
 
 def _altered(
-    source: Source, path: Path, kinds: type | tuple[type, ...] = (WrittenInt, WrittenFloat)
+    source: CheckContext, path: Path, kinds: type | tuple[type, ...] = (WrittenInt, WrittenFloat)
 ) -> Iterator[Problem]:
     node = source.document.exact_node(path)
     for place, number in _numbers(node) if node is not None else ():

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from hotswap_airflow.slurm import options
-from hotswap_airflow.slurm.limits import misfits
+from hotswap_airflow.slurm.limits import limit_violations
 from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.site import ClusterConfig, Site
     from hotswap_airflow.workflow.spec.workflow_spec import Defaults, JobSpec, WorkflowSpec
     from hotswap_airflow.workflow.text.document import Document, Path
 
 
-def check_resources(source: Source) -> Iterator[Problem]:
+def check_resources(source: CheckContext) -> Iterator[Problem]:
     """Judge every option where it stands, then what comes out for each job."""
     faults = list(judge_options(source.document, ("defaults", "slurm"), "defaults"))
     for job in source.spec.jobs:
@@ -110,7 +110,7 @@ def _value(document: Document, path: Path, name: str, value: Any) -> Iterator[Pr
         yield document.at_value(path, refusal.code, refusal.message, refusal.remedy)
 
 
-def unknown_clusters(source: Source, site: Site) -> Iterator[Problem]:
+def unknown_clusters(source: CheckContext, site: Site) -> Iterator[Problem]:
     """Clusters that a workflow names and a site does not have."""
     named: list[tuple[Path, str | None]] = [(("defaults", "cluster"), source.spec.defaults.cluster)]
     named += [(("jobs", job, "cluster"), body.cluster) for job, body in source.spec.jobs.items()]
@@ -123,7 +123,7 @@ def unknown_clusters(source: Source, site: Site) -> Iterator[Problem]:
             yield source.at_value(path, "cluster-unknown", f"there is no cluster `{name}`", remedy)
 
 
-def _limits(source: Source, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
+def _limits(source: CheckContext, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
     """The merged options of each job against the cluster of each environment; each place once."""
     if source.site is None:
         return
@@ -133,7 +133,7 @@ def _limits(source: Source, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
             if cluster is None or cluster.is_local:
                 continue
             asked = _readable(options_of(source.spec, job, cluster))
-            for option, refusal in misfits(asked, cluster.limits):
+            for option, refusal in limit_violations(asked, cluster.limits):
                 place = _place(source, job, option)
                 problem = source.document.problem(place, refusal.code, refusal.message, refusal.remedy)
                 if (place.line, place.column) not in wrong:
@@ -155,7 +155,7 @@ def _readable(asked: Mapping[str, Any]) -> dict[str, Any]:
     return good
 
 
-def _place(source: Source, job: str, option: str) -> Any:
+def _place(source: CheckContext, job: str, option: str) -> Any:
     for path in (("jobs", job, "slurm", option), ("defaults", "slurm", option)):
         if source.raw(*path) is not None:
             return source.document.value_place(path)

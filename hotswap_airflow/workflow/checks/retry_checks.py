@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
 
 _SIGNAL = re.compile(r"(?:SIG)?[A-Z][A-Z0-9]*@([0-9]{1,9})")
 _LONGEST = 65_535
 """Seconds before the end of a job for which Slurm can send a signal."""
 
 
-def check_recovery(source: Source) -> Iterator[Problem]:
+def check_recovery(source: CheckContext) -> Iterator[Problem]:
     """Judge ``retry``, ``retries`` and ``checkpoint`` of every job."""
     for job, body in source.spec.jobs.items():
         keys = source.keys_of("jobs", job)
@@ -28,7 +28,7 @@ def check_recovery(source: Source) -> Iterator[Problem]:
             yield from _checkpoint(source, job, body.checkpoint.signal)
 
 
-def _checkpoint(source: Source, job: str, signal: str) -> Iterator[Problem]:
+def _checkpoint(source: CheckContext, job: str, signal: str) -> Iterator[Problem]:
     here = ("jobs", job, "checkpoint")
     match = _SIGNAL.fullmatch(signal)
     if match is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
     from hotswap_airflow.workflow.text.document import Path
 
@@ -41,14 +41,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def check_timing(source: Source) -> Iterator[Problem]:
+def check_timing(source: CheckContext) -> Iterator[Problem]:
     """Judge the schedule and the parameters."""
     yield from _schedule(source)
     for name, param in source.spec.params.items():
         yield from _param(source, name, param)
 
 
-def _schedule(source: Source) -> Iterator[Problem]:
+def _schedule(source: CheckContext) -> Iterator[Problem]:
     schedule = source.spec.schedule
     if schedule is None:
         return
@@ -97,7 +97,7 @@ def cron_fault(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _param(source: Source, name: str, param: ParamSpec) -> Iterator[Problem]:
+def _param(source: CheckContext, name: str, param: ParamSpec) -> Iterator[Problem]:
     here: Path = ("params", name)
     if param.pattern is not None:
         try:
@@ -118,7 +118,7 @@ def _param(source: Source, name: str, param: ParamSpec) -> Iterator[Problem]:
         )
 
 
-def _is_whole(source: Source, name: str) -> bool:
+def _is_whole(source: CheckContext, name: str) -> bool:
     """Whether the default is really absent, and not only taken out for being wrong."""
     raw = source.raw("params", name)
     return raw is None or (isinstance(raw, dict) and raw.get("default") is None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.context import Folder, Source
+    from hotswap_airflow.workflow.context import CheckContext, Folder
     from hotswap_airflow.workflow.site import Site
     from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec, SweepSpec
     from hotswap_airflow.workflow.text.document import Path
@@ -188,7 +188,7 @@ def tolerated(tolerate: int | str, count: int) -> int:
     return tolerate if isinstance(tolerate, int) else count * int(tolerate.rstrip("%")) // 100
 
 
-def check_sweeps(source: Source) -> Iterator[Problem]:
+def check_sweeps(source: CheckContext) -> Iterator[Problem]:
     """Judge the axes of every sweep, their lengths, and the outputs of its job."""
     for job, body in source.spec.jobs.items():
         if body.sweep is not None:
@@ -196,7 +196,7 @@ def check_sweeps(source: Source) -> Iterator[Problem]:
             yield from _outputs(source, job)
 
 
-def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
+def _sweep(source: CheckContext, job: str, sweep: SweepSpec) -> Iterator[Problem]:
     here: Path = ("jobs", job, "sweep")
     if not sweep.over and source.raw(*here, "over") in (None, {}):
         yield source.at_key((*here, "over"), "missing-key", f"the sweep of jobs.{job} lacks `over`", "add `over:`")
@@ -221,7 +221,7 @@ def _sweep(source: Source, job: str, sweep: SweepSpec) -> Iterator[Problem]:
         yield _too_many(source, job, max(lengths.values()))
 
 
-def _nulls(source: Source, path: Path, axis: AxisSpec) -> Iterator[Problem]:
+def _nulls(source: CheckContext, path: Path, axis: AxisSpec) -> Iterator[Problem]:
     """A null in a list of values is a text to its author, or a slip."""
     here = source.spelled_out(path, "list")
     for index, value in enumerate(axis.values or ()):
@@ -230,20 +230,20 @@ def _nulls(source: Source, path: Path, axis: AxisSpec) -> Iterator[Problem]:
             yield source.at_value((*here, index), "wrong-type", words, 'quote it: "null", or remove it')
 
 
-def _too_many(source: Source, job: str, count: int) -> Problem:
+def _too_many(source: CheckContext, job: str, count: int) -> Problem:
     words = f"the sweep of jobs.{job} has {count} points"
     remedy = f"{MAX_POINTS} are the most; split it into several jobs"
     return source.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
 
 
-def _fault(source: Source, axis: Path, fault: AxisFault) -> Iterator[Problem]:
+def _fault(source: CheckContext, axis: Path, fault: AxisFault) -> Iterator[Problem]:
     if fault.key is not None:
         yield source.at_value((*axis, fault.key), fault.code, fault.words, fault.remedy)
     elif set(source.keys_of(*axis)) <= SUPPORTED["axis"]:  # else what it has is told already
         yield source.at_value(axis, fault.code, fault.words, fault.remedy)
 
 
-def _lengths(source: Source, job: str, sweep: SweepSpec, lengths: dict[str, int]) -> Iterator[Problem]:
+def _lengths(source: CheckContext, job: str, sweep: SweepSpec, lengths: dict[str, int]) -> Iterator[Problem]:
     here: Path = ("jobs", job, "sweep")
     first, *others = lengths
     if sweep.mode == "zip":
@@ -260,7 +260,7 @@ def _lengths(source: Source, job: str, sweep: SweepSpec, lengths: dict[str, int]
         yield from _indices(source, job, math.ceil(count / sweep.chunk), count)
 
 
-def _indices(source: Source, job: str, indices: int, count: int) -> Iterator[Problem]:
+def _indices(source: CheckContext, job: str, indices: int, count: int) -> Iterator[Problem]:
     """The indices of an array against the cluster of each environment; the first that is too small counts."""
     site: Site | None = source.site
     if site is None:
@@ -275,7 +275,7 @@ def _indices(source: Source, job: str, indices: int, count: int) -> Iterator[Pro
             return
 
 
-def _outputs(source: Source, job: str) -> Iterator[Problem]:
+def _outputs(source: CheckContext, job: str) -> Iterator[Problem]:
     for name, output in source.spec.jobs[job].outputs.items():
         if output.type in PATH_TYPES and output.type != "dir" and output.path is not None:
             words = f"each element of jobs.{job} would overwrite `{output.path}`"

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.checks.bash import Use
-    from hotswap_airflow.workflow.context import Source
+    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.text.document import Path
 
 _GIVEN = ("index", "count")
 _HOME = {"PARAM": "params", "INPUT": "inputs", "OUTPUT": "outputs", "SWEEP": "sweep.over", "SECRET": "secrets"}
 
 
-def check_variables(source: Source) -> Iterator[Problem]:
+def check_variables(source: CheckContext) -> Iterator[Problem]:
     """Judge the text of every ``run`` and of every bash ``script``."""
     for job, body in source.spec.jobs.items():
         known = _declared(source, job)
@@ -34,7 +34,7 @@ def check_variables(source: Source) -> Iterator[Problem]:
             yield from _script(source, job, known)
 
 
-def _declared(source: Source, job: str) -> dict[str, set[str] | None]:
+def _declared(source: CheckContext, job: str) -> dict[str, set[str] | None]:
     """The variables of each prefix; None where the file declares them by keys that are not read yet."""
     body = source.spec.jobs[job]
     keys = source.keys_of("jobs", job)
@@ -49,7 +49,7 @@ def _declared(source: Source, job: str) -> dict[str, set[str] | None]:
     }
 
 
-def _unknown(source: Source, text: str, known: dict[str, set[str] | None]) -> list[Use]:
+def _unknown(source: CheckContext, text: str, known: dict[str, set[str] | None]) -> list[Use]:
     """The variables a script uses without declaring or setting them, each once, where it is used first.
 
     Where it reads a file that is not the workflow's, and may set anything, only what looks like a slip counts.
@@ -63,7 +63,7 @@ def _unknown(source: Source, text: str, known: dict[str, set[str] | None]) -> li
     return list(found.values())
 
 
-def _set_by(source: Source, text: str, read: set[str]) -> tuple[set[str], bool]:
+def _set_by(source: CheckContext, text: str, read: set[str]) -> tuple[set[str], bool]:
     """What a text sets, with the workflow's own files that it sources; and whether all of these could be read."""
     names, is_sure = bash.assigned(text), True
     for named in bash.sourced(text):
@@ -95,13 +95,13 @@ def _words(name: str, job: str, known: dict[str, set[str] | None]) -> tuple[str,
     return code, f"`${name}` in jobs.{job} is not declared under `{_HOME[prefix]}`", remedy
 
 
-def _run(source: Source, job: str, known: dict[str, set[str] | None]) -> Iterator[Problem]:
+def _run(source: CheckContext, job: str, known: dict[str, set[str] | None]) -> Iterator[Problem]:
     path: Path = ("jobs", job, "run")
     for use in _unknown(source, source.spec.jobs[job].run or "", known):
         yield source.document.problem(_place(source, path, use), *_words(use.name, job, known))
 
 
-def _place(source: Source, path: Path, use: Use) -> Place:
+def _place(source: CheckContext, path: Path, use: Use) -> Place:
     """In a block scalar the ``$``, else where the value begins."""
     node = source.document.node(path)
     if node.style not in {"|", ">"}:
@@ -115,7 +115,7 @@ def _place(source: Source, path: Path, use: Use) -> Place:
     return next((Place(number, match.start() + 1) for number, match in found if match), node.place)
 
 
-def _script(source: Source, job: str, known: dict[str, set[str] | None]) -> Iterator[Problem]:
+def _script(source: CheckContext, job: str, known: dict[str, set[str] | None]) -> Iterator[Problem]:
     path = source.spec.jobs[job].script or ""
     if source.folder.entry(path) is None:
         return

@@ -6,18 +6,18 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.jobs.conductor import Session
+from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
-from hotswap_airflow.triggers.reach import LOOK_UP_LIMIT, POLL
-from hotswap_airflow.triggers.sharing import Sharing
+from hotswap_airflow.triggers.cluster_target import LOOK_UP_LIMIT, POLL
+from hotswap_airflow.triggers.ref_counted import RefCounted
 from hotswap_airflow.triggers.telemetry import polled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
-    from hotswap_airflow.triggers.reach import Reach
+    from hotswap_airflow.triggers.cluster_target import ClusterTarget
 
 _HASTE = 0.35
 """The part of the shortest interval after which the cluster is asked where a job told of its end."""
@@ -27,17 +27,17 @@ async def _close_connection(client: ClusterClient) -> None:
     await client.transport.close()
 
 
-async def _keep(_: Session) -> None:
+async def _keep(_: JobConductor) -> None:
     """What a session is made of ends for itself."""
 
 
-_accounts: Sharing[ClusterClient] = Sharing(_close_connection)
-_watchers: Sharing[JobWatcher] = Sharing(JobWatcher.close)
-_sessions: Sharing[Session] = Sharing(_keep)
+_accounts: RefCounted[ClusterClient] = RefCounted(_close_connection)
+_watchers: RefCounted[JobWatcher] = RefCounted(JobWatcher.close)
+_sessions: RefCounted[JobConductor] = RefCounted(_keep)
 
 
 @asynccontextmanager
-async def shared_session(reach: Reach) -> AsyncIterator[Session]:
+async def shared_conductor(reach: ClusterTarget) -> AsyncIterator[JobConductor]:
     """Use the session of an account; the last user closes it. Raises ``SetupError``."""
     asking, cluster = reach.monitor or reach.connection, reach.slurm_cluster
     async with AsyncExitStack() as stack:
@@ -52,17 +52,17 @@ async def shared_session(reach: Reach) -> AsyncIterator[Session]:
         if reach.poll != POLL:  # who only asks now and then says nothing about it
             watcher.interval = _interval(reach)
 
-        async def begin() -> Session:
+        async def begin() -> JobConductor:
             workdir = reach.workdir or account.workdir
             is_own = not reach.monitor and watcher.client.workdir == workdir
-            return Session(watcher.client if is_own else account.below(workdir, cluster), watcher)
+            return JobConductor(watcher.client if is_own else account.below(workdir, cluster), watcher)
 
         yield await stack.enter_async_context(
             _sessions.use((reach.connection, reach.workdir, asking, bool(reach.monitor), cluster), begin)
         )
 
 
-def _interval(reach: Reach) -> Interval:
+def _interval(reach: ClusterTarget) -> Interval:
     shortest, usual, longest = reach.poll
     return Interval(shortest, usual, longest, hinted=shortest * _HASTE)
 
@@ -81,7 +81,7 @@ async def _connect(conn_id: str) -> ClusterClient:
     while True:
         try:
             async with asyncio.timeout(LOOK_UP_LIMIT):
-                return await SlurmHook(conn_id).client(waits=True)
+                return await SlurmHook(conn_id).client(waits_for_login=True)
         except TimeoutError:
             # A triggerer that takes over thousands of triggers answers them one by one.
             await asyncio.sleep(1)

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent
 
 from hotswap_airflow.errors import ConnectionLost, HotswapError
+from hotswap_airflow.triggers.cluster_target import ClusterTarget
+from hotswap_airflow.triggers.conductors import shared_conductor
 from hotswap_airflow.triggers.events import resuming
-from hotswap_airflow.triggers.reach import Reach
-from hotswap_airflow.triggers.sessions import shared_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow.triggers.base import TriggerEvent
 
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
 
 
-class ClusterPass(BaseTrigger):
+class MaintenanceTrigger(BaseTrigger):
     """Make the pass; where the cluster gives no answer it is skipped this time."""
 
     def __init__(self, *, slurm_conn_id: str, workdir: str, installation: str, slurm_cluster: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.reach = Reach(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
+        self.reach = ClusterTarget(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
         self.installation = installation
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -43,8 +43,8 @@ class ClusterPass(BaseTrigger):
         """Go over the cluster once."""
         started = time.monotonic()
         try:
-            async with shared_session(self.reach) as session:
-                await self.go_over(session)
+            async with shared_conductor(self.reach) as conductor:
+                await self.maintain(conductor)
         except (ConnectionLost, TimeoutError) as error:
             self._report(f"not looked at this time: {str(error) or 'Airflow gave no answer'}")
             yield TaskSkippedEvent()
@@ -53,7 +53,7 @@ class ClusterPass(BaseTrigger):
         else:
             yield TaskSuccessEvent()
 
-    async def go_over(self, session: Session) -> None:
+    async def maintain(self, conductor: JobConductor) -> None:
         """What the pass does. Raises ``HotswapError``, ``TimeoutError``."""
         raise NotImplementedError
 

@@ -16,7 +16,7 @@ POLL = (Interval.shortest, Interval.usual, Interval.longest)
 
 
 @dataclass(frozen=True)
-class Reach:
+class ClusterTarget:
     """How a cluster is reached: an account's connection, and the folder there below which runs live.
 
     ``monitor`` is a connection that may see all jobs and asks for them, empty where each account asks for its own.

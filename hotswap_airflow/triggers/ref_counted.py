@@ -19,7 +19,7 @@ class _Entry(Generic[Value]):
     users: int = 0
 
 
-class Sharing(Generic[Value]):
+class RefCounted(Generic[Value]):
     """Values by key, each of one event loop. ``close`` ends a value that nobody uses any more."""
 
     def __init__(self, close: Callable[[Value], Awaitable[None]]) -> None:

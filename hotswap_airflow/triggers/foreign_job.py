@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from hotswap_airflow.cluster.watch.foreign_job import Search, SoughtJob
+from hotswap_airflow.cluster.watch.foreign_job import ForeignJobWatch, SoughtJob
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
-from hotswap_airflow.triggers.events import resuming, told
-from hotswap_airflow.triggers.reach import Reach
-from hotswap_airflow.triggers.sessions import shared_session
+from hotswap_airflow.triggers.cluster_target import ClusterTarget
+from hotswap_airflow.triggers.conductors import shared_conductor
+from hotswap_airflow.triggers.events import error_payload, resuming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from hotswap_airflow.cluster.jobs.conductor import Session
+    from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.slurm.states import JobStatus
 
 
@@ -43,7 +43,7 @@ class AwaitJobTrigger(BaseTrigger):
         slurm_cluster: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.reach = Reach(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
+        self.reach = ClusterTarget(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
         self.deadline = deadline
         self.interval = interval
         self.sought = SoughtJob(job_id, job_name, key)
@@ -62,37 +62,37 @@ class AwaitJobTrigger(BaseTrigger):
             "resumes": self.resumes,
             "slurm_cluster": self.reach.slurm_cluster,
         }
-        return "hotswap_airflow.triggers.awaited.AwaitJobTrigger", kwargs
+        return "hotswap_airflow.triggers.foreign_job.AwaitJobTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask again and again until the job has ended; no answer and an unknown job are waited out."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.deadline - time.time()):
-                async with shared_session(self.reach) as session:
-                    error = await self._end(session)
+                async with shared_conductor(self.reach) as conductor:
+                    error = await self._end(conductor)
         except TimeoutError:
             words = f"{self.sought} has not ended in time"
             yield await resuming(started, {"error": "SensorTimedOut", "message": words})
         except HotswapError as failure:
-            yield await resuming(started, told(failure))
+            yield await resuming(started, error_payload(failure))
         else:
             if error is not None:
-                yield await resuming(started, told(error))
+                yield await resuming(started, error_payload(error))
             elif self.resumes:
                 yield await resuming(started, {"error": None})
             else:
                 yield TaskSuccessEvent()
 
-    async def _end(self, session: Session) -> JobError | None:
-        said, search = "", Search(session.client, self.sought)
+    async def _end(self, conductor: JobConductor) -> JobError | None:
+        said, search = "", ForeignJobWatch(conductor.client, self.sought)
         while True:
             try:
-                statuses = await search.look()
+                statuses = await search.poll_once()
             except LoginRequired:
                 raise
             except ClusterError as error:
-                words = f"waiting for {session.client.name}: {error}"
+                words = f"waiting for {conductor.client.name}: {error}"
             else:
                 if statuses and all(status.phase.is_final for status in statuses):
                     return self._verdict(statuses)
