@@ -22,6 +22,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
 from benchmarks.probe import SleepTrigger
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.triggers.job import SlurmJobTrigger
@@ -44,12 +45,10 @@ def _job(
         request = JobRequest(key, text=command, options=OPTIONS)
         mine = f"slurm_p{index % int(identities)}" if int(identities) else "slurm_main"
         return SlurmJobTrigger(
-            slurm_conn_id=mine,
-            workdir=folder,
+            target=ClusterTarget(mine, folder, monitor="slurm_main" if int(identities) else "").to_json(),
             key=key.to_json(),
             request=request.to_text(),
             asked="1 0",
-            monitor="slurm_main" if int(identities) else "",
         )
 
     return make

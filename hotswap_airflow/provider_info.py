@@ -10,7 +10,7 @@ from hotswap_airflow.hooks.form import UI_FIELDS
 _NAME = "Slurm (hotswap)"
 _MODULES = {
     "hooks": ["slurm"],
-    "operators": ["slurm", "workflow", "reconcile"],
+    "operators": ["slurm", "workflow", "maintenance"],
     "sensors": ["slurm"],
     "triggers": ["job", "foreign_job", "maintenance", "reconcile", "retention"],
 }

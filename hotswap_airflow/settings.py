@@ -20,7 +20,6 @@ BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
 DEFAULT_CONNECTION = "slurm_default"
 """The connection that counts where nobody named one."""
 RECONCILE = "*/15 * * * *"
-RECONCILE_DAG, RETENTION_DAG = "hotswap-reconcile", "hotswap-retention"
 Discovery = Literal["auto", "stub"]
 FinishIn = Literal["auto", "trigger", "worker"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli.finding import Finding
-from hotswap_airflow.settings import RECONCILE_DAG, RETENTION_DAG
+from hotswap_airflow.dag_builder.maintenance_dags import MAINTENANCE_DAG_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def components() -> Iterator[Finding]:
     try:
         with create_session() as session:
             found = [_component(kind, most_recent_job(kind, session=session)) for kind in _COMPONENTS]
-            ours = DagModel.dag_id.in_((RECONCILE_DAG, RETENTION_DAG))
+            ours = DagModel.dag_id.in_(MAINTENANCE_DAG_IDS)
             paused = session.scalars(select(DagModel.dag_id).where(ours, DagModel.is_paused)).all()
     except SQLAlchemyError as error:
         words = f"Airflow's database gives no answer from here: {str(error).split(chr(10))[0]}"

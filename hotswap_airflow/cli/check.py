@@ -260,9 +260,9 @@ def _example_sweep(sweep: PlannedSweep | None) -> PlannedSweep | None:
 
 def _shown(request: JobRequest, plan: Plan, site: Site) -> str:
     cluster = site.clusters[plan.job(request.key.job).cluster]
-    folder = f"{cluster.workdir}/{key_folder(request.key.digest)}"
+    folder = f"{cluster.target.workdir}/{key_folder(request.key.digest)}"
     table = "".join(f"# {line}\n" for line in _table(request))
-    command = shlex.join(sbatch_argv(request, cluster.slurm_cluster))
+    command = shlex.join(sbatch_argv(request, cluster.target.slurm_cluster))
     return f"# cd {folder} && {command}\n{render_script(request)}{table}"
 
 

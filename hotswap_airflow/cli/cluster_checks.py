@@ -70,8 +70,10 @@ def _cluster(cluster: ClusterConfig) -> Iterator[Finding]:
         login = find_login(cluster)
     except SetupError as error:
         is_missing = "there is no connection" in str(error) or "not in the environment" in str(error)
-        remedy = f"create connection {cluster.connection} of type slurm"
-        yield Finding(part, "problem", str(error), remedy if is_missing else f"correct connection {cluster.connection}")
+        remedy = f"create connection {cluster.target.connection} of type slurm"
+        yield Finding(
+            part, "problem", str(error), remedy if is_missing else f"correct connection {cluster.target.connection}"
+        )
         return
     if login.is_of_sandbox and read_without_airflow().site is not None:
         words = f"connection {login.name} is known from the running sandbox alone, and Airflow does not find it"

@@ -38,7 +38,7 @@ def own_installation() -> str:
 
 def client_of(cluster: ClusterConfig, transport: Transport) -> ClusterClient:
     """An account on a cluster of a site, over a transport."""
-    return ClusterClient(transport, cluster.workdir, cluster.name, slurm_cluster=cluster.slurm_cluster)
+    return ClusterClient(transport, cluster.target.workdir, cluster.name, slurm_cluster=cluster.target.slurm_cluster)
 
 
 @asynccontextmanager
@@ -54,10 +54,10 @@ async def reached(cluster: ClusterConfig) -> AsyncIterator[ClusterClient]:
 def find_login(cluster: ClusterConfig) -> Login:
     """The connection as Airflow finds it, or else that of a running sandbox. Raises ``SetupError``."""
     try:
-        return _airflow_login(cluster.connection)
+        return _airflow_login(cluster.target.connection)
     except SetupError as error:
         try:
-            return loading.find_login(cluster.name, f"@{cluster.connection}")
+            return loading.find_login(cluster.name, f"@{cluster.target.connection}")
         except SetupError:
             raise error from None
 

@@ -145,7 +145,7 @@ def _arguments(part: str, name: str, given: Mapping[str, Any]) -> Iterator[Findi
 
 
 def _discovery(part: str) -> Finding:
-    from hotswap_airflow import discovery
+    from hotswap_airflow.bundle import discovery
 
     asked = read_without_airflow().discovery
     mode = discovery.mode(asked)

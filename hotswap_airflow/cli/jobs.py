@@ -111,5 +111,5 @@ async def _keep_folders(arguments: argparse.Namespace) -> list[str]:
         async with reached(cluster) as client:
             found = sorted({key.run.folder for key in await keys_of(client, own, arguments.workflow, arguments.run)})
             await keep_runs(client, found, is_kept=not arguments.off)
-            told += [f"{cluster.name}:{cluster.workdir}/runs/{folder}" for folder in found]
+            told += [f"{cluster.name}:{cluster.target.workdir}/runs/{folder}" for folder in found]
     return told

@@ -11,8 +11,8 @@ from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
 from hotswap_airflow.cli.loading import add_site_argument
 from hotswap_airflow.cluster.upkeep.ownership import mark_tries
 from hotswap_airflow.cluster.upkeep.reconciliation import owned_jobs
+from hotswap_airflow.dag_builder.maintenance_dags import MAINTENANCE_DAG_IDS
 from hotswap_airflow.errors import SetupError
-from hotswap_airflow.settings import RECONCILE_DAG, RETENTION_DAG
 from hotswap_airflow.slurm.history.past import ADOPT
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _orphans(arguments: argparse.Namespace) -> int:
 
 def _check_airflow(airflow: RestClient, orphans: Sequence[Orphan]) -> None:
     """Another Airflow than that of the jobs knows none of them. Raises ``SetupError``."""
-    own = {RECONCILE_DAG, RETENTION_DAG, *(orphan.job.key.run.workflow for orphan in orphans)}
+    own = {*MAINTENANCE_DAG_IDS, *(orphan.job.key.run.workflow for orphan in orphans)}
     if not any(map(airflow.has_dag, sorted(own))):
         raise SetupError(
             f"Airflow at {airflow.url} knows none of the workflows, so it may not be that of the jobs; nothing was "

@@ -84,7 +84,7 @@ def _login_text(site: Site, cluster: str, given: str | None) -> str:
     """How to reach a cluster; variables and sandboxes are looked up again when the run is attached to."""
     if given:
         return given if "://" in given or given.startswith("{") else f"ssh://{given}"
-    name = site.clusters[cluster].connection
+    name = site.clusters[cluster].target.connection
     loading.find_login(name or cluster, f"@{name}")
     return f"@{name}"
 

@@ -64,7 +64,9 @@ class Runner:
         if cluster not in self._sessions:
             known = self.site.clusters[cluster]
             client = client_of(known, self.transports[cluster])
-            self._sessions[cluster] = JobConductor(client, JobWatcher(client, self.interval or Interval(*known.poll)))
+            self._sessions[cluster] = JobConductor(
+                client, JobWatcher(client, self.interval or Interval(*known.target.poll))
+            )
         return self._sessions[cluster]
 
     async def reach(self) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.configuration import AIRFLOW_HOME
-from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.listener import get_listener_manager
 
+from hotswap_airflow.domain.cluster_target import POLL, ClusterTarget
 from hotswap_airflow.errors import (
     CommandFailed,
     HotswapError,
@@ -25,14 +23,14 @@ from hotswap_airflow.errors import (
     SubmissionRefused,
 )
 from hotswap_airflow.file_store.contents import installation
+from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.operators import run_identity
-from hotswap_airflow.settings import DEFAULT_CONNECTION, SECTION, Settings, read_settings
+from hotswap_airflow.settings import DEFAULT_CONNECTION, Settings
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.paths import literal_fault, workdir_fault
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.slurm.retry import WHEN_ASKED
-from hotswap_airflow.triggers.cluster_target import POLL
 from hotswap_airflow.triggers.job import REQUEST_KEY, SlurmJobTrigger
 
 if TYPE_CHECKING:
@@ -58,11 +56,6 @@ _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     SetupError,
     StoreError,
 )
-
-
-def airflow_settings() -> Settings:
-    """The ``[hotswap]`` section as Airflow reads it. Raises ``SetupError``."""
-    return read_settings(lambda key: conf.get(SECTION, key, fallback=None), Path(AIRFLOW_HOME))
 
 
 class SlurmJobOperator(BaseOperator):
@@ -108,6 +101,14 @@ class SlurmJobOperator(BaseOperator):
         self.slurm_cluster = slurm_cluster
         self.monitor = monitor
         self.poll = tuple(poll)
+
+    @property
+    def target(self) -> ClusterTarget:
+        """How the cluster is reached; the connection may come from a template."""
+        shortest, usual, longest = self.poll
+        return ClusterTarget(
+            self.slurm_conn_id, self.workdir, self.slurm_cluster, self.monitor, (shortest, usual, longest)
+        )
 
     def execute(self, context: Context) -> NoReturn:
         """Render the job and hand it to the triggerer."""
@@ -162,9 +163,7 @@ class SlurmJobOperator(BaseOperator):
         limit = self.execution_timeout
         self.defer(
             trigger=SlurmJobTrigger(
-                slurm_conn_id=self.slurm_conn_id,
-                workdir=self.workdir,
-                slurm_cluster=self.slurm_cluster,
+                target=self.target.to_json(),
                 key=request.key.to_json(),
                 request=text if is_small else None,
                 asked=run_identity.asked(context),
@@ -172,8 +171,6 @@ class SlurmJobOperator(BaseOperator):
                 store=str(settings.store_path),
                 resumes=self._ends_in_worker(settings),
                 deadline=time.time() + limit.total_seconds() if limit else None,
-                monitor=self.monitor,
-                poll=self.poll,
             ),
             method_name="resume",
         )

@@ -10,7 +10,8 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from hotswap_airflow.errors import JobError, StoreError
 from hotswap_airflow.file_store.results import ResultStore
-from hotswap_airflow.operators.slurm import SlurmJobOperator, airflow_settings
+from hotswap_airflow.hooks.settings import airflow_settings
+from hotswap_airflow.operators.slurm import SlurmJobOperator
 from hotswap_airflow.workflow.job_request import RunValues, make_job_request
 from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
 
@@ -40,10 +41,21 @@ class WorkflowJobOperator(SlurmJobOperator):
     template_fields: Sequence[str] = ()
 
     def __init__(self, *, plan: Plan, job: str, fault: str = "", **kwargs: Any) -> None:
-        super().__init__(task_id=job, **kwargs)
+        self.job = plan.job(job)
+        target = self.job.target
+        placed: dict[str, Any] = {"queue": target.queue} if target.queue else {}
+        super().__init__(
+            task_id=job,
+            slurm_conn_id=target.connection,
+            workdir=target.workdir,
+            slurm_cluster=target.slurm_cluster,
+            monitor=target.monitor,
+            poll=target.poll,
+            **placed,
+            **kwargs,
+        )
         self.fault = fault
         self.plan = plan
-        self.job = plan.job(job)
 
     def execute(self, context: Context) -> NoReturn:
         """Start the job, or skip it where a job it needs did not end as it must."""

@@ -9,6 +9,7 @@ from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from hotswap_airflow.cluster.watch.foreign_job import SoughtJob
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.settings import DEFAULT_CONNECTION
 from hotswap_airflow.triggers.foreign_job import AwaitJobTrigger
@@ -58,9 +59,7 @@ class SlurmSensor(BaseSensorOperator):
             raise AirflowFailException(f"task {self.task_id}: {error}") from None
         self.defer(
             trigger=AwaitJobTrigger(
-                slurm_conn_id=self.slurm_conn_id,
-                workdir=self.workdir,
-                slurm_cluster=self.slurm_cluster,
+                target=ClusterTarget(self.slurm_conn_id, self.workdir, self.slurm_cluster).to_json(),
                 deadline=time.time() + float(self.timeout),
                 interval=float(self.poke_interval),
                 job_id=sought.job_id,

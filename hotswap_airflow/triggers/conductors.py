@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
-from hotswap_airflow.triggers.cluster_target import LOOK_UP_LIMIT, POLL
+from hotswap_airflow.domain.cluster_target import POLL
 from hotswap_airflow.triggers.ref_counted import RefCounted
+from hotswap_airflow.triggers.task_states import LOOK_UP_LIMIT
 from hotswap_airflow.triggers.telemetry import polled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
-    from hotswap_airflow.triggers.cluster_target import ClusterTarget
+    from hotswap_airflow.domain.cluster_target import ClusterTarget
 
 _HASTE = 0.35
 """The part of the shortest interval after which the cluster is asked where a job told of its end."""
@@ -37,33 +38,33 @@ _sessions: RefCounted[JobConductor] = RefCounted(_keep)
 
 
 @asynccontextmanager
-async def shared_conductor(reach: ClusterTarget) -> AsyncIterator[JobConductor]:
+async def shared_conductor(target: ClusterTarget) -> AsyncIterator[JobConductor]:
     """Use the session of an account; the last user closes it. Raises ``SetupError``."""
-    asking, cluster = reach.monitor or reach.connection, reach.slurm_cluster
+    asking, cluster = target.monitor or target.connection, target.slurm_cluster
     async with AsyncExitStack() as stack:
-        account = await stack.enter_async_context(_accounts.use(reach.connection, lambda: _connect(reach.connection)))
+        account = await stack.enter_async_context(_accounts.use(target.connection, lambda: _connect(target.connection)))
         asker = await stack.enter_async_context(_accounts.use(asking, lambda: _connect(asking)))
 
         async def watch() -> JobWatcher:
-            client = asker.on(cluster) if reach.monitor else account.below(reach.workdir or account.workdir, cluster)
-            return JobWatcher(client, _interval(reach), polled=_telling(asking))
+            client = asker.on(cluster) if target.monitor else account.below(target.workdir or account.workdir, cluster)
+            return JobWatcher(client, _interval(target), polled=_telling(asking))
 
-        watcher = await stack.enter_async_context(_watchers.use((asking, bool(reach.monitor), cluster), watch))
-        if reach.poll != POLL:  # who only asks now and then says nothing about it
-            watcher.interval = _interval(reach)
+        watcher = await stack.enter_async_context(_watchers.use((asking, bool(target.monitor), cluster), watch))
+        if target.poll != POLL:  # who only asks now and then says nothing about it
+            watcher.interval = _interval(target)
 
         async def begin() -> JobConductor:
-            workdir = reach.workdir or account.workdir
-            is_own = not reach.monitor and watcher.client.workdir == workdir
+            workdir = target.workdir or account.workdir
+            is_own = not target.monitor and watcher.client.workdir == workdir
             return JobConductor(watcher.client if is_own else account.below(workdir, cluster), watcher)
 
         yield await stack.enter_async_context(
-            _sessions.use((reach.connection, reach.workdir, asking, bool(reach.monitor), cluster), begin)
+            _sessions.use((target.connection, target.workdir, asking, bool(target.monitor), cluster), begin)
         )
 
 
-def _interval(reach: ClusterTarget) -> Interval:
-    shortest, usual, longest = reach.poll
+def _interval(target: ClusterTarget) -> Interval:
+    shortest, usual, longest = target.poll
     return Interval(shortest, usual, longest, hinted=shortest * _HASTE)
 
 

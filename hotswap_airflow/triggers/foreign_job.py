@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from hotswap_airflow.cluster.watch.foreign_job import ForeignJobWatch, SoughtJob
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import ClusterError, HotswapError, JobError, LoginRequired
 from hotswap_airflow.slurm.states import error_of
-from hotswap_airflow.triggers.cluster_target import ClusterTarget
 from hotswap_airflow.triggers.conductors import shared_conductor
 from hotswap_airflow.triggers.events import error_payload, resuming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.slurm.states import JobStatus
@@ -32,18 +32,16 @@ class AwaitJobTrigger(BaseTrigger):
     def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
         self,
         *,
-        slurm_conn_id: str,
-        workdir: str,
+        target: Mapping[str, Any],
         deadline: float,
         interval: float,
         job_id: int | None = None,
         job_name: str | None = None,
         key: str | None = None,
         resumes: bool = False,
-        slurm_cluster: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.reach = ClusterTarget(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
+        self.target = ClusterTarget.from_json(target)
         self.deadline = deadline
         self.interval = interval
         self.sought = SoughtJob(job_id, job_name, key)
@@ -52,15 +50,13 @@ class AwaitJobTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids only."""
         kwargs = {
-            "slurm_conn_id": self.reach.connection,
-            "workdir": self.reach.workdir,
+            "target": self.target.to_json(),
             "deadline": self.deadline,
             "interval": self.interval,
             "job_id": self.sought.job_id,
             "job_name": self.sought.name,
             "key": self.sought.key,
             "resumes": self.resumes,
-            "slurm_cluster": self.reach.slurm_cluster,
         }
         return "hotswap_airflow.triggers.foreign_job.AwaitJobTrigger", kwargs
 
@@ -69,7 +65,7 @@ class AwaitJobTrigger(BaseTrigger):
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.deadline - time.time()):
-                async with shared_conductor(self.reach) as conductor:
+                async with shared_conductor(self.target) as conductor:
                     error = await self._end(conductor)
         except TimeoutError:
             words = f"{self.sought} has not ended in time"

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import HotswapError, JobTimedOut, StoreError
 from hotswap_airflow.file_store.contents import ContentStore, kept_archive
 from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.slurm.identity import JobKey
 from hotswap_airflow.slurm.request import JobRequest
-from hotswap_airflow.triggers.cluster_target import LOOK_UP_LIMIT, POLL, ClusterTarget
 from hotswap_airflow.triggers.events import error_payload, resuming
 from hotswap_airflow.triggers.progress import progress_of
-from hotswap_airflow.triggers.task_states import ENDED, task_state
+from hotswap_airflow.triggers.task_states import ENDED, LOOK_UP_LIMIT, task_state
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome
@@ -43,15 +43,13 @@ class SlurmJobTrigger(BaseTrigger):
     ``key`` is whose job it is, as text. ``request`` is the job as text, or None where it is in the task's XCom.
     ``asked`` is ``<try number> <epoch>``.
     ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
-    time in seconds since the epoch after which the job is cancelled. ``monitor``, ``poll`` and
-    ``slurm_cluster`` are as in ``ClusterTarget``.
+    time in seconds since the epoch after which the job is cancelled. ``target`` is a ``ClusterTarget`` as plain values.
     """
 
     def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
         self,
         *,
-        slurm_conn_id: str,
-        workdir: str,
+        target: Mapping[str, Any],
         key: str,
         request: str | None,
         asked: str,
@@ -59,13 +57,9 @@ class SlurmJobTrigger(BaseTrigger):
         store: str = "",
         resumes: bool = False,
         deadline: float | None = None,
-        monitor: str = "",
-        poll: Sequence[float] = POLL,
-        slurm_cluster: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        shortest, usual, longest = poll
-        self.reach = ClusterTarget(slurm_conn_id, workdir, monitor, (shortest, usual, longest), slurm_cluster)
+        self.target = ClusterTarget.from_json(target)
         self.key = JobKey.from_json(key)
         self.request = request
         self.asked = asked
@@ -77,8 +71,7 @@ class SlurmJobTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids, and the request where it is small."""
         kwargs = {
-            "slurm_conn_id": self.reach.connection,
-            "workdir": self.reach.workdir,
+            "target": self.target.to_json(),
             "key": self.key.to_json(),
             "request": self.request,
             "asked": self.asked,
@@ -86,9 +79,6 @@ class SlurmJobTrigger(BaseTrigger):
             "store": self.store,
             "resumes": self.resumes,
             "deadline": self.deadline,
-            "monitor": self.reach.monitor,
-            "poll": list(self.reach.poll),
-            "slurm_cluster": self.reach.slurm_cluster,
         }
         return "hotswap_airflow.triggers.job.SlurmJobTrigger", kwargs
 
@@ -124,11 +114,11 @@ class SlurmJobTrigger(BaseTrigger):
         from hotswap_airflow.triggers.conductors import shared_conductor
         from hotswap_airflow.triggers.telemetry import JobTelemetry
 
-        async with shared_conductor(self.reach) as conductor:
+        async with shared_conductor(self.target) as conductor:
             if request.array is None:
-                return await self._in_time(conductor, request, JobTelemetry(self.reach.connection))
+                return await self._in_time(conductor, request, JobTelemetry(self.target.connection))
             async with progress_of(self._push) as progress:
-                telemetry = JobTelemetry(self.reach.connection, progress.note)
+                telemetry = JobTelemetry(self.target.connection, progress.note)
                 outcome = await self._in_time(conductor, request, telemetry)
                 return await self._kept(outcome, progress)
 
@@ -205,7 +195,7 @@ class SlurmJobTrigger(BaseTrigger):
         if not await self._was_ended():
             return
         async with asyncio.timeout(_CANCEL_LIMIT):
-            async with shared_conductor(self.reach) as conductor:
+            async with shared_conductor(self.target) as conductor:
                 self._report("the task was ended; cancelling its job")
                 await conductor.cancel(self.key, self._report)
 

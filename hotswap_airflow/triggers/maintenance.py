@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent
 
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import ConnectionLost, HotswapError
-from hotswap_airflow.triggers.cluster_target import ClusterTarget
 from hotswap_airflow.triggers.conductors import shared_conductor
 from hotswap_airflow.triggers.events import resuming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from airflow.triggers.base import TriggerEvent
 
@@ -24,26 +24,21 @@ if TYPE_CHECKING:
 class MaintenanceTrigger(BaseTrigger):
     """Make the pass; where the cluster gives no answer it is skipped this time."""
 
-    def __init__(self, *, slurm_conn_id: str, workdir: str, installation: str, slurm_cluster: str = "") -> None:
+    def __init__(self, *, target: Mapping[str, Any], installation: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.reach = ClusterTarget(slurm_conn_id, workdir, slurm_cluster=slurm_cluster)
+        self.target = ClusterTarget.from_json(target)
         self.installation = installation
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids only."""
-        kwargs = {
-            "slurm_conn_id": self.reach.connection,
-            "workdir": self.reach.workdir,
-            "installation": self.installation,
-            "slurm_cluster": self.reach.slurm_cluster,
-        }
+        kwargs = {"target": self.target.to_json(), "installation": self.installation}
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Go over the cluster once."""
         started = time.monotonic()
         try:
-            async with shared_conductor(self.reach) as conductor:
+            async with shared_conductor(self.target) as conductor:
                 await self.maintain(conductor)
         except (ConnectionLost, TimeoutError) as error:
             self._report(f"not looked at this time: {str(error) or 'Airflow gave no answer'}")

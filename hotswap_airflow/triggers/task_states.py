@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from hotswap_airflow.triggers.cluster_target import LOOK_UP_LIMIT
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REMOVED = "removed"
 """The state of a task that is not there, as of one whose run was deleted."""
+LOOK_UP_LIMIT = 60.0
+"""Seconds that Airflow may take to give a connection; a call it cannot answer would wait for ever."""
 ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", REMOVED})
 
 

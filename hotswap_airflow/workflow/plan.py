@@ -23,6 +23,7 @@ from hotswap_airflow.workflow.text.numbers import together, written
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from hotswap_airflow.domain.cluster_target import ClusterTarget
     from hotswap_airflow.workflow.context import CheckContext, Folder
     from hotswap_airflow.workflow.site import ClusterConfig, Site
     from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
@@ -86,6 +87,7 @@ class PlannedJob:
 
     name: str
     cluster: str
+    target: ClusterTarget
     text: str | None
     script: str | None
     description: str = ""
@@ -140,9 +142,9 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """A short digest of everything that decides what a run does."""
+        """A short digest of everything that decides what a run does; how clusters are reached does not."""
         params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
-        jobs = [{**asdict(job), "needs": dict(job.needs)} for job in self.jobs]
+        jobs = [{**asdict(job), "needs": dict(job.needs), "target": None} for job in self.jobs]
         parts = [self.workflow, self.environment, jobs, params, self.pack.digest]
         text = json.dumps(parts, sort_keys=True, default=as_json)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -184,6 +186,7 @@ def _job(source: CheckContext, name: str, site: Site, environment: str) -> Plann
     return PlannedJob(
         name=name,
         cluster=cluster.name,
+        target=cluster.target,
         text=body.run,
         script=posixpath.normpath(body.script) if body.script is not None else None,
         description=body.description,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.slurm.limits import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.slurm.options import OPTIONS
@@ -95,17 +96,23 @@ def _cluster(name: str, spec: ClusterSpec) -> ClusterConfig:
     limits = ClusterLimits(name, partitions, spec.licenses)
     return ClusterConfig(
         name=name,
-        connection=spec.connection or name,
-        workdir=spec.workdir,
+        target=_target(name, spec),
         limits=limits,
         defaults=spec.defaults,
-        queue=spec.queue,
         max_array_size=spec.max_array_size,
         is_local=spec.kind == "local",
+        retention=spec.retention,
+    )
+
+
+def _target(name: str, spec: ClusterSpec) -> ClusterTarget:
+    return ClusterTarget(
+        connection=spec.connection or name,
+        workdir=spec.workdir,
         slurm_cluster=spec.slurm_cluster or "",
         monitor=spec.monitor or "",
         poll=(spec.poll.min, spec.poll.usual, spec.poll.max),
-        retention=spec.retention,
+        queue=spec.queue,
     )
 
 

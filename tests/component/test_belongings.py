@@ -15,6 +15,7 @@ import pytest
 
 from hotswap_airflow.cluster.jobs import conductor
 from hotswap_airflow.cluster.upkeep import ownership, retention
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import ConnectionLost, JobOutOfMemory
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.history.past import ADOPT, ANEW
@@ -137,10 +138,8 @@ class _Passing:
 
     async def __call__(self, days: float = 30) -> str:
         kwargs = {
-            "slurm_conn_id": "c",
-            "workdir": "",
+            "target": ClusterTarget("c").to_json(),
             "installation": "test",
-            "slurm_cluster": "",
             "retention": days * DAY,
             "store": str(self.bench.workdir),
         }

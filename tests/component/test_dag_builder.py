@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,21 @@ import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from hotswap_airflow.dag_builder import BROKEN, build_dag, build_reconciling_dag
+from hotswap_airflow.dag_builder.maintenance import build_maintenance_dag
+from hotswap_airflow.dag_builder.maintenance_dags import MAINTENANCE_DAGS
+from hotswap_airflow.dag_builder.workflow import BROKEN, build_dag
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.operators.slurm import SlurmJobOperator, say_last
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.plan import make_plan
-from hotswap_airflow.workflow.site import implied_site
+from hotswap_airflow.workflow.site import Site, implied_site
 
 
 def _dag(text: str, **changes: Any) -> DAG:
     checked = check_workflow(f"hotswap: workflow/v1\n{text}".encode(), "w.hotswap.yaml", DiskFolder(Path("nowhere")))
     assert checked.source is not None, checked.problems
     site = implied_site("c")
-    return build_dag(make_plan(checked.source, site, "dev"), site, **changes)
+    return build_dag(make_plan(checked.source, site, "dev"), **changes)
 
 
 @pytest.mark.parametrize(
@@ -72,5 +75,13 @@ def test_the_callbacks_of_a_dags_default_arguments_are_kept() -> None:
     assert [task.on_failure_callback, task.on_retry_callback] == [[mine, say_last]] * 2
 
 
-def test_our_own_passes_begin_unpaused() -> None:
-    assert build_reconciling_dag(implied_site("c"), "@hourly").is_paused_upon_creation is False
+def test_our_own_dags_begin_unpaused() -> None:
+    site = Site({"dev": "c"}, {"c": replace(implied_site("c").clusters["main"], retention=90)})
+    dags = [build_maintenance_dag(entry, site, "@hourly") for entry in MAINTENANCE_DAGS]
+    assert len(dags) > 1
+    assert [dag.is_paused_upon_creation if dag else None for dag in dags] == [False] * len(dags)
+
+
+def test_a_dag_that_no_cluster_needs_is_not_there() -> None:
+    (entry,) = [entry for entry in MAINTENANCE_DAGS if entry.dag_id == "hotswap-retention"]
+    assert build_maintenance_dag(entry, implied_site("c"), "@hourly") is None

@@ -18,8 +18,7 @@ from airflow.dag_processing.processor import DagFileParsingResult
 from airflow.sdk import DAG
 from airflow.utils.file import list_py_file_paths
 
-from hotswap_airflow import discovery
-from hotswap_airflow.bundle import WorkflowFolder, WorkflowImporter
+from hotswap_airflow.bundle import WorkflowFolder, WorkflowImporter, discovery
 from hotswap_airflow.file_store.versions import dag_file
 from hotswap_airflow.settings import BUNDLE
 
@@ -49,10 +48,10 @@ def _files(bundle: WorkflowFolder) -> dict[str, float]:
 def test_workflows_and_the_reconciling_pass_are_found(make_bundle: Make) -> None:
     bundle = make_bundle()
     bundle.initialize()
-    assert set(_files(bundle)) == {"w.hotswap.yaml", "hotswap_passes.py"}
+    assert set(_files(bundle)) == {"w.hotswap.yaml", "hotswap_maintenance.py"}
     # As Airflow's own command line looks, which asks each importer.
     found = get_importer_registry().list_dag_files(bundle.path)
-    assert {Path(path).name for path in found} == {"w.hotswap.yaml", "hotswap_passes.py"}
+    assert {Path(path).name for path in found} == {"w.hotswap.yaml", "hotswap_maintenance.py"}
 
 
 def test_the_reconciling_pass_can_be_turned_off(make_bundle: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,11 +72,16 @@ def test_the_retention_pass_is_there_where_a_cluster_keeps_folders_for_a_time(
     monkeypatch.setenv("AIRFLOW__HOTSWAP__RECONCILE", "off")
     bundle = make_bundle()
     bundle.initialize()
-    path = bundle.path / "hotswap_passes.py"
+    path = bundle.path / "hotswap_maintenance.py"
     dags = [found for found in runpy.run_path(str(path)).values() if isinstance(found, DAG)]
     assert [dag.dag_id for dag in dags] == ["hotswap-retention"]
     (task,) = dags[0].tasks
-    assert (task.task_id, task.slurm_conn_id, task.workdir, task.retention) == ("a", "here", "/w", 90 * 86_400)
+    assert (task.task_id, task.target.connection, task.target.workdir, task.retention) == (
+        "a",
+        "here",
+        "/w",
+        90 * 86_400,
+    )
 
 
 def test_python_beside_workflows_is_no_dag_and_other_python_is(make_bundle: Make, tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     bundle = make_bundle()
     bundle.initialize()
     first = _files(bundle)
-    assert set(first) == {"w.py", "hotswap_passes.py"}
+    assert set(first) == {"w.py", "hotswap_maintenance.py"}
     stub = bundle.path / discovery.stub("w")
     source = stub.read_text()
     assert _run(stub).dag_id == "w"
@@ -105,7 +109,7 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     bundle.refresh()
     second = _files(bundle)
     assert (bundle.path / discovery.stub("w")).read_text() != source
-    assert second["hotswap_passes.py"] == first["hotswap_passes.py"]
+    assert second["hotswap_maintenance.py"] == first["hotswap_maintenance.py"]
     os.utime(stub, (1, 1))
     (tmp_path / "dags" / "say.sh").write_text("echo ONE\n")
     bundle.refresh()
@@ -113,7 +117,7 @@ def test_stubs_stand_for_workflows_where_yaml_is_not_found(
     # A broken text keeps the last valid one, and says what is wrong in a stub of its own.
     (tmp_path / "dags" / "w.hotswap.yaml").write_text("hotswap: workflow/v1\njobs: {a: {rum: x}}\n")
     bundle.refresh()
-    assert set(_files(bundle)) == {"w.py", "w_hotswap_yaml.py", "hotswap_passes.py"}
+    assert set(_files(bundle)) == {"w.py", "w_hotswap_yaml.py", "hotswap_maintenance.py"}
     with pytest.raises(ImportError, match=r"w\.hotswap\.yaml:2:12: unknown-key"):
         _run(bundle.path / "w_hotswap_yaml.py")
 
@@ -222,7 +226,7 @@ def test_what_airflow_would_not_take_is_shown_and_hides_nothing(
     (tmp_path / "dags" / "new.hotswap.yaml").write_text(FILE.replace("files:", f"{text}\nfiles:"))
     bundle.refresh()
     found = {Path(path).relative_to(bundle.path).as_posix() for path in list_py_file_paths(bundle.path)}
-    assert found == {dag_file("w"), "w.hotswap.yaml", "new.hotswap.yaml", "hotswap_passes.py"}
+    assert found == {dag_file("w"), "w.hotswap.yaml", "new.hotswap.yaml", "hotswap_maintenance.py"}
     assert [dag.dag_id for dag in _import(bundle.path, dag_file("w")).dags] == ["w"]
     (error,) = _import(bundle.path, "w.hotswap.yaml").errors
     assert error.file_path == "w.hotswap.yaml"
@@ -259,7 +263,7 @@ def test_a_run_finds_its_workflow_in_the_version_it_began_with_whatever_moves(
     assert bundle.path != first
     files = {Path(path).relative_to(bundle.path).as_posix() for path in list_py_file_paths(bundle.path)}
     file = discovery.stub if mode == "stub" else dag_file
-    assert files - {"hotswap_passes.py"} == {file("w"), file("v")}
+    assert files - {"hotswap_maintenance.py"} == {file("w"), file("v")}
     for workflow, task in (("w", "a"), ("v", "v")):
         path = first / file(workflow)
         (dag,) = [_run(path)] if mode == "stub" else WorkflowImporter().import_file(path, bundle_path=first).dags

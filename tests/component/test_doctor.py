@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hotswap_airflow.cli import airflow_checks, cluster_checks, main
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.file_store.contents import ContentStore
 from hotswap_airflow.file_store.scan import FolderScan
 from hotswap_airflow.file_store.versions import VersionStore
@@ -122,7 +123,7 @@ def test_a_broken_site_file_or_setting(tmp_path: Path, capsys: pytest.CaptureFix
 )
 def test_facts_of_a_cluster(changes: dict[str, Any], skew: float, level: str, words: str) -> None:
     limits = ClusterLimits("main", {"debug": Partition("debug")})
-    cluster = ClusterConfig("main", "slurm_main", "w", limits)
+    cluster = ClusterConfig("main", ClusterTarget("slurm_main", "w"), limits)
     (found,) = [f for f in cluster_checks.judge(cluster, replace(FACTS, **changes), skew) if words in f.message]
     assert found.level == level
     assert bool(found.remedy) == (level != "ok")

@@ -19,9 +19,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import ConnectionLost, SetupError
+from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.hooks.slurm import SlurmHook
-from hotswap_airflow.operators.slurm import SMALL_ENOUGH, SlurmJobOperator, airflow_settings
+from hotswap_airflow.operators.slurm import SMALL_ENOUGH, SlurmJobOperator
 from hotswap_airflow.slurm.array_state import Tally
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest, Output
@@ -29,7 +31,6 @@ from hotswap_airflow.slurm.states import JobStatus
 from hotswap_airflow.testing.login_node import HOST, LoginNode
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.triggers import conductors, events, job, progress, telemetry
-from hotswap_airflow.triggers.cluster_target import ClusterTarget
 from hotswap_airflow.triggers.foreign_job import AwaitJobTrigger
 from hotswap_airflow.triggers.job import SlurmJobTrigger
 
@@ -46,7 +47,9 @@ def connection(monkeypatch: pytest.MonkeyPatch, slurm_sandbox: Sandbox) -> None:
 @pytest.fixture
 def make_trigger(tmp_path: Path) -> Callable[..., SlurmJobTrigger]:
     def make(request: JobRequest, **changes: Any) -> SlurmJobTrigger:
-        settings = {"slurm_conn_id": "slurm_main", "workdir": str(tmp_path / "work"), "asked": "1 0"}
+        where = {"connection": changes.pop("connection", "slurm_main"), "monitor": changes.pop("monitor", "")}
+        target = ClusterTarget(**where, workdir=changes.pop("workdir", str(tmp_path / "work")))
+        settings: dict[str, Any] = {"target": target.to_json(), "asked": "1 0"}
         settings |= {"key": request.key.to_json(), "request": request.to_json(), "store": str(tmp_path)}
         return SlurmJobTrigger(**{**settings, **changes})
 
@@ -98,7 +101,7 @@ async def test_what_only_a_person_can_mend_is_told_at_once_and_jobs_wait_for_it(
     tmp_path: Path,
     ssh_login_node: LoginNode,
 ) -> None:
-    event = await _event(make_trigger(make_request("true"), slurm_conn_id="slurm_nowhere"))
+    event = await _event(make_trigger(make_request("true"), connection="slurm_nowhere"))
     assert event.payload["error"] == "SetupError"
     assert "there is no connection slurm_nowhere" in event.payload["message"]
     (tmp_path / "known_hosts").touch()
@@ -166,11 +169,11 @@ async def test_triggers_of_a_connection_share_one_session(
     make_trigger: Any, make_request: MakeRequest, tmp_path: Path
 ) -> None:
     workdir = str(tmp_path / "work")
-    reach = ClusterTarget("slurm_main", workdir)
-    async with conductors.shared_conductor(reach) as one:
+    target = ClusterTarget("slurm_main", workdir)
+    async with conductors.shared_conductor(target) as one:
         found = await asyncio.gather(*(_event(make_trigger(make_request("true", job=f"j{n}"))) for n in range(5)))
         assert all(isinstance(event, TaskSuccessEvent) for event in found)
-        async with conductors.shared_conductor(reach) as other:
+        async with conductors.shared_conductor(target) as other:
             assert other is one
         async with conductors.shared_conductor(ClusterTarget("slurm_main", f"{workdir}/other")) as other:
             assert other.watcher is one.watcher
@@ -184,7 +187,7 @@ def test_triggers_are_written_small_and_read_again(make_trigger: Any, make_reque
     assert path.endswith(type(made).__qualname__)
     assert type(made)(**kwargs).serialize() == made.serialize()
     assert len(str(kwargs)) < 2048
-    sensor = AwaitJobTrigger(slurm_conn_id="c", workdir="", deadline=1.0, interval=1.0, job_name="x")
+    sensor = AwaitJobTrigger(target=ClusterTarget("c").to_json(), deadline=1.0, interval=1.0, job_name="x")
     assert AwaitJobTrigger(**sensor.serialize()[1]).serialize() == sensor.serialize()
 
 

@@ -342,7 +342,7 @@ def test_a_site_as_it_is_read() -> None:
     assert site.default_environment == "dev"
     assert site.cluster_of("prod").name == "big"
     assert site.clusters["main"].limits.partitions["gpu"].shapes[0].gpus == 2
-    assert site.clusters["main"].connection == "main"
+    assert site.clusters["main"].target.connection == "main"
 
 
 _keys = st.sampled_from(

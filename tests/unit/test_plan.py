@@ -244,7 +244,7 @@ def _net_climbs(parts: list[str]) -> bool:
 
 def test_the_site_nobody_wrote() -> None:
     site = implied_site("ssh_main")
-    assert site.cluster_of(site.default_environment).connection == "ssh_main"
+    assert site.cluster_of(site.default_environment).target.connection == "ssh_main"
 
 
 def test_a_plan_is_json_at_heart(tmp_path: Path) -> None:

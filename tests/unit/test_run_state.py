@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.workflow.plan import Plan, PlannedJob
 from hotswap_airflow.workflow.run_state import JobState, readiness, run_state, unhandled
 
@@ -15,7 +16,9 @@ STATES = get_args(JobState)
 
 
 def _plan(**needs: dict[str, str]) -> Plan:
-    jobs = tuple(PlannedJob(name, "main", "true", None, needs=which) for name, which in needs.items())
+    jobs = tuple(
+        PlannedJob(name, "main", ClusterTarget("c"), "true", None, needs=which) for name, which in needs.items()
+    )
     return Plan("w", "dev", "w.hotswap.yaml", jobs, {})
 
 

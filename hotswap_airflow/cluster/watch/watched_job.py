@@ -7,6 +7,8 @@ import codecs
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hotswap_airflow.domain.cluster_target import POLL
+
 if TYPE_CHECKING:
     from hotswap_airflow.cluster.remote.client import ClusterClient
     from hotswap_airflow.slurm.array_state import ArrayState, Tally
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
 class Interval:
     """Seconds between polls: after a change, as a rule, after a long silence, and when a job told of its end."""
 
-    shortest: float = 2.0
-    usual: float = 15.0
-    longest: float = 60.0
+    shortest: float = POLL[0]
+    usual: float = POLL[1]
+    longest: float = POLL[2]
     hinted: float = 0.7
     growth: float = 1.5
     patience: int = 20

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
+from hotswap_airflow.domain.cluster_target import POLL
 from hotswap_airflow.slurm.paths import workdir_fault
 from hotswap_airflow.workflow.spec.vocabulary import nearest
 from hotswap_airflow.workflow.spec.workflow_spec import Defaults, converted, duration, size
@@ -62,9 +63,9 @@ def _workdir(value: Any) -> Any:
 class PollSpec(_SiteModel):
     """Seconds between two questions to a cluster."""
 
-    min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 2
-    usual: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 15
-    max: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = 60
+    min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[0])
+    usual: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[1])
+    max: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[2])
 
     @model_validator(mode="after")
     def _rises(self) -> Self:

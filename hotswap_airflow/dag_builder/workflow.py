@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TriggerRule
 
-from hotswap_airflow.operators.reconcile import ReconcileOperator, RetentionOperator
 from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOperator
-from hotswap_airflow.settings import RECONCILE_DAG, RETENTION_DAG
 
 if TYPE_CHECKING:
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
-    from hotswap_airflow.workflow.site import ClusterConfig, Site
     from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
 
-_DAILY = "17 3 * * *"
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 MAX_ACTIVE_RUNS = 16
 RETRIES = 15
@@ -34,7 +30,7 @@ _JSON_TYPES: dict[str, dict[str, Any]] = {
 }
 
 
-def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False, fault: str = "") -> DAG:
+def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
     """The Dag of a plan. A deleted workflow's keeps its tasks for the runs that have begun, and starts no more.
 
     ``fault`` is why a newer text of the workflow is not taken: the Dag and the logs of its tasks say so.
@@ -54,7 +50,7 @@ def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False, fault: str = 
         rerun_with_latest_version=False,
         render_template_as_native_obj=False,
     )
-    tasks = {job.name: _task(plan, job, site, dag, fault) for job in plan.jobs}
+    tasks = {job.name: _task(plan, job, dag, fault) for job in plan.jobs}
     for job in plan.jobs:
         for need in job.needs:
             tasks[need] >> tasks[job.name]
@@ -64,72 +60,12 @@ def build_dag(plan: Plan, site: Site, *, is_deleted: bool = False, fault: str = 
     return dag
 
 
-def build_reconciling_dag(site: Site, schedule: str) -> DAG:
-    """The reconciling pass over every cluster of a site."""
-    dag = _pass_dag(RECONCILE_DAG, "Cancels jobs whose tasks are over, should all else have failed", schedule)
-    for name, cluster in site.clusters.items():
-        ReconcileOperator(
-            task_id=name,
-            dag=dag,
-            slurm_conn_id=cluster.connection,
-            workdir=cluster.workdir,
-            slurm_cluster=cluster.slurm_cluster,
-            **_placed(cluster),
-        )
-    return dag
-
-
-def build_retention_dag(site: Site) -> DAG | None:
-    """The daily pass over those clusters of a site where the folders of runs do not stay for ever."""
-    limited = {name: (cluster, cluster.retention) for name, cluster in site.clusters.items() if cluster.retention}
-    if not limited:
-        return None
-    dag = _pass_dag(RETENTION_DAG, "Removes the folders of finished runs when their time is over", _DAILY)
-    for name, (cluster, retention) in limited.items():
-        RetentionOperator(
-            task_id=name,
-            dag=dag,
-            slurm_conn_id=cluster.connection,
-            workdir=cluster.workdir,
-            slurm_cluster=cluster.slurm_cluster,
-            retention=retention,
-            **_placed(cluster),
-        )
-    return dag
-
-
-def _pass_dag(dag_id: str, description: str, schedule: str) -> DAG:
-    return DAG(
-        dag_id=dag_id,
-        description=description,
-        schedule=CronTriggerTimetable(schedule, timezone="UTC"),
-        start_date=START,
-        catchup=False,
-        max_active_runs=1,
-        # Airflow pauses what is new, as a rule, and nobody would look for these.
-        is_paused_upon_creation=False,
-        tags=["hotswap"],
-        rerun_with_latest_version=False,
-    )
-
-
-def _placed(cluster: ClusterConfig) -> dict[str, Any]:
-    """The triggerers that reach a cluster, where a site says so."""
-    return {"queue": cluster.queue} if cluster.queue else {}
-
-
-def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG, fault: str) -> WorkflowJobOperator:
-    cluster = site.clusters[job.cluster]
+def _task(plan: Plan, job: PlannedJob, dag: DAG, fault: str) -> WorkflowJobOperator:
     return WorkflowJobOperator(
         plan=plan,
         job=job.name,
         fault=fault,
         dag=dag,
-        slurm_conn_id=cluster.connection,
-        workdir=cluster.workdir,
-        slurm_cluster=cluster.slurm_cluster,
-        monitor=cluster.monitor,
-        poll=cluster.poll,
         doc_md=job.description or None,
         # Airflow's rules count a task that never ran as failed; what else than success is needed, the task judges.
         trigger_rule=TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
@@ -137,7 +73,6 @@ def _task(plan: Plan, job: PlannedJob, site: Site, dag: DAG, fault: str) -> Work
         outlets=[Asset(planned.asset) for planned in job.outputs if planned.asset],
         retries=RETRIES,
         retry_delay=RETRY_DELAY,
-        **_placed(cluster),
     )
 
 

@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from hotswap_airflow.file_store.contents import installation
-from hotswap_airflow.operators.slurm import airflow_settings
+from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.triggers.reconcile import ReconcileTrigger
 from hotswap_airflow.triggers.retention import RetentionTrigger
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from hotswap_airflow.domain.cluster_target import ClusterTarget
     from hotswap_airflow.triggers.maintenance import MaintenanceTrigger
 
 
@@ -27,11 +28,10 @@ class ReconcileOperator(BaseOperator):
     Jobs of other installations, and of people, are never touched. Two looks must agree.
     """
 
-    def __init__(self, *, slurm_conn_id: str, workdir: str = "", slurm_cluster: str = "", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.slurm_conn_id = slurm_conn_id
-        self.workdir = workdir
-        self.slurm_cluster = slurm_cluster
+    def __init__(self, *, target: ClusterTarget, **kwargs: Any) -> None:
+        placed: dict[str, Any] = {"queue": target.queue} if target.queue else {}
+        super().__init__(**placed, **kwargs)
+        self.target = target
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002
         """Hand the pass to the triggerer, which alone reaches clusters."""
@@ -39,12 +39,7 @@ class ReconcileOperator(BaseOperator):
 
     def make_trigger(self, store: Path) -> MaintenanceTrigger:
         """The pass over what the installation of a store has on the cluster."""
-        return ReconcileTrigger(**self._reach, installation=installation(store))
-
-    @property
-    def _reach(self) -> dict[str, Any]:
-        """How the trigger reaches the cluster."""
-        return {"slurm_conn_id": self.slurm_conn_id, "workdir": self.workdir, "slurm_cluster": self.slurm_cluster}
+        return ReconcileTrigger(target=self.target.to_json(), installation=installation(store))
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> NoReturn:  # noqa: ARG002
         """Only a failure comes back: say what must be mended."""
@@ -65,7 +60,7 @@ class RetentionOperator(ReconcileOperator):
     def make_trigger(self, store: Path) -> MaintenanceTrigger:
         """The pass that removes old folders."""
         return RetentionTrigger(
-            **self._reach,
+            target=self.target.to_json(),
             installation=installation(store),
             retention=self.retention,
             store=str(store),

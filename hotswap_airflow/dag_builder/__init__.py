@@ -1,0 +1,1 @@
+"""From plans to Airflow Dags, and the Dags that look after clusters."""

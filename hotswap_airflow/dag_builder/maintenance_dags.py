@@ -1,0 +1,46 @@
+"""The Dags that we schedule ourselves, one entry each. Nothing of Airflow: the command line reads them, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hotswap_airflow.settings import Settings
+    from hotswap_airflow.workflow.site import ClusterConfig
+
+
+@dataclass(frozen=True)
+class MaintenanceDag:
+    """A Dag with one task a cluster.
+
+    ``operator`` is the path of the task's class. ``schedule`` gives a cron, or None to leave the Dag out; ``arguments``
+    gives what the operator takes besides the cluster's target, or None for a cluster that has no such task.
+    """
+
+    dag_id: str
+    description: str
+    operator: str
+    schedule: Callable[[Settings], str | None]
+    arguments: Callable[[ClusterConfig], Mapping[str, Any] | None]
+
+
+MAINTENANCE_DAGS = (
+    MaintenanceDag(
+        "hotswap-reconcile",
+        "Cancels jobs whose tasks are over, should all else have failed",
+        "hotswap_airflow.operators.maintenance.ReconcileOperator",
+        schedule=lambda settings: settings.reconcile,
+        arguments=lambda _: {},
+    ),
+    MaintenanceDag(
+        "hotswap-retention",
+        "Removes the folders of finished runs when their time is over",
+        "hotswap_airflow.operators.maintenance.RetentionOperator",
+        schedule=lambda _: "17 3 * * *",
+        arguments=lambda cluster: {"retention": cluster.retention} if cluster.retention else None,
+    ),
+)
+MAINTENANCE_DAG_IDS = tuple(entry.dag_id for entry in MAINTENANCE_DAGS)

@@ -1,0 +1,1 @@
+"""The nouns that people keep: ids and values only, pure."""
