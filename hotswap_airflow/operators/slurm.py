@@ -15,8 +15,6 @@ from hotswap_airflow.domain.cluster_target import POLL, ClusterTarget
 from hotswap_airflow.errors import (
     CommandFailed,
     HotswapError,
-    JobNeverStarts,
-    JobPastDeadline,
     LoginRequired,
     SetupError,
     StoreError,
@@ -27,6 +25,7 @@ from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.operators import run_identity
 from hotswap_airflow.settings import DEFAULT_CONNECTION, Settings
 from hotswap_airflow.slurm import options as slurm_options
+from hotswap_airflow.slurm.causes import NEED_PERSON
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.paths import literal_fault, workdir_fault
 from hotswap_airflow.slurm.request import JobRequest, as_text
@@ -51,10 +50,9 @@ _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     LoginRequired,
     CommandFailed,
     SubmissionRefused,
-    JobNeverStarts,
-    JobPastDeadline,
     SetupError,
     StoreError,
+    *NEED_PERSON,
 )
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow import errors
 from hotswap_airflow.errors import JobCancelled, JobError, JobFailed, OutputMissing
 from hotswap_airflow.slurm.array import Array, value_lists
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds, Tally, failure_summary
+from hotswap_airflow.slurm.causes import error_class, state_of
 from hotswap_airflow.slurm.history.table import tabulate
 from hotswap_airflow.slurm.request import PATH_TYPES, read_outputs
 from hotswap_airflow.slurm.retry import SAVED, SAVED_STATUS, WAVE
-from hotswap_airflow.slurm.states import JobStatus, Phase, error_of, state_of
+from hotswap_airflow.slurm.states import JobStatus, Phase, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -253,8 +253,7 @@ def _words(job: str, array: Array, failed: Mapping[int, JobStatus], wrong: Mappi
 
 def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> type[JobError]:
     """The class of most errors, ``before`` of earlier parts by name."""
-    kind: type[JobError] = getattr(errors, next(iter(_by_number(wrong, before)), "JobFailed"))
-    return kind
+    return error_class(next(iter(_by_number(wrong, before)), "JobFailed"))
 
 
 def _by_number(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> tuple[str, ...]:

@@ -5,30 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hotswap_airflow import units
+from hotswap_airflow.slurm.causes import CAUSES, KINDS, NOT_THE_USERS, Kind, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind = Literal["node_fail", "preempted", "timeout", "oom", "failed", "other"]
 SAVED = "SAVED"
 """How a try is settled whose script saved its state and wants to go on: no failure."""
 WAVE = "WAVE"
 """How a part of a sweep is settled, after which the rest is submitted."""
 GOES_ON = frozenset({SAVED, WAVE})
 SAVED_STATUS = 85
-NOT_THE_USERS: frozenset[Kind] = frozenset({"node_fail", "preempted"})
-_KINDS: dict[str, Kind] = {
-    "JobNodeFailed": "node_fail",
-    "JobPreempted": "preempted",
-    "JobTimedOut": "timeout",
-    "JobOutOfMemory": "oom",
-    "JobFailed": "failed",
-    "OutputMissing": "failed",
-}
-_GROWS_AFTER = {"mem": "JobOutOfMemory", "time": "JobTimedOut"}
+_GROWS_AFTER = {cause.grows: cause.error.__name__ for cause in CAUSES if cause.grows}
 _SIZES = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
@@ -55,7 +46,7 @@ class Retry:
         >>> Retry().covers("JobNodeFailed", 1), Retry().covers("JobNodeFailed", 2), Retry().covers("JobFailed", 0)
         (True, False, False)
         """
-        return _KINDS.get(error, "other") in self.on and failed_before < self.most
+        return kind_of(error) in self.on and failed_before < self.most
 
     def escalated(
         self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]
@@ -100,5 +91,5 @@ class Retry:
         return cls(frozenset(on), most, Growth(*mem) if mem else None, Growth(*time) if time else None)
 
 
-WHEN_ASKED = Retry(frozenset({*_KINDS.values(), "other"}), sys.maxsize)
+WHEN_ASKED = Retry(KINDS, sys.maxsize)
 """Somebody else counts: after every failure a job is submitted again as often as another try asks for it."""

@@ -7,20 +7,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from hotswap_airflow import errors
+from hotswap_airflow.slurm.causes import BY_ERROR, BY_STATE, FAILED_STATES, NODE_BROKE
 
-_FAILED = frozenset(
-    {
-        "FAILED",
-        "TIMEOUT",
-        "OUT_OF_MEMORY",
-        "CANCELLED",
-        "PREEMPTED",
-        "NODE_FAIL",
-        "BOOT_FAIL",
-        "DEADLINE",
-    }
-)
-_NODE_BROKE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"})
 REVOKED = "REVOKED"
@@ -30,14 +18,6 @@ SIGNALS = 128
 _NO_LOG = 53
 """The signal that Slurm notes where it could not open a job's log."""
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
-_STATES = {
-    "JobTimedOut": "TIMEOUT",
-    "JobOutOfMemory": "OUT_OF_MEMORY",
-    "JobCancelled": "CANCELLED",
-    "JobPreempted": "PREEMPTED",
-    "JobNodeFailed": "NODE_FAIL",
-    "JobPastDeadline": "DEADLINE",
-}
 _NO_NODE = frozenset({"(null)", "None assigned"})
 _NEVER = {
     "BadConstraints": "no node has what the job asks for",
@@ -87,7 +67,7 @@ class Phase(Enum):
 
 _PHASES = {
     "COMPLETED": Phase.SUCCEEDED,
-    **dict.fromkeys(_FAILED, Phase.FAILED),
+    **dict.fromkeys(FAILED_STATES, Phase.FAILED),
     **dict.fromkeys(_STARTED, Phase.RUNNING),
     "GONE": Phase.GONE,
     "UNREACHABLE": Phase.UNREACHABLE,
@@ -152,7 +132,7 @@ class JobStatus:
         >>> JobStatus("NODE_FAIL", nodes="n3").broken_node, JobStatus("NODE_FAIL", nodes="n[3-4]").broken_node
         ('n3', '')
         """
-        return self.nodes if self.state in _NODE_BROKE and _NODE.fullmatch(self.nodes) else ""
+        return self.nodes if self.state in NODE_BROKE and _NODE.fullmatch(self.nodes) else ""
 
     @property
     def sentence(self) -> str:
@@ -172,15 +152,6 @@ class JobStatus:
         return replace(self, state=state, exit_status=exit_status)
 
 
-def state_of(error: str) -> str:
-    """Slurm's word for an end, by the name of the error's class.
-
-    >>> state_of("JobTimedOut"), state_of("OutputMissing")
-    ('TIMEOUT', 'FAILED')
-    """
-    return _STATES.get(error, "FAILED")
-
-
 GONE = JobStatus("GONE")
 UNREACHABLE = JobStatus("UNREACHABLE")
 
@@ -196,13 +167,16 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
         return errors.JobNeverStarts(f"job {job} can never start: {status.sentence}")
     if status.phase is not Phase.FAILED:
         return None
-    if status.state == "OUT_OF_MEMORY" or _killed_for_memory(status):
-        return errors.JobOutOfMemory(f"job {job} ran out of memory; raise slurm.mem")
+    if _killed_for_memory(status):
+        return errors.JobOutOfMemory(f"job {job} {BY_ERROR['JobOutOfMemory'].words}")
     if status.lost_log:
         return errors.JobFailed(f"job {job} failed: {no_log(status.nodes)}")
-    return _ended_by_slurm(status, job) or errors.JobFailed(
-        f"job {job} failed with {_ending(status)}; its log says more"
-    )
+    cause = BY_STATE[status.state]
+    if not cause.words:
+        return cause.error(f"job {job} failed with {_ending(status)}; its log says more")
+    by = f" by {status.by}" if status.by else ""
+    of = f" of {status.nodes}" if status.nodes else ""
+    return cause.error(f"job {job} {cause.words.format(by=by, of=f'{of} ({status.state})')}")
 
 
 def no_log(node: str, folder: str = "its work folder", user: str = "its user") -> str:
@@ -210,25 +184,6 @@ def no_log(node: str, folder: str = "its work folder", user: str = "its user") -
     where = f" on {node}" if node and node not in _NO_NODE else ""
     words = "Slurm could not begin its script (JobLaunchFailure), as where it cannot open the log"
     return f"{words}: is {folder} there{where}, and writable for {user}?"
-
-
-def _ended_by_slurm(status: JobStatus, job: str) -> errors.JobError | None:
-    match status.state:
-        case "TIMEOUT":
-            return errors.JobTimedOut(f"job {job} reached its time limit; raise slurm.time")
-        case "DEADLINE":
-            return errors.JobPastDeadline(
-                f"job {job} cannot be done, or was not done, by its deadline; move slurm.deadline, or ask for less time"
-            )
-        case "CANCELLED":
-            by = f" by {status.by}" if status.by else ""
-            return errors.JobCancelled(f"job {job} was cancelled on the cluster{by}")
-        case "PREEMPTED":
-            return errors.JobPreempted(f"job {job} was preempted")
-        case "NODE_FAIL" | "BOOT_FAIL":
-            where = f" of {status.nodes}" if status.nodes else ""
-            return errors.JobNodeFailed(f"job {job} lost a node{where} ({status.state})")
-    return None
 
 
 def _killed_for_memory(status: JobStatus) -> bool:

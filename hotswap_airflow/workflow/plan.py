@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import SpecError
 from hotswap_airflow.slurm import options as slurm_options
+from hotswap_airflow.slurm.causes import NOT_THE_USERS, Kind
 from hotswap_airflow.slurm.request import Output
-from hotswap_airflow.slurm.retry import NOT_THE_USERS, Growth, Kind, Retry
+from hotswap_airflow.slurm.retry import Growth, Retry
 from hotswap_airflow.workflow.checks import graph, resources
 from hotswap_airflow.workflow.checks.files import Pack, named_paths, pack_of
 from hotswap_airflow.workflow.checks.names import workflow_name

@@ -12,8 +12,9 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.slurm.array_state import Tally
+from hotswap_airflow.slurm.causes import Kind
 from hotswap_airflow.slurm.request import JobRequest, Output
-from hotswap_airflow.slurm.retry import WHEN_ASKED, Kind, Retry
+from hotswap_airflow.slurm.retry import WHEN_ASKED, Retry
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
 
 from .conftest import array_of

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.file_store.folder import DiskFolder
+from hotswap_airflow.slurm.causes import NOT_THE_USERS
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.slurm.retry import NOT_THE_USERS, Retry
+from hotswap_airflow.slurm.retry import Retry
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.checks.files import MAX_FILES, Pack, leads_out, matches, pack_of
 from hotswap_airflow.workflow.job_request import RunValues, make_job_request

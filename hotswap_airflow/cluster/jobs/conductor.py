@@ -8,7 +8,6 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hotswap_airflow import errors
 from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome, Unheard
 from hotswap_airflow.cluster.jobs.submitter import LONGEST_PAUSE, PATIENCE, Submitter
 from hotswap_airflow.cluster.remote.client import OUTPUT_LIMIT
@@ -18,14 +17,13 @@ from hotswap_airflow.errors import (
     JobCancelled,
     JobError,
     JobFailed,
-    JobNodeFailed,
-    JobPreempted,
     JobTimedOut,
     OutputMissing,
 )
 from hotswap_airflow.slurm import array_result
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.array_state import ArrayState, ElementEnds
+from hotswap_airflow.slurm.causes import MAY_GO_ON, error_class
 from hotswap_airflow.slurm.history.notes import Result
 from hotswap_airflow.slurm.history.past import End, past_of, try_number
 from hotswap_airflow.slurm.identity import digest_of
@@ -49,8 +47,6 @@ _GOES_ON = {
     SAVED: "the script saved its state; it goes on in another job",
     WAVE: "the next elements are submitted, as many as the cluster takes",
 }
-# It ended as it saved its state, or because somebody else wanted it to end.
-_MAY_GO_ON = (JobFailed, JobTimedOut, JobPreempted, JobNodeFailed)
 _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 READY_FOR = 10.0
@@ -179,7 +175,7 @@ class JobConductor(Submitter):
         if error is None and complaints:
             error = OutputMissing(f"job {key.job}: {'; '.join(complaints)}")
         state = status.state if error is None or status.phase is not Phase.SUCCEEDED else "FAILED"
-        is_saved = request.saves and isinstance(error, _MAY_GO_ON) and result.exit_status == SAVED_STATUS
+        is_saved = request.saves and isinstance(error, MAY_GO_ON) and result.exit_status == SAVED_STATUS
         continuation = SAVED if is_saved else ""
         names = (type(error).__name__,) if error is not None and not continuation else ()
         nodes = (status.broken_node,) if status.broken_node else ()
@@ -388,5 +384,6 @@ def _as_recorded(request: JobRequest, error: JobError | None) -> JobError | None
     recorded_end = request.past.recorded_end
     if recorded_end is None or not recorded_end.errors or type(error).__name__ == recorded_end.errors[0]:
         return error
-    kind: type[JobError] = getattr(errors, recorded_end.errors[0])
-    return kind(f"job {request.key.job} had ended as {recorded_end.state}, as was recorded before")
+    return error_class(recorded_end.errors[0])(
+        f"job {request.key.job} had ended as {recorded_end.state}, as was recorded before"
+    )

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
+from hotswap_airflow.slurm.causes import RetryCause
 from hotswap_airflow.workflow.spec import references
 from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
 from hotswap_airflow.workflow.text.numbers import plain_numbers
@@ -294,7 +295,7 @@ Retries = Annotated[int, Field(ge=0, le=10)]
 class RetrySpec(_Model):
     """After which failures a job is submitted again."""
 
-    on: list[Literal["node_fail", "preempted", "timeout", "oom", "failed"]] | None = None
+    on: list[RetryCause] | None = None
     max: Retries = 2
     escalate: Escalate = Escalate()
 
