@@ -6,6 +6,7 @@ from typing import Any
 
 from hotswap_airflow import __version__
 from hotswap_airflow.hooks.form import UI_FIELDS
+from hotswap_airflow.settings import OPTIONS, Option
 
 _NAME = "Slurm (hotswap)"
 _MODULES = {
@@ -35,7 +36,9 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {name.replace("_", "-"): value for name, value in UI_FIELDS.items()},
             }
         ],
-        "config": {"hotswap": {"description": "Workflows on Slurm clusters.", "options": _OPTIONS}},
+        "config": {
+            "hotswap": {"description": "Workflows on Slurm clusters.", "options": {o.name: _option(o) for o in OPTIONS}}
+        },
     }
 
 
@@ -44,33 +47,11 @@ def _listed(kind: str) -> list[dict[str, Any]]:
     return [{"integration-name": _NAME, "python-modules": modules}]
 
 
-def _option(description: str, example: str, default: str | None = None) -> dict[str, Any]:
+def _option(option: Option) -> dict[str, Any]:
     return {
-        "description": description,
+        "description": option.description,
         "version_added": "0.1.0",
         "type": "string",
-        "example": example,
-        "default": default,
+        "example": option.example,
+        "default": option.default,
     }
-
-
-_OPTIONS: dict[str, Any] = {
-    "store_path": _option(
-        "A persistent folder that dag-processor, workers and triggerers all see (default: hotswap below AIRFLOW_HOME).",
-        "/shared/airflow/hotswap",
-    ),
-    "site": _option("The site file: clusters, environments and their limits.", "/etc/hotswap/site.yaml"),
-    "environment": _option("Which environment of the site this Airflow runs (default: the site's first).", "prod"),
-    "reconcile": _option(
-        "When jobs whose tasks are over are cancelled, should all else have failed: five cron fields, or off.",
-        "0 * * * *",
-        "*/15 * * * *",
-    ),
-    "finish_in": _option(
-        "Where a success without outlets ends: trigger (no worker is needed), worker, or auto: trigger unless a plugin "
-        "listens to task events.",
-        "worker",
-        "auto",
-    ),
-    "discovery": _option("How YAML files are found: auto patches one function, stub writes files.", "stub", "auto"),
-}

@@ -25,6 +25,53 @@ FinishIn = Literal["auto", "trigger", "worker"]
 
 
 @dataclass(frozen=True)
+class Option:
+    """One option of the section: what Airflow's configuration reference, our docs and ``hotswap doctor`` say of it.
+
+    ``choices`` are all that it may be, where there are few.
+    """
+
+    name: str
+    description: str
+    example: str
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+OPTIONS = (
+    Option(
+        "store_path",
+        "A persistent folder that dag-processor, workers and triggerers all see (default: hotswap below AIRFLOW_HOME).",
+        "/shared/airflow/hotswap",
+    ),
+    Option("site", "The site file: clusters, environments and their limits.", "/etc/hotswap/site.yaml"),
+    Option("environment", "Which environment of the site this Airflow runs (default: the site's first).", "prod"),
+    Option(
+        "reconcile",
+        "When jobs whose tasks are over are cancelled, should all else have failed: five cron fields, or off.",
+        "0 * * * *",
+        RECONCILE,
+    ),
+    Option(
+        "finish_in",
+        "Where a success without outlets ends: trigger (no worker is needed), worker, or auto: trigger unless a plugin "
+        "listens to task events.",
+        "worker",
+        "auto",
+        ("auto", "trigger", "worker"),
+    ),
+    Option(
+        "discovery",
+        "How YAML files are found: auto patches one function, stub writes files.",
+        "stub",
+        "auto",
+        ("auto", "stub"),
+    ),
+)
+"""All options of the section. A new one is an entry here and a field of ``Settings``."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What an installation sets. ``site`` None means: no site file was named.
 
@@ -41,23 +88,23 @@ class Settings:
 
 def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
     """Read the section with ``get(key)``; ``home`` is Airflow's home. Raises ``SetupError``."""
-    discovery = get("discovery") or "auto"
-    if discovery not in {"auto", "stub"}:
-        raise SetupError(f"[hotswap] discovery is {discovery!r}; use auto or stub")
-    reconcile = get("reconcile") or RECONCILE
-    if reconcile not in {"off", RECONCILE} and not _is_cron(reconcile):
+    values = {option.name: get(option.name) or option.default for option in OPTIONS}
+    for option in OPTIONS:
+        if option.choices and values[option.name] not in option.choices:
+            *others, last = option.choices
+            words = f"[hotswap] {option.name} is {values[option.name]!r}"
+            raise SetupError(f"{words}; use {', '.join(others)} or {last}")
+    reconcile = values["reconcile"]
+    if reconcile is not None and reconcile not in {"off", RECONCILE} and not _is_cron(reconcile):
         raise SetupError(f"[hotswap] reconcile is {reconcile!r}; write five cron fields, or off")
-    finish_in = get("finish_in") or "auto"
-    if finish_in not in {"auto", "trigger", "worker"}:
-        raise SetupError(f"[hotswap] finish_in is {finish_in!r}; use auto, trigger or worker")
-    site = get("site")
+    site = values["site"]
     return Settings(
-        store_path=Path(get("store_path") or home / "hotswap").expanduser(),
+        store_path=Path(values["store_path"] or home / "hotswap").expanduser(),
         site=Path(site).expanduser() if site else None,
-        environment=get("environment") or None,
-        discovery=cast("Discovery", discovery),
+        environment=values["environment"],
+        discovery=cast("Discovery", values["discovery"]),
         reconcile=None if reconcile == "off" else reconcile,
-        finish_in=cast("FinishIn", finish_in),
+        finish_in=cast("FinishIn", values["finish_in"]),
     )
 
 

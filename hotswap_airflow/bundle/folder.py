@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,7 @@ class WorkflowFolder(BaseDagBundle):
         contents = self._store.contents
         with _locked(contents.root):
             self._store.prune({version for version in needed if version})
-            contents.sweep(needed_contents(contents.root / "bundles"))
+            contents.collect([partial(needed_contents, contents.root / "bundles")])
 
 
 @contextmanager

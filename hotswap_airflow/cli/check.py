@@ -180,9 +180,9 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
 def _tried_again(retry: Retry) -> str:
     grows = [f"{name} x {growth.factor}" for name, growth in (("mem", retry.mem), ("time", retry.time)) if growth]
     more = f", {' and '.join(grows)}" if grows else ""
-    if not retry.most:
+    if not retry.max_retries:
         return "never tried again"
-    return f"tried again {retry.most} times after {' '.join(sorted(retry.on))}{more}"
+    return f"tried again {retry.max_retries} times after {' '.join(sorted(retry.on))}{more}"
 
 
 def _elements(sweep: PlannedSweep) -> str:

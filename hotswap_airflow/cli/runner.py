@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli.clusters import client_of
 from hotswap_airflow.cluster.jobs.conductor import JobConductor
-from hotswap_airflow.cluster.jobs.outcome import Unheard
+from hotswap_airflow.cluster.jobs.outcome import JobListener
 from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
@@ -218,7 +218,7 @@ class Runner:
         }
 
 
-class _Placed(Unheard):
+class _Placed(JobListener):
     """Notes the id of a job that Slurm has."""
 
     def __init__(self, left: dict[str, int | None], job: str) -> None:

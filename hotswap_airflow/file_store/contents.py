@@ -17,7 +17,7 @@ from hotswap_airflow.errors import StoreError
 from hotswap_airflow.workflow.checks.files import Pack, content_digest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
     from hotswap_airflow.workflow.checks.files import PackedFile
 
@@ -58,6 +58,10 @@ class ContentStore:
                 f"content {digest[:12]} is not in the store {self.root}: let [hotswap] store_path name one persistent "
                 "folder that dag-processor, workers and triggerers all see"
             ) from error
+
+    def collect(self, owners: Iterable[Callable[[], Collection[str]]], older_than: float = _OLD) -> int:
+        """Remove what no owner needs; each gives the digests of its contents. Raises what an owner raises."""
+        return self.sweep({digest for owner in owners for digest in owner()}, older_than)
 
     def sweep(self, needed: Collection[str], older_than: float = _OLD) -> int:
         """Remove contents that nothing needs and nobody put for so many seconds; give their number."""

@@ -28,7 +28,7 @@ class Growth:
     """By how much an option grows after each failure for want of it, and how far: KiB or seconds."""
 
     factor: float
-    most: int
+    maximum: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Retry:
     """After which failures a job is submitted again, how many times, and what grows then."""
 
     on: frozenset[Kind] = NOT_THE_USERS
-    most: int = 2
+    max_retries: int = 2
     mem: Growth | None = None
     time: Growth | None = None
 
@@ -46,7 +46,7 @@ class Retry:
         >>> Retry().covers("JobNodeFailed", 1), Retry().covers("JobNodeFailed", 2), Retry().covers("JobFailed", 0)
         (True, False, False)
         """
-        return kind_of(error) in self.on and failed_before < self.most
+        return kind_of(error) in self.on and failed_before < self.max_retries
 
     def escalated(
         self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]
@@ -76,19 +76,19 @@ class Retry:
         cause = _GROWS_AFTER["time" if name == "time" else "mem"]
         times = sum(cause in errors for errors in failures)
         now = units.parse_time(text) if name == "time" else units.parse_size(text)
-        grown = max(now, min(growth.most, int(now * growth.factor**times)))
+        grown = max(now, min(growth.maximum, int(now * growth.factor**times)))
         return units.format_clock(grown) if name == "time" else units.format_size(grown)
 
     def to_json(self) -> str:
         """Write the rule as one line."""
-        growths = [[g.factor, g.most] if g is not None else None for g in (self.mem, self.time)]
-        return json.dumps([sorted(self.on), self.most, *growths])
+        growths = [[g.factor, g.maximum] if g is not None else None for g in (self.mem, self.time)]
+        return json.dumps([sorted(self.on), self.max_retries, *growths])
 
     @classmethod
     def from_json(cls, text: str) -> Retry:
         """Read what ``to_json`` wrote."""
-        on, most, mem, time = json.loads(text)
-        return cls(frozenset(on), most, Growth(*mem) if mem else None, Growth(*time) if time else None)
+        on, max_retries, mem, time = json.loads(text)
+        return cls(frozenset(on), max_retries, Growth(*mem) if mem else None, Growth(*time) if time else None)
 
 
 WHEN_ASKED = Retry(KINDS, sys.maxsize)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from hotswap_airflow.cluster.jobs.conductor import JobConductor
-    from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome
+    from hotswap_airflow.cluster.jobs.outcome import JobListener, Outcome
     from hotswap_airflow.triggers.progress import Progress
 
 REQUEST_KEY = "hotswap_request"
@@ -118,14 +118,13 @@ class SlurmJobTrigger(BaseTrigger):
             if request.array is None:
                 return await self._in_time(conductor, request, JobTelemetry(self.target.connection))
             async with progress_of(self._push) as progress:
-                telemetry = JobTelemetry(self.target.connection, progress.note)
-                outcome = await self._in_time(conductor, request, telemetry)
+                outcome = await self._in_time(conductor, request, JobTelemetry(self.target.connection), progress)
                 return await self._kept(outcome, progress)
 
-    async def _in_time(self, conductor: JobConductor, request: JobRequest, listener: Listener) -> Outcome:
+    async def _in_time(self, conductor: JobConductor, request: JobRequest, *listeners: JobListener) -> Outcome:
         try:
             async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                conduct = partial(self._from_its_folder, conductor, request, listener)
+                conduct = partial(self._from_its_folder, conductor, request, *listeners)
                 return await conductor.while_queued(request.key, conduct, self._report)
         except TimeoutError:
             self._report("the task's time is over; cancelling the job")
@@ -135,9 +134,9 @@ class SlurmJobTrigger(BaseTrigger):
                     return await conductor.time_out(request.key, self.asked, error, self._report)
             raise error from None
 
-    async def _from_its_folder(self, conductor: JobConductor, request: JobRequest, listener: Listener) -> Outcome:
+    async def _from_its_folder(self, conductor: JobConductor, request: JobRequest, *listeners: JobListener) -> Outcome:
         await self._lay_out(conductor, request)
-        return await conductor.conduct(request, self.asked, self._report, listener)
+        return await conductor.conduct(request, self.asked, self._report, *listeners)
 
     async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
         """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""
@@ -149,8 +148,7 @@ class SlurmJobTrigger(BaseTrigger):
         except StoreError as error:
             self._report(f"there is no table of the elements: {error}")
             return outcome
-        if outcome.tally is not None:
-            progress.note(outcome.tally)
+        progress.seen(outcome.status, outcome.tally)
         values = await asyncio.to_thread(results.shortened, progress.table, outcome.values)
         return replace(outcome, values=values)
 

@@ -8,19 +8,21 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hotswap_airflow.cluster.jobs.outcome import JobListener
 from hotswap_airflow.slurm.array_state import PROGRESS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from hotswap_airflow.slurm.array_state import Tally
+    from hotswap_airflow.slurm.states import JobStatus
 
 INTERVAL = 10.0
 """Seconds between two renewals, however quickly elements end."""
 
 
-class Progress:
-    """Tells ``push`` the newest numbers, not more often than once an interval; at the end also where the table is."""
+class Progress(JobListener):
+    """Gives ``push`` the newest numbers, not more often than once an interval; at the end also where the table is."""
 
     def __init__(self, push: Callable[[str, Any], Awaitable[None]]) -> None:
         self._push = push
@@ -29,10 +31,11 @@ class Progress:
         self._told: tuple[Tally, str] | None = None
         self._news = asyncio.Event()
 
-    def note(self, tally: Tally) -> None:
-        """Hear how many elements are where."""
-        self._newest = tally
-        self._news.set()
+    def seen(self, status: JobStatus, tally: Tally | None) -> None:  # noqa: ARG002
+        """Keep how many elements are where."""
+        if tally is not None:
+            self._newest = tally
+            self._news.set()
 
     async def keep_telling(self) -> None:
         """Tell what was heard, until cancelled."""

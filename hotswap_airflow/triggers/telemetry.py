@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from airflow.observability import stats
 from opentelemetry import trace
 
+from hotswap_airflow.cluster.jobs.outcome import JobListener
 from hotswap_airflow.slurm.states import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hotswap_airflow.slurm.array_state import Tally
     from hotswap_airflow.slurm.states import JobStatus
 
@@ -32,12 +31,11 @@ _NANO = 1_000_000_000
 _tracer = trace.get_tracer("hotswap_airflow")
 
 
-class JobTelemetry:
+class JobTelemetry(JobListener):
     """Follows one task's jobs; ``cluster`` is the connection's name. Times are seconds since the epoch."""
 
-    def __init__(self, cluster: str, note: Callable[[Tally], None] | None = None) -> None:
+    def __init__(self, cluster: str) -> None:
         self.tags = {"cluster": cluster}
-        self._note = note
         self._began = time.time()
         self._job: dict[str, str | int] = {}
         self._phase: Phase | None = None
@@ -53,8 +51,6 @@ class JobTelemetry:
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:
         """Hear how the job is; the first tally of an array is what earlier ones have done."""
-        if tally is not None and self._note is not None:
-            self._note(tally)
         self._before = self._before or tally
         phase = status.phase
         if phase is Phase.UNREACHABLE or phase is self._phase:

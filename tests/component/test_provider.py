@@ -43,6 +43,8 @@ def test_every_setting_is_described() -> None:
     options = get_provider_info()["config"]["hotswap"]["options"]
     assert set(options) == set(settings.Settings.__dataclass_fields__)
     assert options["reconcile"]["default"] == settings.RECONCILE
+    page = (ROOT / "docs" / "airflow.md").read_text()
+    assert [name for name in options if f"| `{name}` |" not in page] == []
 
 
 def test_the_link_of_a_task_is_a_page_of_airflows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ async def test_what_slurm_no_longer_knows_is_told_as_it_was(
 ) -> None:
     fake_slurm.has_accounting = False
     fake_slurm.outcomes = [[state], ["COMPLETED"]]
-    request = make_request("true", retry=Retry(most=0), **({"array": array_of("01")} if is_sweep else {}))
+    request = make_request("true", retry=Retry(max_retries=0), **({"array": array_of("01")} if is_sweep else {}))
     first = await fake_bench.conduct(request)
     note = fake_bench.key_dir(request) / "settled"
     said = note.read_text()
@@ -137,7 +137,7 @@ async def test_a_tolerated_failure_costs_a_sweep_that_saves_no_try(
     fake_slurm: FakeSlurm, fake_bench: Any, make_request: MakeRequest
 ) -> None:
     text = '[ "$SWEEP_V" != "$HOTSWAP_ATTEMPT" ] || exit 3; [ "$HOTSWAP_ATTEMPT" -gt 2 ] || exit 85'
-    request = make_request(text, array=array_of("1289", tolerated=3), saves=True, retry=Retry(most=1))
+    request = make_request(text, array=array_of("1289", tolerated=3), saves=True, retry=Retry(max_retries=1))
     begun = asyncio.create_task(fake_bench.conduct(request))
     await fake_bench.until(lambda: len(fake_slurm.jobs) > 6)
     fake_slurm.outcomes = [["NODE_FAIL"]]

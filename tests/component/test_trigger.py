@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from hotswap_airflow.cluster.jobs.outcome import JobListener, JobListeners
 from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import ConnectionLost, SetupError
 from hotswap_airflow.hooks.settings import airflow_settings
@@ -226,9 +227,9 @@ async def test_progress_is_told_now_and_then_and_at_the_end(monkeypatch: pytest.
     monkeypatch.setattr(progress, "INTERVAL", 0.05)
     async with progress.progress_of(push) as heard:
         for done in range(100):
-            heard.note(Tally(done=done))
+            heard.seen(JobStatus("RUNNING"), Tally(done=done))
             await asyncio.sleep(0.002)
-        heard.note(Tally(done=100))
+        heard.seen(JobStatus("COMPLETED"), Tally(done=100))
     assert 2 < len(told) < 20
     assert told[-1] == "hotswap_progress: 100 done · 0 failed · 0 running · 0 pending"
 
@@ -336,8 +337,13 @@ async def test_a_job_is_seen_from_outside_by_metrics_and_spans_of_its_task(
 def test_an_array_tells_its_own_elements_and_not_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
     monkeypatch.setitem(telemetry.stats.incr.__globals__, "_backend", recorder)
-    noted: list[Tally] = []
-    heard = telemetry.JobTelemetry("slurm_main", noted.append)
+    noted: list[Tally | None] = []
+
+    class Other(JobListener):
+        def seen(self, status: JobStatus, tally: Tally | None) -> None:  # noqa: ARG002
+            noted.append(tally)
+
+    heard = JobListeners(telemetry.JobTelemetry("slurm_main"), Other())
     heard.placed(7, is_new=False)
     for status, tally in (
         (JobStatus("PENDING"), Tally(done=5, pending=3)),
@@ -345,7 +351,7 @@ def test_an_array_tells_its_own_elements_and_not_those_before_it(monkeypatch: py
         (JobStatus("FAILED"), Tally(done=7, failed=1)),
     ):
         heard.seen(status, tally)
-    assert noted == [Tally(done=5, pending=3), Tally(done=7, failed=1)]
+    assert noted == [Tally(done=5, pending=3), None, Tally(done=7, failed=1)]
     assert recorder.counts[-2:] == [2, 1]
     assert [(kind, stat) for kind, stat, _ in recorder.told] == [
         ("timer", telemetry.WAIT),

@@ -34,7 +34,7 @@ async def _asked(coalescer: Coalescer[int, str], items: list[int]) -> list[async
 
 async def test_the_first_goes_at_once_and_the_others_together() -> None:
     trips = Trips()
-    tasks = await _asked(Coalescer(trips.ask, most=3, at_once=1, pace=0), [1, 2, 3, 4, 5])
+    tasks = await _asked(Coalescer(trips.ask, max_items=3, at_once=1, pace=0), [1, 2, 3, 4, 5])
     assert trips.made == [[1]]
     trips.gate.set()
     assert await asyncio.gather(*tasks) == ["1", "2", "3", "4", "5"]
@@ -78,7 +78,7 @@ async def test_who_asks_no_more_is_left_out_and_holds_nobody_up() -> None:
 async def test_few_questions_wait_for_others_and_many_do_not() -> None:
     trips = Trips()
     trips.gate.set()
-    coalescer = Coalescer(trips.ask, most=3, pace=1000)
+    coalescer = Coalescer(trips.ask, max_items=3, pace=1000)
     tasks = await _asked(coalescer, [1, 2, 3])
     assert trips.made == [[1]]
     tasks += await _asked(coalescer, [4])

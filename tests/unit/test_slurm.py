@@ -197,7 +197,7 @@ def _request(**changes: object) -> JobRequest:
 def test_a_request_reads_back() -> None:
     request = _request(
         options=(("time", "00:10:00"),), variables=(("PARAM_X", "'\n"),), inputs=(Input("i", "a"),),
-        outputs=(Output("o", "file", "p"), Output("v", "number")), retry=Retry(most=1, mem=Growth(2, 5)), saves=True,
+        outputs=(Output("o", "file", "p"), Output("v", "number")), retry=Retry(max_retries=1, mem=Growth(2, 5)), saves=True,
     )  # fmt: skip
     assert JobRequest.from_json(request.to_json()) == request
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.jobs.outcome import Listener, Outcome, Unheard
+from hotswap_airflow.cluster.jobs.outcome import JobListener, JobListeners, Outcome
 from hotswap_airflow.cluster.jobs.submitter import LONGEST_PAUSE, PATIENCE, Submitter
 from hotswap_airflow.cluster.remote.client import OUTPUT_LIMIT
 from hotswap_airflow.errors import (
@@ -67,19 +67,22 @@ class JobConductor(Submitter):
         request: JobRequest,
         asked: str,
         report: Callable[[str], None],
-        listener: Listener | None = None,
+        *listeners: JobListener,
     ) -> Outcome:
         """Find or submit the job of a request and wait for its end. ``asked`` is ``<try number> <epoch>``.
 
         Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
         """
-        listener = listener or Unheard()
-        while (outcome := await self._conduct(request, asked, report, listener)).continuation:
-            if await self._was_cancelled(outcome.key, report):
+        listener = JobListeners(*listeners)
+        while True:
+            outcome = await self._conduct(request, asked, report, listener)
+            if outcome.continuation and await self._was_cancelled(outcome.key, report):
                 error = JobCancelled(f"job {request.key.job} was cancelled; what it has done is kept for a later try")
-                return replace(outcome, values={}, error=error, continuation="")
+                outcome = replace(outcome, values={}, error=error, continuation="")
+            listener.ended(outcome)
+            if not outcome.continuation:
+                return outcome
             report(_GOES_ON[outcome.continuation])
-        return outcome
 
     async def _was_cancelled(self, key: JobKey, report: Callable[[str], None]) -> bool:
         """Whether somebody cancelled the job that was to go on: its task was ended, or its run stopped."""
@@ -87,7 +90,7 @@ class JobConductor(Submitter):
         return any(folder.digest == key.digest and folder.tried.is_cancelled for folder in folders)
 
     async def _conduct(
-        self, request: JobRequest, asked: str, report: Callable[[str], None], listener: Listener
+        self, request: JobRequest, asked: str, report: Callable[[str], None], listener: JobListener
     ) -> Outcome:
         request, submission = await self.find_or_submit(request, asked, report)
         if submission is None:
@@ -126,7 +129,7 @@ class JobConductor(Submitter):
         request: JobRequest,
         submission: Submission,
         report: Callable[[str], None],
-        listener: Listener,
+        listener: JobListener,
         state: ArrayState | None = None,
     ) -> JobStatus:
         key, job_id = request.key, submission.job_id or 0

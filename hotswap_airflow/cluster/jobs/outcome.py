@@ -1,9 +1,9 @@
-"""How a job ended, and who hears how it goes on."""
+"""How a job ended, and what follows a job while it goes on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hotswap_airflow.errors import JobError
@@ -34,8 +34,8 @@ class Outcome:
     table: tuple[ElementResult, ...] = ()
 
 
-class Listener(Protocol):
-    """Hears how a job goes on."""
+class JobListener:
+    """Follows a job; each method does nothing unless a listener has one of its own."""
 
     def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
         """A job was submitted, or found where it was already."""
@@ -43,12 +43,27 @@ class Listener(Protocol):
     def seen(self, status: JobStatus, tally: Tally | None) -> None:
         """There is news of it; ``tally`` of a sweep."""
 
+    def ended(self, outcome: Outcome) -> None:
+        """It ended; where ``outcome.continuation`` is set another job follows."""
 
-class Unheard:
-    """Nobody wants to know."""
 
-    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - as it is asked for
-        """Do nothing."""
+class JobListeners(JobListener):
+    """Several listeners as one."""
+
+    def __init__(self, *listeners: JobListener) -> None:
+        self._listeners = listeners
+
+    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
+        """Notify all."""
+        for listener in self._listeners:
+            listener.placed(job_id, is_new)
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:
-        """Do nothing."""
+        """Notify all."""
+        for listener in self._listeners:
+            listener.seen(status, tally)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Notify all."""
+        for listener in self._listeners:
+            listener.ended(outcome)

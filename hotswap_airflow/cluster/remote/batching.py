@@ -20,19 +20,19 @@ class Coalescer(Generic[Item, Answer]):
     """Asks ``ask(items)``, which gives an answer for each item in order, or an error to raise for it.
 
     The first question goes at once, those soon after it go together: ``pace`` seconds after it, or as soon as they are
-    ``most``. At most ``at_once`` round trips are under way. An error of a whole round trip is everybody's. Belongs to
-    one event loop at a time.
+    ``max_items``. At most ``at_once`` round trips are under way. An error of a whole round trip is everybody's.
+    Belongs to one event loop at a time.
     """
 
     def __init__(
         self,
         ask: Callable[[list[Item]], Awaitable[list[Answer | Exception]]],
-        most: int = 50,
+        max_items: int = 50,
         at_once: int = 2,
         pace: float = PACE,
     ) -> None:
         self._ask = ask
-        self._most = most
+        self._max_items = max_items
         self._at_once = at_once
         self._pace = pace
         self._set_out_at = -math.inf
@@ -52,7 +52,7 @@ class Coalescer(Generic[Item, Answer]):
             return
         loop = asyncio.get_running_loop()
         rest = self._set_out_at + self._pace - loop.time()
-        if rest > 0 and len(self._waiting) < self._most:
+        if rest > 0 and len(self._waiting) < self._max_items:
             if self._timer is None or self._timer.when() <= loop.time():
                 self._timer = loop.call_later(rest, self._set_out)
             return
@@ -67,7 +67,7 @@ class Coalescer(Generic[Item, Answer]):
     def _boarding(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         """The first who wait; whoever was cancelled meanwhile needs no answer."""
         batch: list[tuple[Item, asyncio.Future[Answer]]] = []
-        while self._waiting and len(batch) < self._most:
+        while self._waiting and len(batch) < self._max_items:
             item, future = self._waiting.popleft()
             if not future.done():
                 batch.append((item, future))

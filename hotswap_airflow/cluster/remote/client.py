@@ -73,11 +73,11 @@ class ClusterClient:
         self._pace = pace
         self._notes = Coalescer(partial(self._read_and_note, COMMAND_TIMEOUT), pace=pace)
         self._results = Coalescer(partial(self._read_and_note, TRANSFER_TIMEOUT), pace=pace)
-        self._submissions = Coalescer(self._submit_all, most=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
+        self._submissions = Coalescer(self._submit_all, max_items=SUBMISSIONS_AT_ONCE, at_once=4, pace=pace)
         self._folders = Coalescer(self._lay_out_all, pace=pace)
-        self._cancels = Coalescer(partial(cancellation.cancel_all, self), most=cancellation.AT_ONCE, pace=pace)
-        self._queues = Coalescer(self._queue_for, most=_EVERYBODY, at_once=1, pace=pace)
-        self._looks = Coalescer(partial(cancellation.unfinished, self), most=_EVERYBODY, at_once=1, pace=pace)
+        self._cancels = Coalescer(partial(cancellation.cancel_all, self), max_items=cancellation.AT_ONCE, pace=pace)
+        self._queues = Coalescer(self._queue_for, max_items=_EVERYBODY, at_once=1, pace=pace)
+        self._looks = Coalescer(partial(cancellation.unfinished, self), max_items=_EVERYBODY, at_once=1, pace=pace)
 
     def below(self, workdir: str, slurm_cluster: str = "") -> ClusterClient:
         """The same account with another work folder and cluster, over the same connection."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.transport.breaker import Breaker
 
 Connect = Callable[[], Awaitable[asyncssh.SSHClientConnection]]
-TRANSPORTS = ("ssh", "openssh", "local")
 _TRUE = {"true", "1", "yes"}
 _WORDS = frozenset(
     "transport slurm_conf control_path workdir push path key_file private_key private_key_passphrase passphrase "
@@ -124,16 +123,29 @@ def make_transport(
     check_words(login)
     if breaker is None:
         _check_files(login)
-    if login.is_local:
-        made: Transport = LocalTransport(login.local_environment(environ))
-    elif not login.host:
+    if not (login.is_local or login.host):
         raise SetupError(f"connection {login.name} names no host")
-    elif login.transport == "openssh":
-        made = _openssh(login, breaker)
-    else:
-        made = SshTransport(connect or _connect(login), login.name, breaker)
+    made = TRANSPORTS[login.transport](_Wanted(login, environ, connect, breaker))
     path = str(login.extra.get("path") or "")
     return OnPath(made, path) if path else made
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a transport may be made of."""
+
+    login: Login
+    environ: Mapping[str, str]
+    connect: Connect | None
+    breaker: Breaker | None
+
+
+def _local(wanted: _Wanted) -> Transport:
+    return LocalTransport(wanted.login.local_environment(wanted.environ))
+
+
+def _ssh(wanted: _Wanted) -> Transport:
+    return SshTransport(wanted.connect or _connect(wanted.login), wanted.login.name, wanted.breaker)
 
 
 def check_words(login: Login) -> None:
@@ -153,9 +165,9 @@ def check_words(login: Login) -> None:
         raise SetupError(f"`workdir` of connection {login.name}: {fault}")
 
 
-def _openssh(login: Login, breaker: Breaker | None) -> OpenSshTransport:
+def _openssh(wanted: _Wanted) -> Transport:
     """The system's ssh; what is not said comes from the user's ssh configuration, a ProxyJump too."""
-    extra = login.extra
+    login, extra = wanted.login, wanted.login.extra
     if _passphrase(login) or extra.get("private_key"):
         words = "the transport `openssh` takes neither a `private_key` nor a passphrase"
         raise SetupError(f"connection {login.name}: {words}; let the key be a `key_file`, and add it to an ssh-agent")
@@ -172,7 +184,11 @@ def _openssh(login: Login, breaker: Breaker | None) -> OpenSshTransport:
     if destination.startswith("-"):
         raise SetupError(f"connection {login.name} names no host: {destination!r}")
     path = str(extra.get("control_path") or CONTROL_PATH)
-    return OpenSshTransport(destination, tuple(options), login.name, path, breaker)
+    return OpenSshTransport(destination, tuple(options), login.name, path, wanted.breaker)
+
+
+TRANSPORTS: dict[str, Callable[[_Wanted], Transport]] = {"ssh": _ssh, "openssh": _openssh, "local": _local}
+"""How commands are carried, by the word in a connection: the first is meant if it has none."""
 
 
 def _connect(login: Login) -> Connect:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.options import OPTIONS
+from hotswap_airflow.workflow.spec import workflow_spec as spec
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 WORKFLOW_HEADER = "workflow/v1"
 SITE_HEADER = "site/v1"
 WORKFLOW_SUFFIXES = (".hotswap.yaml", ".hotswap.json")
 
+_MODELS: dict[str, type[BaseModel]] = {
+    "workflow": spec.WorkflowSpec,
+    "schedule": spec.Schedule,
+    "params": spec.ParamSpec,
+    "defaults": spec.Defaults,
+    "job": spec.JobSpec,
+    "retry": spec.RetrySpec,
+    "escalate": spec.Escalate,
+    "growth": spec.MemGrowth,
+    "checkpoint": spec.CheckpointSpec,
+    "sweep": spec.SweepSpec,
+    "axis": spec.AxisSpec,
+    "inputs": spec.InputSpec,
+    "outputs": spec.OutputSpec,
+}
 SUPPORTED: dict[str, frozenset[str]] = {
-    "workflow": frozenset("hotswap name description owner tags schedule params defaults files jobs".split()),
-    "schedule": frozenset("cron timezone assets".split()),
-    "params": frozenset("type default minimum maximum enum pattern items description".split()),
-    "defaults": frozenset("cluster slurm env retries".split()),
-    "job": frozenset(
-        "run script description needs cluster env slurm inputs outputs sweep checkpoint retry retries".split()
-    ),
-    "retry": frozenset("on max escalate".split()),
-    "escalate": frozenset("mem time".split()),
-    "growth": frozenset("factor max".split()),
-    "checkpoint": frozenset("signal requeue".split()),
-    "sweep": frozenset("over mode max_parallel tolerate chunk".split()),
-    "axis": frozenset("list linspace range from column".split()),
-    "needs": frozenset(["when"]),
-    "inputs": frozenset("path from type asset".split()),
-    "outputs": frozenset("path type asset".split()),
+    **{
+        place: frozenset(field.alias or name for name, field in model.model_fields.items())
+        for place, model in _MODELS.items()
+    },
+    "needs": frozenset({"when"}),  # the model's other field is the key above the map
     "slurm": frozenset(OPTIONS),
 }
-"""The keys that this release understands, by the kind of map they stand in."""
+"""The keys that this release understands, by the kind of map they stand in: the fields of the models."""
 
 LATER: dict[str, frozenset[str]] = {
     "workflow": frozenset(
@@ -101,20 +110,7 @@ def judge_key(place: str, key: str) -> tuple[str, str, str]:
 def _home(key: str, place: str) -> str | None:
     if key == "publish":
         return _OWNERS["outputs"]
-    for kind in (
-        "slurm",
-        "job",
-        "workflow",
-        "params",
-        "outputs",
-        "inputs",
-        "needs",
-        "sweep",
-        "axis",
-        "retry",
-        "checkpoint",
-        "growth",
-    ):
+    for kind in _HOMES:
         if kind != place and key in SUPPORTED[kind] | LATER.get(kind, frozenset()):
             return _OWNERS.get(kind, f"under `{kind}:`")
     for kind, keys in _ELSEWHERE.items():
