@@ -28,8 +28,8 @@ dev: .venv/.installed-dev
 system:
 	@.ci/install-system $(SLURM)
 
-fast: dev ## the developer's loop
-	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/examples tests/architecture hotswap_airflow
+fast: dev ## the developer's loop: every test that starts no daemon, under a minute
+	$(BIN)/pytest -q -n 5 -m 'not daemons'
 
 check: dev ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -42,7 +42,7 @@ docs: dev
 
 test: system check docs ## everything
 	$(BIN)/coverage erase
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= --durations=10
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --cov --cov-report= --durations=10
 	$(BIN)/coverage report --fail-under=90 --skip-covered
 	$(BIN)/coverage report --fail-under=95 --skip-covered --include='$(CORE)'
 

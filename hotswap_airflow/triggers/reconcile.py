@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.upkeep.reconciliation import OwnedJob, owned_jobs
 from hotswap_airflow.triggers.maintenance import MaintenanceTrigger
@@ -22,15 +22,6 @@ SECOND_LOOK = 30.0
 class ReconcileTrigger(MaintenanceTrigger):
     """Cancel the active jobs of an installation on one cluster whose tasks have ended or are gone."""
 
-    def __init__(self, *, second_look: float = SECOND_LOOK, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.second_look = second_look
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Ids, and the time between the looks."""
-        path, kwargs = super().serialize()
-        return path, {**kwargs, "second_look": self.second_look}
-
     async def maintain(self, conductor: JobConductor) -> None:
         """Look twice, then cancel."""
         jobs = await owned_jobs(conductor.client, self.installation)
@@ -38,7 +29,7 @@ class ReconcileTrigger(MaintenanceTrigger):
         self._report(f"{len(jobs)} active job(s), of which {len(suspects)} without a task that waits for them")
         if not suspects:
             return
-        await asyncio.sleep(self.second_look)
+        await asyncio.sleep(SECOND_LOOK)
         still = {job.name for job in await owned_jobs(conductor.client, self.installation)}
         ended = [job async for job in self._still_without_task(job for job in suspects if job.name in still)]
         await conductor.client.cancel((job.key.digest, job.name) for job in ended)

@@ -32,7 +32,7 @@ SEED = int(os.environ.get("HOTSWAP_CHAOS_SEED", str(time.time_ns() % 10_000)))
 SINGLE = 10
 SLOTS = 16
 KINDS = ("triggerer", "scheduler", "worker", "api-server", "sshd", "slurmctld", "slurmdbd", "postgres")
-pytestmark = pytest.mark.timeout(900 + ROUNDS * 120)
+pytestmark = [pytest.mark.timeout(900 + ROUNDS * 120), pytest.mark.daemons]
 
 
 def _workflow(elements: int, seconds: int) -> str:

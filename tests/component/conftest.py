@@ -168,16 +168,15 @@ def as_elsewhere(environment: Mapping[str, str], folder: Path) -> dict[str, str]
 
 
 @pytest.fixture(params=["local", "ssh", "openssh", "fake"])
-async def bench(
-    request: pytest.FixtureRequest, slurm_cluster: SlurmCluster, ssh_login_node: LoginNode, tmp_path: Path
-) -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     transport: Transport
     if request.param == "local":
-        transport = LocalTransport(as_elsewhere(slurm_cluster.environment, tmp_path / "bin"))
+        cluster: SlurmCluster = request.getfixturevalue("slurm_cluster")
+        transport = LocalTransport(as_elsewhere(cluster.environment, tmp_path / "bin"))
     elif request.param == "ssh":
-        transport = ssh_transport(ssh_login_node)
+        transport = ssh_transport(request.getfixturevalue("ssh_login_node"))
     elif request.param == "openssh":
-        transport = openssh_transport(ssh_login_node)
+        transport = openssh_transport(request.getfixturevalue("ssh_login_node"))
     else:
         transport = request.getfixturevalue("fake_slurm").transport
     made = bench_of(transport, tmp_path / "work")

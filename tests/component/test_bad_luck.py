@@ -557,6 +557,7 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
         assert len([row for row in queue if row.name == request.key.job_name]) == 1, point
 
 
+@pytest.mark.daemons
 async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
     tmp_path: Path, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -576,6 +577,7 @@ async def test_a_queue_that_is_full_is_a_wait_and_makes_parts_of_sweeps(
         made.down()
 
 
+@pytest.mark.daemons
 async def test_a_controller_that_is_restarted(tmp_path: Path, make_request: MakeRequest) -> None:
     from hotswap_airflow.cluster.jobs.conductor import JobConductor
     from hotswap_airflow.cluster.remote.client import ClusterClient

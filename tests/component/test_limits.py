@@ -91,6 +91,7 @@ class Held:
         """Nothing to give up."""
 
 
+@pytest.mark.daemons
 async def test_a_cluster_without_accounting_that_forgets_ended_jobs_within_seconds(
     tmp_path: Path, make_request: MakeRequest
 ) -> None:

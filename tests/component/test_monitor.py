@@ -154,8 +154,8 @@ async def test_a_job_that_comes_while_the_watcher_ends_is_watched(
 ) -> None:
     watcher.client.has_push = True
     bench = Bench(JobConductor(watcher.client, watcher, 2.0), tmp_path / "monitor")
-    fake_slurm.outcomes = [["COMPLETED"]] * 8
-    for number in range(8):  # each begins in the moment in which the one before it has ended
+    fake_slurm.outcomes = [["COMPLETED"]] * 4
+    for number in range(4):  # each begins in the moment in which the one before it has ended
         assert (await bench.conduct(make_request("true", job=f"j{number}"))).error is None
 
 

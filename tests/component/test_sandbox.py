@@ -27,6 +27,7 @@ def small() -> Iterator[Sandbox]:
     made.down()
 
 
+@pytest.mark.daemons
 def test_what_has_died_starts_again_in_its_old_place(small: Sandbox) -> None:
     cluster, node = small.clusters[0], small.login_nodes["main"]
     before = small.describe()
@@ -44,6 +45,7 @@ def test_what_has_died_starts_again_in_its_old_place(small: Sandbox) -> None:
     assert job in cluster.run("squeue", "-h", "-o", "%i").split()
 
 
+@pytest.mark.daemons
 def test_a_job_gets_the_devices_it_asks_for(small: Sandbox) -> None:
     out = small.folder / "devices"
     cluster = small.clusters[0]
@@ -52,6 +54,7 @@ def test_a_job_gets_the_devices_it_asks_for(small: Sandbox) -> None:
     assert out.read_text() == "0,1\n"
 
 
+@pytest.mark.daemons
 def test_a_job_begins_with_the_sandboxs_own_environment(small: Sandbox) -> None:
     out = small.folder / "environment"
     asked = ("--export=NONE", "--mem=50M", f"--output={out}", "--wrap=env")
@@ -60,6 +63,7 @@ def test_a_job_begins_with_the_sandboxs_own_environment(small: Sandbox) -> None:
     assert (found["PATH"], found["LANG"], found["HOME"]) == (processes.PATH, "C.UTF-8", str(Path.home()))
 
 
+@pytest.mark.daemons
 def test_a_cluster_that_cannot_start_says_why() -> None:
     made = sandbox.create("broken")
     with pytest.raises(SetupError, match=r"(?s)^slurm(ctld|d-1) .*ended.*NoSuchKey"):
@@ -67,6 +71,7 @@ def test_a_cluster_that_cannot_start_says_why() -> None:
     assert not made.folder.exists()
 
 
+@pytest.mark.daemons
 def test_stopping_a_daemon_ends_what_it_left_behind(tmp_path: Path) -> None:
     pid_file = tmp_path / "child"
     code = f"import subprocess, time; p = subprocess.Popen(['sleep', '600']); open({str(pid_file)!r}, 'w').write(str(p.pid)); time.sleep(600)"
@@ -90,6 +95,7 @@ def test_the_demo_says_what_is_missing_and_changes_nothing(tmp_path: Path) -> No
     assert "sudo apt-get install no-such-package" in done.stderr
 
 
+@pytest.mark.daemons
 def test_a_daemon_that_ends_as_it_starts_is_told_at_once_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,8 @@
-"""One real Airflow on one real cluster for all tests of a process."""
+"""Two real Airflows, each on a real cluster of its own, for all tests of a run.
+
+A calm one with four worker slots, and a strict one with a single slot, whose daemons are killed. Each belongs to one
+worker of pytest-xdist (``tests/conftest.py``).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -121,33 +126,51 @@ class Lab:
         self.api.wait(f"the job of {task}", lambda: any(f".{task}." in name for name in self.queue(dag_id)))
 
 
-@pytest.fixture(scope="session")
-def gated_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+@contextmanager
+def _gated_sandbox(name: str, gates: Path) -> Iterator[Sandbox]:
     """A cluster whose login node can be held at named points; ``HOTSWAP_GATES`` says in which folder."""
-    made = sandbox.create("lab")
+    made = sandbox.create(name)
     # The tests count jobs; on a slow machine the usual five minutes are over before the last one is counted.
     made.up(ClusterOptions(extra=("MinJobAge=3600", SELDOM_SAMPLED)), sshd=True)
-    node = made.login_nodes["main"]
-    node.stop()
-    node.environment |= {"HOTSWAP_GATES": str(tmp_path_factory.mktemp("gates")), "PATH": f"{GATES / 'bin'}:{PATH}"}
-    node.start()
-    yield made
-    made.down()
+    try:
+        node = made.login_nodes["main"]
+        node.stop()
+        node.environment |= {"HOTSWAP_GATES": str(gates), "PATH": f"{GATES / 'bin'}:{PATH}"}
+        node.start()
+        yield made
+    finally:
+        made.down()
+
+
+@contextmanager
+def _lab(name: str, gates: Path, changes: Mapping[str, str]) -> Iterator[Lab]:
+    with _gated_sandbox(name, gates) as made:
+        folder = Path(tempfile.mkdtemp(prefix="hotswap-airflow-"))
+        (folder / "python").mkdir()
+        (folder / "airflow" / "config").mkdir(parents=True)
+        shutil.copy(GATES / "airflow_local_settings.py", folder / "airflow" / "config")
+        services = AirflowServices(folder, {**_settings(made, folder), **changes})
+        try:
+            services.start()
+            yield Lab(services, AirflowApi(services.url, USER, services.password), made)
+        finally:
+            services.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def lab(gated_sandbox: Sandbox) -> Iterator[Lab]:
-    folder = Path(tempfile.mkdtemp(prefix="hotswap-airflow-"))
-    (folder / "python").mkdir()
-    (folder / "airflow" / "config").mkdir(parents=True)
-    shutil.copy(GATES / "airflow_local_settings.py", folder / "airflow" / "config")
-    services = AirflowServices(folder, _settings(gated_sandbox, folder))
-    try:
-        services.start()
-        yield Lab(services, AirflowApi(services.url, USER, services.password), gated_sandbox)
-    finally:
-        services.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The calm one."""
+    changes = {"AIRFLOW__CORE__PARALLELISM": "4", "HOTSWAP_RESUME_DELAY": "4"}
+    with _lab("lab", tmp_path_factory.mktemp("gates"), changes) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def strict_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One worker slot for everything: whatever holds it while a job waits or runs stops all tests."""
+    with _lab("strict", tmp_path_factory.mktemp("gates"), {"AIRFLOW__CORE__PARALLELISM": "1"}) as made:
+        yield made
 
 
 def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
@@ -165,8 +188,6 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
         "AIRFLOW__HOTSWAP__SITE": str(folder / "site.yaml"),
         "AIRFLOW__HOTSWAP__RECONCILE": "0 0 1 1 *",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
-        # One worker slot for everything: whoever holds it while a job waits or runs stops all tests.
-        "AIRFLOW__CORE__PARALLELISM": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",

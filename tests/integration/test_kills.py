@@ -18,6 +18,12 @@ GOOD = "jobs: {a: {outputs: {n: {type: integer}}, run: 'echo ran >> ran; echo n=
 FAILING = "jobs: {before: {run: 'true'}, a: {needs: before, run: 'echo ran >> ran; exit 3'}}\n"
 
 
+@pytest.fixture
+def lab(strict_lab: Any) -> Any:
+    """The Airflow with a single worker slot, whose daemons may be killed."""
+    return strict_lab
+
+
 def _hold(lab: Any, point: str, text: str = GOOD) -> tuple[str, str]:
     """A run of a workflow of its own, held at a point."""
     name = f"killed-{point}"

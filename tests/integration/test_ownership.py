@@ -17,6 +17,12 @@ pytestmark = pytest.mark.timeout(600)
 GATE = "while [ ! -e go ]; do sleep 0.1; done"
 
 
+@pytest.fixture
+def lab(strict_lab: Any) -> Any:
+    """The Airflow with a single worker slot, whose daemons may be killed."""
+    return strict_lab
+
+
 def test_the_reconciling_pass_cancels_what_no_task_waits_for(lab: Any) -> None:
     lab.write("kept", f"jobs: {{a: {{run: '{GATE}'}}}}\n")
     run = lab.api.trigger("kept")

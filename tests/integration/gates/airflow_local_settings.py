@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hotswap_airflow.operators.slurm import SlurmJobOperator
+from hotswap_airflow.triggers import events, reconcile
 from hotswap_airflow.triggers.job import SlurmJobTrigger
 
+events.RESUME_DELAY = float(os.environ.get("HOTSWAP_RESUME_DELAY", events.RESUME_DELAY))
+reconcile.SECOND_LOOK = 5.0
 GATES = Path(os.environ["HOTSWAP_GATES"])
 _defer, _resume, _run = SlurmJobOperator._defer, SlurmJobOperator.resume, SlurmJobTrigger.run
 
