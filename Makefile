@@ -42,7 +42,7 @@ docs: dev
 
 test: system check docs ## everything
 	$(BIN)/coverage erase
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --cov --cov-report= --durations=10
+	$(BIN)/pytest -q -n $(WORKERS) --cov --cov-report= --durations=10
 	$(BIN)/coverage report --fail-under=90 --skip-covered
 	$(BIN)/coverage report --fail-under=95 --skip-covered --include='$(CORE)'
 

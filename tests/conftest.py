@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 # Before anything imports Airflow, which reads and writes there.
 _HOME = tempfile.mkdtemp(prefix="hotswap-home-")
@@ -29,35 +30,46 @@ pytest_plugins = ["hotswap_airflow.testing.fixtures"]
 
 _DAEMONS = {"slurm_sandbox", "postgres", "accounted", "clusters", "lab", "strict_lab"}
 """Fixtures that start programs which outlive a test."""
-_GROUPS = ("strict_lab", "lab")
-"""Those that all tests of a run share: their tests go to one worker, one after the other, and first."""
+_STRICT = ("test_kills.py", "test_ownership.py")
+"""The tests whose Airflow has one worker slot, and whose daemons are killed."""
+
+
+class OneWorkerAnAirflow(LoadScopeScheduling):
+    """Gives all tests of one Airflow to one worker of pytest-xdist, so that there are no more than two of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _airflow_of(nodeid) or nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Our own distribution, in the order of ``pytest_collection_modifyitems``."""
+    config.option.loadscopereorder = False
+    return OneWorkerAnAirflow(config, log)
+
+
+def _airflow_of(nodeid: str) -> str:
+    if not nodeid.startswith("tests/integration/"):
+        return ""
+    return "strict" if any(f"/{name}::" in nodeid for name in _STRICT) else "calm"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test that needs daemons, and keep those of one Airflow together."""
-    names = set(getattr(item, "fixturenames", ()))
-    if names & _DAEMONS or _transport(item) != "fake":
+    """Mark a test that needs daemons."""
+    if _DAEMONS & set(getattr(item, "fixturenames", ())) or _transport(item) != "fake":
         item.add_marker(pytest.mark.daemons)
-    group = next((name for name in _GROUPS if name in names), None)
-    if group is not None:
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what lasts."""
-    items.sort(key=_turn)
+    turns = {"strict": 0, "calm": 1, "": 3}
+    items.sort(key=lambda item: 2 if "/chaos/" in item.nodeid else turns[_airflow_of(item.nodeid)])
 
 
 def _transport(item: pytest.Item) -> str:
     """What the fixture ``bench`` of the contract suite stands on."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("bench", "fake")) if callspec is not None else "fake"
-
-
-def _turn(item: pytest.Item) -> int:
-    names = getattr(item, "fixturenames", ())
-    return next((turn for turn, name in enumerate(_GROUPS) if name in names), 2 + ("chaos" not in item.nodeid))
 
 
 @pytest.hookimpl(wrapper=True)

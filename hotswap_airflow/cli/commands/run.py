@@ -37,7 +37,7 @@ _CLEARING_UP = 5.0
 """Seconds that connections and commands under way may take to end, once a person has asked for it."""
 
 
-def add_commands(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add ``run``."""
     run = commands.add_parser("run", help="run a workflow straight on its cluster, without Airflow")
     run.add_argument("file", nargs="?", metavar="FILE")

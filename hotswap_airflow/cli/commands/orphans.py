@@ -42,7 +42,7 @@ class Orphan:
         return f"{self.job.job_id} on {self.cluster.name}: {key.run.workflow} {key.run.run} {task}: {why}"
 
 
-def add_commands(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add ``orphans`` and ``adopt``."""
     orphans = commands.add_parser("orphans", help="show active jobs of this installation that no task waits for")
     orphans.add_argument("--cancel", action="store_true", help="and cancel them")

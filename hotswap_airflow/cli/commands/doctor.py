@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.cli.finding import Finding
 
 
-def add_commands(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add ``doctor``."""
     doctor = commands.add_parser("doctor", help="look at the installation: exit 0 well, 1 something must be mended")
     loading.add_site_argument(doctor)

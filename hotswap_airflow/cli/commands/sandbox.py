@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_commands(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add ``sandbox up``, ``down`` and ``status``."""
     sandbox = commands.add_parser("sandbox", help="real Slurm clusters on this host, to try workflows on")
     verbs = sandbox.add_subparsers(title="verbs", metavar="VERB", required=True)

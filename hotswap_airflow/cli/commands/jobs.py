@@ -1,4 +1,4 @@
-"""``hotswap jobs`` and ``hotswap runs``: what a person does with a run that there is already."""
+"""``hotswap jobs``: what a person does with the jobs of a run in Airflow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hotswap_airflow.cli.airflow_login import add_airflow_arguments, log_in
 from hotswap_airflow.cli.clusters import clusters_of, own_installation, reached
 from hotswap_airflow.cli.loading import add_site_argument
-from hotswap_airflow.cluster.upkeep.ownership import keep_runs, keys_of, mark_tries
+from hotswap_airflow.cluster.upkeep.ownership import keys_of, mark_tries
 from hotswap_airflow.errors import HotswapError, SetupError
 from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.settings import read_without_airflow
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hotswap_airflow.airflow_client import RestClient
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``jobs retry``, ``jobs elements`` and ``runs keep``."""
+def add_command(commands: Any) -> None:
+    """Add ``jobs retry`` and ``jobs elements``."""
     jobs = commands.add_parser("jobs", help="jobs of a run in Airflow").add_subparsers(metavar="COMMAND", required=True)
     retry = jobs.add_parser("retry", help="clear a job and those after it; of a sweep, run what did not succeed")
     retry.add_argument("--all", action="store_true", help="of a sweep, run all elements, also those that succeeded")
@@ -38,13 +38,6 @@ def add_commands(commands: Any) -> None:
             parser.add_argument(name)
         parser.add_argument("--index", type=int, default=-1, metavar="N", help="map index, of a mapped task")
         add_airflow_arguments(parser)
-    runs = commands.add_parser("runs", help="runs on the clusters").add_subparsers(metavar="COMMAND", required=True)
-    keep = runs.add_parser("keep", help="exempt the folder of a run from being removed")
-    for name in ("workflow", "run"):
-        keep.add_argument(name)
-    keep.add_argument("--off", action="store_true", help="exempt it no longer")
-    add_site_argument(keep)
-    keep.set_defaults(action=_keep)
 
 
 def _retry(arguments: argparse.Namespace) -> int:
@@ -94,22 +87,3 @@ async def _begin_anew(arguments: argparse.Namespace, *, is_on: bool = True) -> i
             await mark_tries(client, digests, ANEW, is_on=is_on)
             count += len(digests)
     return count
-
-
-def _keep(arguments: argparse.Namespace) -> int:
-    folders = asyncio.run(_keep_folders(arguments))
-    if not folders:
-        raise SetupError(f"no cluster of the site has a folder of run {arguments.run} of {arguments.workflow}")
-    for folder in folders:
-        print(f"{folder} {'is removed when its time is over' if arguments.off else 'stays'}")
-    return 0
-
-
-async def _keep_folders(arguments: argparse.Namespace) -> list[str]:
-    told, own = [], own_installation()
-    for cluster in clusters_of(arguments.site):
-        async with reached(cluster) as client:
-            found = sorted({key.run.folder for key in await keys_of(client, own, arguments.workflow, arguments.run)})
-            await keep_runs(client, found, is_kept=not arguments.off)
-            told += [f"{cluster.name}:{cluster.target.workdir}/runs/{folder}" for folder in found]
-    return told
