@@ -77,7 +77,7 @@ def test_a_word_of_a_connection_that_is_wrong_is_one_clear_error(extra: dict[str
 def test_a_passphrase_opens_a_key_however_it_is_given(tmp_path: Path, word: str) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519")
     file = tmp_path / "key"
-    key.write_private_key(file, passphrase="right", rounds=1)
+    key.write_private_key(file, passphrase="right", rounds=50)
     for given in ({"key_file": str(file)}, {"private_key": file.read_text()}):
         assert isinstance(make_transport(Login("c", "host", extra={**given, word: "right"}), {}), SshTransport)
         with pytest.raises(SetupError, match="correct `private_key_passphrase`"):

@@ -1,35 +1,29 @@
-"""What a real cluster does now and then: lost answers, lost jobs, lost connections. Never a wrong state, never twice."""
+"""A job is submitted exactly once, whatever becomes of connections, controllers and submitters."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.jobs import submitter
 from hotswap_airflow.cluster.remote import submission
-from hotswap_airflow.cluster.transport import breaker, ssh
 from hotswap_airflow.cluster.transport.local import LocalTransport
-from hotswap_airflow.cluster.transport.ssh import SshTransport
-from hotswap_airflow.cluster.watch import watcher
 from hotswap_airflow.slurm.array import Array
-from hotswap_airflow.slurm.request import JobRequest, Output
+from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.script.render import render_script
 from hotswap_airflow.slurm.states import Phase
 from hotswap_airflow.testing import sandbox
-from hotswap_airflow.testing.fake_slurm import FakeJob, FakeSlurm
-from hotswap_airflow.testing.login_node import HOST, LoginNode
+from hotswap_airflow.testing.fake_slurm import FakeSlurm
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
 
 from .conftest import Bench, bench_of, no_files
@@ -88,71 +82,9 @@ async def test_no_submission_while_nobody_answers(
     assert _submitted(fake_slurm) == 1
 
 
-async def test_a_controller_that_is_away_changes_nothing(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
-) -> None:
-    fake_slurm.outcomes = [["RUNNING"]]
-    request = make_request()
-    await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
-    await Bench.until(lambda: "RUNNING" in fake_bench.log)
-    fake_slurm.is_down = True
-    await Bench.until(lambda: "waiting for main" in fake_bench.log)
-    fake_slurm.advance(3600)
-    assert not task.done()
-    fake_slurm.jobs[1].states = ["COMPLETED"]
-    fake_slurm.is_down = False
-    assert (await asyncio.wait_for(task, 30)).error is None
-
-
-async def test_a_job_is_gone_only_when_two_sources_miss_it_for_a_while(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
-) -> None:
-    fake_slurm.outcomes = [["RUNNING"]]
-    request = make_request()
-    await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
-    await Bench.until(lambda: "RUNNING" in fake_bench.log)
-    fake_slurm.forget(1)
-    await Bench.until(lambda: "COMPLETING" in fake_bench.log)
-    assert not task.done()
-    fake_slurm.advance(61)
-    outcome = await asyncio.wait_for(task, 30)
-    assert type(outcome.error) is errors.JobNodeFailed
-    assert "is gone" in str(outcome.error)
-
-
-@pytest.mark.parametrize(("text", "kind"), [("echo v=1 >> $HOTSWAP_OUTPUT", None), ("exit 4", errors.JobFailed)])
-async def test_a_site_without_accounting_that_forgets_at_once(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, text: str, kind: type | None
-) -> None:
-    fake_slurm.has_accounting, fake_slurm.min_job_age = False, -1.0
-    outcome = await fake_bench.conduct(make_request(text, outputs=(Output("v", "integer"),)))
-    assert (type(outcome.error) if outcome.error else None) is kind
-    assert outcome.status.exit_status == (4 if kind else 0)
-
-
 async def test_an_sbatch_that_a_site_wrapped(fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest) -> None:
     fake_slurm.banner = "Welcome to alps\n12 nodes are down today\n"
     assert (await fake_bench.conduct(make_request())).error is None
-
-
-@pytest.mark.parametrize(
-    ("states", "kind"),
-    [
-        (["PENDING", "CONFIGURING", "RUNNING", "OUT_OF_MEMORY"], errors.JobOutOfMemory),
-        (["RUNNING", "REQUEUED", "PENDING", "RUNNING", "COMPLETED"], None),
-        (["RUNNING", "SOMETHING_NEW", "NODE_FAIL"], errors.JobNodeFailed),
-        (["PREEMPTED"], errors.JobPreempted),
-        (["RUNNING", "TIMEOUT"], errors.JobTimedOut),
-    ],
-)
-async def test_any_sequence_of_states(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, states: list[str], kind: type | None
-) -> None:
-    fake_slurm.outcomes = [states]
-    outcome = await fake_bench.conduct(make_request())
-    assert (type(outcome.error) if outcome.error else None) is kind
 
 
 async def test_a_job_that_can_never_start_is_cancelled_and_told(
@@ -223,19 +155,6 @@ async def test_a_try_that_wakes_up_late_leaves_the_job_of_a_later_one_alone(
     stale.cancel()
 
 
-async def test_accounting_is_asked_for_as_many_jobs_as_fit_into_a_command(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watcher, "_LONGEST_QUESTION", 15)
-    fake_slurm.min_job_age = -1.0
-    requests = [make_request(f"exit {number % 2}", job=f"j{number}") for number in range(8)]
-    outcomes = await asyncio.gather(*(fake_bench.conduct(request) for request in requests))
-    assert [type(outcome.error) for outcome in outcomes] == [type(None), errors.JobFailed] * 4
-    asked = [word for call in fake_slurm.calls if call[0] == "sacct" for word in call if word.startswith("--jobs=")]
-    assert asked
-    assert all(len(word) <= len("--jobs=") + 15 for word in asked)
-
-
 async def test_a_script_that_a_dying_connection_cut_is_not_submitted(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
@@ -261,32 +180,6 @@ async def test_a_file_system_without_locks_submits_once(
     assert len(fake_slurm.jobs) == 1
 
 
-async def test_of_two_jobs_of_one_name_the_one_whose_id_counts_is_believed(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
-) -> None:
-    fake_slurm.outcomes = [["RUNNING", "RUNNING", "RUNNING", "FAILED"]]
-    request = make_request()
-    task = asyncio.create_task(fake_bench.conduct(request))
-    await Bench.until(lambda: 1 in fake_slurm.jobs)
-    fake_slurm.jobs[2] = FakeJob(2, request.key.job_name, str(fake_bench.workdir), states=["COMPLETED"])
-    assert type((await asyncio.wait_for(task, 30)).error) is errors.JobFailed
-
-
-async def test_a_defect_of_the_watcher_is_told_to_all_who_wait(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
-    tasks = [asyncio.create_task(fake_bench.conduct(make_request(job=job))) for job in ("one", "two")]
-    await Bench.until(lambda: fake_bench.log.count("RUNNING") == 2)
-
-    async def broken(_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(fake_bench.client, "status", broken)
-    found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
-    assert [type(error) for error in found] == [ZeroDivisionError] * 2
-
-
 async def test_a_note_that_was_begun_but_not_written_is_no_id(fake_bench: Any, make_request: MakeRequest) -> None:
     request = make_request("echo ran")
     fake_bench.key_dir(request).mkdir(parents=True)
@@ -294,229 +187,6 @@ async def test_a_note_that_was_begun_but_not_written_is_no_id(fake_bench: Any, m
     outcome = await fake_bench.conduct(request)
     assert outcome.error is None
     assert "ran" in fake_bench.log
-
-
-async def test_accounting_that_is_away_makes_no_job_gone(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
-) -> None:
-    fake_slurm.outcomes = [["RUNNING"]]
-    task = await fake_bench.begun(make_request())
-    fake_slurm.forget(1)
-    fake_slurm.accounting_error = "sacct: error: Problem talking to the database: Connection refused"
-    for _ in range(5):
-        fake_slurm.advance(60)
-        asked = len(fake_slurm.calls)
-        await Bench.until(lambda asked=asked: len(fake_slurm.calls) > asked + 2)  # type: ignore[misc]
-    assert not task.done()
-    fake_slurm.accounting_error = ""
-    while not task.done():
-        fake_slurm.advance(60)
-        asked = len(fake_slurm.calls)
-        await Bench.until(lambda asked=asked: len(fake_slurm.calls) > asked + 1 or task.done())  # type: ignore[misc]
-    assert (await asyncio.wait_for(task, 30)).status.phase is Phase.GONE
-
-
-async def test_hundred_jobs_are_two_commands_an_interval(
-    fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
-) -> None:
-    requests = [make_request(job=f"j{number}") for number in range(100)]
-    fake_slurm.outcomes = [["RUNNING"]] * 100
-    await fake_bench.lay_out(requests[0])
-    for request in requests:
-        found = await fake_bench.conductor.submit_once(request, "1 0", fake_bench.lines.append)
-        fake_bench.conductor.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
-    fake_slurm.calls.clear()
-    await Bench.until(lambda: len(fake_slurm.calls) >= 6)
-    assert {call[0] for call in fake_slurm.calls} == {"squeue"}
-
-
-def _ssh(node: LoginNode, **changes: Any) -> SshTransport:
-    settings = {
-        "username": node.user, "client_keys": [str(node.key)], "known_hosts": str(node.known_hosts), "config": [], **changes,
-    }  # fmt: skip
-
-    async def connect() -> asyncssh.SSHClientConnection:
-        return await asyncssh.connect(HOST, node.port, **settings)
-
-    return SshTransport(connect, "slurm_main")
-
-
-async def test_a_wrong_host_key_and_a_refused_key_fail_at_once(own_login_node: LoginNode, tmp_path: Path) -> None:
-    other = tmp_path / "known_hosts"
-    public = own_login_node.key.with_suffix(".pub").read_text()
-    other.write_text(f"[{HOST}]:{own_login_node.port} {public}")
-    with pytest.raises(errors.LoginRequired, match="host key of slurm_main is not the known one"):
-        await _ssh(own_login_node, known_hosts=str(other)).run(("true",))
-    stranger = asyncssh.generate_private_key("ssh-ed25519")
-    with pytest.raises(errors.LoginRequired, match=r"does not let us in.*check the user and the key"):
-        await _ssh(own_login_node, client_keys=[stranger]).run(("true",))
-
-
-async def test_a_refusal_after_a_login_is_waited_out_and_not_hammered(own_login_node: LoginNode) -> None:
-    now = 0.0
-    transport = _ssh(own_login_node)
-    transport._breaker = breaker.Breaker(clock=lambda: now)
-    await transport.run(("true",))
-    known = (own_login_node.folder / "authorized_keys").read_bytes()
-    (own_login_node.folder / "authorized_keys").write_text("")
-    own_login_node.drop_sessions()
-    with pytest.raises(errors.ConnectionLost, match="the connection to slurm_main was lost"):
-        await transport.run(("true",))
-    with pytest.raises(errors.LoginAwaited, match=r"paused.*does not let us in.*tried again at .* UTC"):
-        await transport.run(("true",))
-    (own_login_node.folder / "authorized_keys").write_bytes(known)
-    with pytest.raises(errors.LoginAwaited):  # nobody knocks so soon after a refusal
-        await transport.run(("true",))
-    now += breaker.FIRST_REST
-    assert (await transport.run(("true",))).status == 0
-
-
-async def test_a_node_that_is_away_is_not_hammered_and_found_when_it_is_back(own_login_node: LoginNode) -> None:
-    now, attempts = 0.0, 0
-    transport = _ssh(own_login_node)
-    transport._breaker = breaker.Breaker(clock=lambda: now)
-    connect = transport._connect
-
-    def counted() -> Any:
-        nonlocal attempts
-        attempts += 1
-        return connect()
-
-    transport._connect = counted
-    own_login_node.stop()
-    for expected in (1, 2, 3):
-        answers = await asyncio.gather(*(transport.run(("true",)) for _ in range(20)), return_exceptions=True)
-        assert {type(answer) for answer in answers} == {errors.ConnectionLost}
-        assert attempts == expected
-        now += 1.5 * breaker.FIRST_PAUSE * 2 ** (expected - 1)
-    own_login_node.start()
-    assert (await transport.run(("true",))).status == 0
-    await transport.close()
-
-
-async def test_what_cannot_be_fed_is_told(own_login_node: LoginNode) -> None:
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"one"
-        raise errors.StoreError("a content is missing")
-
-    for transport in (_ssh(own_login_node), LocalTransport()):
-        with pytest.raises(errors.StoreError, match="a content is missing"):
-            await transport.run(("cat",), broken())
-        await transport.close()
-
-
-async def test_a_host_that_does_not_answer_is_a_lost_connection(own_login_node: LoginNode) -> None:
-    own_login_node.stop()
-    with pytest.raises(errors.ConnectionLost, match="slurm_main cannot be reached"):
-        await _ssh(own_login_node).run(("true",))
-
-
-async def test_commands_over_ssh(own_login_node: LoginNode) -> None:
-    transport = _ssh(own_login_node)
-    odd = "a 'b' \"c\" $(id) `id` ; \\ * ? !x"
-    reply = await transport.run(("printf", "%s", odd))
-    assert reply.stdout.decode() == odd
-    assert (await transport.run(("sh", "-c", "cat; exit 3"), b"\0\xff")).stdout == b"\0\xff"
-    many = await asyncio.gather(*(transport.run(("echo", str(n))) for n in range(40)))
-    assert [int(reply.stdout) for reply in many] == list(range(40))
-    with pytest.raises(errors.ConnectionLost, match="no answer within 0 s"):
-        await transport.run(("sleep", "60"), limit=0.2)
-    await transport.close()
-
-
-async def test_more_sessions_than_sshd_allows_wait_for_their_turn(
-    own_login_node: LoginNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = own_login_node.folder / "sshd_config"
-    own_login_node.stop()
-    text = config.read_text()
-    monkeypatch.setattr(LoginNode, "_config", lambda _: f"{text}MaxSessions 1\n")
-    own_login_node.start()
-    transport = _ssh(own_login_node)
-    several = await asyncio.gather(*(transport.run(("echo", str(n))) for n in range(5)))
-    assert [int(reply.stdout) for reply in several] == list(range(5))
-    begun = own_login_node.folder / "begun"
-    first = asyncio.create_task(transport.run(("sh", "-c", 'touch "$1"; exec sleep 60', "first", str(begun))))
-    await Bench.until(begun.exists)
-    monkeypatch.setattr(ssh, "SESSION_PAUSES", (0.1,))
-    with pytest.raises(errors.ConnectionLost, match="opens no further session"):
-        await transport.run(("true",))
-    first.cancel()
-    await asyncio.gather(first, return_exceptions=True)
-    await transport.close()
-
-
-async def test_local_commands() -> None:
-    transport = LocalTransport()
-    assert (await transport.run(("sh", "-c", "cat; exit 3"), b"x" * 10**6)).status == 3
-    assert (await transport.run(("true",), b"x" * 10**6)).status == 0
-    with pytest.raises(errors.CommandFailed, match="cannot be run here"):
-        await transport.run(("no-such-program",))
-    with pytest.raises(errors.ConnectionLost):
-        await transport.run(("sleep", "60"), limit=0.2)
-
-
-async def test_a_command_that_is_cancelled_at_any_moment_ends() -> None:
-    transport = LocalTransport({"PATH": os.environ["PATH"]})
-    for moment in range(40):
-        running = asyncio.create_task(transport.run(("sleep", "600"), b"x"))
-        await asyncio.sleep(moment / 10_000)
-        running.cancel()
-        async with asyncio.timeout(60):
-            await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_a_cancellation_is_not_lost_where_no_process_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = asyncio.Event()
-
-    async def make(*_: Any, **__: Any) -> Any:
-        begun.set()
-        await asyncio.sleep(0.1)
-        raise OSError("too many files")
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", make)
-    running = asyncio.create_task(LocalTransport().run(("true",)))
-    await begun.wait()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-
-
-async def test_a_command_that_is_cancelled_leaves_nothing_to_wait_for() -> None:
-    transport = LocalTransport({"PATH": os.environ["PATH"]})
-    for command in ("yes", "yes & exec sleep 600", "sleep 600"):
-        running = asyncio.create_task(transport.run(("sh", "-c", command), b"x" * 200_000))
-        await asyncio.sleep(0.1)  # its output is more than is read at a time
-        running.cancel()
-        async with asyncio.timeout(60):
-            await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_a_dropped_connection_and_a_restarted_sshd_are_waited_out(
-    own_login_node: LoginNode, tmp_path: Path, make_request: MakeRequest
-) -> None:
-    from hotswap_airflow.cluster.jobs.conductor import JobConductor
-    from hotswap_airflow.cluster.remote.client import ClusterClient
-    from hotswap_airflow.cluster.watch.watched_job import Interval
-    from hotswap_airflow.cluster.watch.watcher import JobWatcher
-
-    transport = _ssh(own_login_node)
-    client = ClusterClient(transport, str(tmp_path / "work"), "main")
-    conductor = JobConductor(client, JobWatcher(client, Interval(0.1, 0.3)))
-    lines: list[str] = []
-    request = make_request("while [ ! -e go ]; do sleep 0.1; done; echo went on")
-    await conductor.lay_out(request.key.run.folder, "", no_files, lines.append)
-    task = asyncio.create_task(conductor.conduct(request, "1 0", lines.append))
-    await Bench.until(lambda: any("RUNNING" in line for line in lines))
-    own_login_node.drop_sessions()
-    own_login_node.stop()
-    await Bench.until(lambda: any("waiting for main" in line for line in lines))
-    own_login_node.start()
-    (tmp_path / "work" / "runs" / request.key.run.folder / "go").touch()
-    outcome = await asyncio.wait_for(task, 60)
-    assert outcome.error is None
-    assert "went on" in "\n".join(lines)
-    await transport.close()
 
 
 async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point(
@@ -647,19 +317,6 @@ async def test_jobs_that_are_cancelled_together_share_their_round_trips(
     states = [job.state for job in fake_slurm.jobs.values()]
     assert states == ["CANCELLED"] * 60 + ["RUNNING"]
     assert len(fake_slurm.calls) < 30  # a few to cancel them, others to see them gone
-
-
-async def test_the_logs_of_many_jobs_are_read_in_turns(
-    fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watcher, "_MOST_LOGS", 1)
-    text = "while [ ! -e go ]; do echo i am {}; sleep 0.02; done"
-    requests = [make_request(text.format(name), job=name) for name in ("ada", "bob", "cleo")]
-    running = [asyncio.create_task(fake_bench.conduct(request)) for request in requests]
-    await fake_bench.until(lambda: all(f"i am {name}" in fake_bench.log for name in ("ada", "bob", "cleo")))
-    assert not any(task.done() for task in running)
-    (fake_bench.run_dir(requests[0]) / "go").touch()
-    assert [outcome.error for outcome in await asyncio.gather(*running)] == [None] * 3
 
 
 async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
