@@ -16,7 +16,7 @@ _NO_AIRFLOW = "there is no Airflow 3 at {}: give the address at which its page o
 class RestClient:
     """The API of the Airflow at ``url``, by a token, or by user and password. Raises ``SetupError``.
 
-    ``limit`` are the seconds after which a question counts as not answered.
+    ``limit`` is the number of seconds after which a request counts as not answered.
     """
 
     limit: ClassVar[float] = 30.0
@@ -33,11 +33,11 @@ class RestClient:
         self._client.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **query: Any) -> Any:
-        """GET a path; None where there is nothing."""
+        """GET a path; None if there is nothing."""
         return self._json(self._ask("GET", f"{self.url}/api/v2{path}", params=query))
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Change something. Raises ``SetupError`` also where there is nothing to change."""
+        """Change something. Raises ``SetupError`` also if there is nothing to change."""
         reply = self._ask(method, f"{self.url}/api/v2{path}", json=body)
         said = self._json(reply)
         if reply.status_code == httpx.codes.NOT_FOUND:
@@ -49,20 +49,20 @@ class RestClient:
         return self.get(f"/dags/{quote(dag_id, safe='')}") is not None
 
     def task_state(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str | None:
-        """The state of a task: None before it is scheduled, empty where there is no such task."""
+        """The state of a task: None before it is scheduled, empty if there is no such task."""
         index = f"/{map_index}" if map_index >= 0 else ""
         found = self.get(f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id, safe='')}{index}")
         return "" if found is None else found["state"]
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str, map_index: int = -1) -> Any:
-        """A value that a task left; None where there is none."""
+        """A value that a task left; None if there is none."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id, safe='')}/xcomEntries/{quote(key, safe='')}"
         found = self.get(path, map_index=map_index)
         value = found["value"] if found else None
         return json.loads(value) if isinstance(value, str) else value
 
     def clear_task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> int:
-        """Clear a task and those after it; give how many were cleared."""
+        """Clear a task and the tasks after it; give how many were cleared."""
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
@@ -86,7 +86,7 @@ class RestClient:
         return reply
 
     def _json(self, reply: httpx.Response) -> Any:
-        """What was said; None where Airflow itself, and nobody before it, says that there is no such thing."""
+        """The answer as JSON; None if Airflow itself, and not a server before it, says that there is no such thing."""
         try:
             said = reply.json() if reply.content else None
         except ValueError:

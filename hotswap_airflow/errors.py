@@ -1,23 +1,23 @@
-"""Every error of hotswap, named by its remedy.
+"""Every error of hotswap, with its remedy.
 
 ::
 
     HotswapError
     ├── SpecError            a file is wrong: correct it where the problems point
-    ├── ClusterError         the cluster could not be asked or told
+    ├── ClusterError         a request to the cluster did not succeed
     │   ├── ConnectionLost       wait, it is tried again
     │   │   └── LoginAwaited         a person must log in meanwhile; jobs go on
-    │   ├── LoginRequired        a person must log in, or mend a key
-    │   ├── CommandFailed        a command answered with an error
-    │   │   └── SubmissionRefused    Slurm will not take the job as it is
+    │   ├── LoginRequired        a person must log in, or repair a key
+    │   ├── CommandFailed        a command returned an error
+    │   │   └── SubmissionRefused    Slurm does not accept the job as it is
     │   ├── SubmitLimitReached   wait until some of our jobs have ended
-    │   └── UnreadableAnswer     a command answered in words we do not know
+    │   └── UnreadableAnswer     a command returned an answer that we cannot read
     ├── JobError             a job ended without success
     │   ├── JobFailed JobTimedOut JobOutOfMemory JobCancelled JobPastDeadline
-    │   ├── JobPreempted JobNodeFailed     not the user's doing: submitted again
+    │   ├── JobPreempted JobNodeFailed     not caused by the user: submitted again
     │   └── JobNeverStarts OutputMissing
     ├── StoreError           content that a run began with cannot be read
-    └── SetupError           the installation or a setting must be mended
+    └── SetupError           the installation or a setting must be corrected
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class HotswapError(Exception):
-    """Base of all: catch it to show a person one clear message."""
+    """Base of all errors: catch it to show a person one clear message."""
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong in a file, where it stands, and what to do.
+    """One thing that is wrong in a file, its place, and what to do.
 
-    ``line`` and ``column`` count from 1, columns in characters; both are 0 where there is no place.
+    ``line`` and ``column`` count from 1, columns in characters; both are 0 if there is no place.
     """
 
     file: str
@@ -54,7 +54,7 @@ class Problem:
 
     @property
     def is_note(self) -> bool:
-        """Whether this only tells something, and nothing must be mended."""
+        """Whether the problem is only information, and nothing must be corrected."""
         return self.code == "ignored"
 
 
@@ -67,7 +67,7 @@ class SpecError(HotswapError):
 
 
 class SetupError(HotswapError):
-    """The installation, a setting or a command line must be mended by a person."""
+    """The installation, a setting or a command line must be corrected by a person."""
 
 
 class StoreError(HotswapError):
@@ -75,35 +75,35 @@ class StoreError(HotswapError):
 
 
 class ClusterError(HotswapError):
-    """The cluster could not be asked or told."""
+    """A request to the cluster did not succeed."""
 
 
 class ConnectionLost(ClusterError):
-    """No answer. Nothing is known about any job because of it: wait and ask again."""
+    """No answer. It shows nothing about any job: wait and request again."""
 
 
 class LoginAwaited(ConnectionLost):
-    """The cluster refuses us for now: it is left in peace, and a person must log in or mend a key."""
+    """The cluster refuses us for now: no login is tried for a while, and a person must log in or repair a key."""
 
 
 class LoginRequired(ClusterError):
-    """The cluster refuses us, or is not the host we know: only a person can mend that."""
+    """The cluster refuses us, or is not the host that we know: only a person can correct that."""
 
 
 class CommandFailed(ClusterError):
-    """A command on the cluster answered with an error."""
+    """A command on the cluster returned an error."""
 
 
 class SubmissionRefused(CommandFailed):
-    """Slurm will not take the job as it is; the same job would be refused again."""
+    """Slurm does not accept the job as it is; the same job would be refused again."""
 
 
 class SubmitLimitReached(ClusterError):
-    """So many jobs of ours are all that the cluster takes for now; it takes more when some have ended."""
+    """The cluster takes no more jobs of ours for now; it takes more when some have ended."""
 
 
 class UnreadableAnswer(ClusterError):
-    """A command on the cluster answered in words we do not know."""
+    """A command on the cluster returned an answer that we cannot read."""
 
     def __init__(self, asked: str, said: str, expected: str) -> None:
         super().__init__(f"{asked} answered, but with no {expected}. It said: {said.strip()!r}")
@@ -126,11 +126,11 @@ class JobTimedOut(JobError):
 
 
 class JobOutOfMemory(JobError):
-    """The job used more memory than it asked for: raise ``slurm.mem``."""
+    """The job used more memory than it requested: raise ``slurm.mem``."""
 
 
 class JobPastDeadline(JobError):
-    """The job was not done by its deadline: move ``slurm.deadline``, or begin sooner."""
+    """The job was not done by its deadline: move ``slurm.deadline``, or begin earlier."""
 
 
 class JobCancelled(JobError):
@@ -138,12 +138,12 @@ class JobCancelled(JobError):
 
 
 class JobPreempted(JobError):
-    """The job had to make room for another: not the user's doing."""
+    """The job had to make room for another job: not caused by the user."""
 
 
 class JobNodeFailed(JobError):
-    """A node of the job broke down: not the user's doing."""
+    """A node of the job broke down: not caused by the user."""
 
 
 class JobNeverStarts(JobError):
-    """The reason for which the job waits can never clear."""
+    """The reason for which the job waits can never go away."""

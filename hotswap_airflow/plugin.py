@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class SlurmJobLink(BaseOperatorLink):
-    """What a task's job tells. The web server makes it: a link of the operator's own costs every task a call."""
+    """A link to what a task's job reported. The web server makes it; an operator's own link costs each task a call."""
 
     name = "Slurm job"
 
     @property
     def operators(self) -> list[type[BaseOperator]]:  # type: ignore[override]
-        """Whose tasks have it; looked up late, since this module is imported by every process of Airflow's."""
+        """The operators whose tasks have the link; imported late, because every Airflow process imports this module."""
         from hotswap_airflow.operators.slurm import SlurmJobOperator
         from hotswap_airflow.operators.workflow import WorkflowJobOperator
 
         return [SlurmJobOperator, WorkflowJobOperator]
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """What the job has told Airflow so far: a sweep's progress, and the values in the end."""
+        """The page with what the job has reported to Airflow so far: a sweep's progress, and the values in the end."""
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         dag_id, run_id, task_id = (quote(name, safe="") for name in (ti_key.dag_id, ti_key.run_id, ti_key.task_id))
         mapped = f"/mapped/{ti_key.map_index}" if ti_key.map_index >= 0 else ""

@@ -1,4 +1,4 @@
-"""The manifest of the provider: what Airflow reads to know what we ship."""
+"""The manifest of the provider: Airflow reads from it what we ship."""
 
 from __future__ import annotations
 

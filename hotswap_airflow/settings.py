@@ -1,4 +1,4 @@
-"""The ``[hotswap]`` section, typed. Read once at the edges, with Airflow's reader or the command line's."""
+"""The ``[hotswap]`` section as typed values. Entry points read it once, with Airflow's or the command line's reader."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 SECTION = "hotswap"
 BUNDLE = "hotswap_airflow.bundle.WorkflowFolder"
-"""What `[dag_processor] dag_bundle_config_list` names."""
+"""The class that `[dag_processor] dag_bundle_config_list` names."""
 DEFAULT_CONNECTION = "slurm_default"
-"""The connection that counts where nobody named one."""
+"""The connection that is used if none is named."""
 RECONCILE = "*/15 * * * *"
 Discovery = Literal["auto", "stub"]
 FinishIn = Literal["auto", "trigger", "worker"]
@@ -26,9 +26,9 @@ FinishIn = Literal["auto", "trigger", "worker"]
 
 @dataclass(frozen=True)
 class Option:
-    """One option of the section: what Airflow's configuration reference, our docs and ``hotswap doctor`` say of it.
+    """One option of the section, as Airflow's configuration reference, our docs and ``hotswap doctor`` describe it.
 
-    ``choices`` are all that it may be, where there are few.
+    ``choices`` are all allowed values, if there are only a few.
     """
 
     name: str
@@ -73,9 +73,9 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What an installation sets. ``site`` None means: no site file was named.
+    """What an installation sets. ``site`` is None if no site file was named.
 
-    ``reconcile`` is a cron expression, None where the reconciling pass is turned off.
+    ``reconcile`` is a cron expression, None if the reconciliation is turned off.
     """
 
     store_path: Path
@@ -109,19 +109,19 @@ def read_settings(get: Callable[[str], str | None], home: Path) -> Settings:
 
 
 def _is_cron(text: str) -> bool:
-    # Every task reads the settings, and few of them have a word of their own here.
+    # Imported only here: every task reads the settings, but few installations set this value.
     from hotswap_airflow.workflow.checks.schedule_checks import cron_fault
 
     return not cron_fault(text)
 
 
 def airflow_home(environ: Mapping[str, str]) -> Path:
-    """Airflow's home as Airflow itself finds it."""
+    """Airflow's home folder, found in the same way as Airflow finds it."""
     return Path(environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
 
 
 def state_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where this user's runs and sandboxes are written down."""
+    """The folder in which this user's runs and sandboxes are recorded."""
     env = os.environ if environ is None else environ
     return Path(env.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "hotswap"
 

@@ -18,7 +18,7 @@ _LARGEST_PART = 59
 
 
 class AmbiguousTime(ValueError):
-    """A time that Slurm would read otherwise than most people; ``.suggestion`` is unmistakable."""
+    """A time that Slurm would read differently from most people; ``.suggestion`` has only one meaning."""
 
     def __init__(self, text: str, suggestion: str) -> None:
         self.suggestion = suggestion
@@ -80,7 +80,7 @@ def format_clock(seconds: int) -> str:
 
 
 def format_duration(seconds: int) -> str:
-    """Write seconds as people do.
+    """Write seconds as people write durations.
 
     >>> format_duration(7200), format_duration(5400), format_duration(0)
     ('2h', '1h30m', '0s')

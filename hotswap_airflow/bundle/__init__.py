@@ -1,7 +1,7 @@
 """The DAGs folder as a versioned bundle whose Dag files are workflow YAML.
 
-Naming ``hotswap_airflow.bundle.WorkflowFolder`` in ``[dag_processor] dag_bundle_config_list`` is all there is to do:
-importing this package registers the importer and lets the dag-processor find YAML below our own store.
+It is enough to name ``hotswap_airflow.bundle.WorkflowFolder`` in ``[dag_processor] dag_bundle_config_list``: the import
+of this package registers the importer and lets the dag-processor find YAML below our own store.
 """
 
 from hotswap_airflow.bundle import discovery

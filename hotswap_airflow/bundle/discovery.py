@@ -1,6 +1,6 @@
-"""How Airflow's dag-processor comes to our workflow files: it looks for Python alone, so one function is extended.
+"""How Airflow's dag-processor finds our workflow files: it looks only for Python, so one function is extended.
 
-Every touch of what is private to Airflow stands in this module, and is tried before it is relied on.
+All code that uses private parts of Airflow is in this module. It tests these parts before it relies on them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 Mode = Literal["patch", "stub"]
 _STUBS = ".stubs"
-"""The folder of a version for Python files that stand for its workflows."""
+"""The folder of a version for the Python files (stubs) that stand for its workflows."""
 _STUBS_ARE_USED = ".hotswap-stubs"
-"""A file of this name tells that a version's stubs are its Dag files."""
+"""A file of this name marks a version whose stubs are its Dag files."""
 _FIND = "_hotswap_find"
 _OURS = "_hotswap"
 _served: dict[Path, VersionStore] = {}
@@ -44,7 +44,7 @@ _modes: list[Mode] = []
 
 
 def dag_files(root: Path) -> Iterator[str]:
-    """The Dag files of a version of ours; none for any other folder, and none where stubs stand for them."""
+    """The Dag files of a version of ours; none for any other folder, and none if stubs stand for them."""
     if (root / MANIFEST).exists() and not (root / _STUBS_ARE_USED).exists():
         for path, entry in read_manifest(root).items():
             yield from (str(root / name) for name in version_files(path, entry))
@@ -56,24 +56,24 @@ def stub(workflow: str) -> str:
 
 
 def marks(mode: Mode) -> dict[str, bytes]:
-    """Files of a version that tell Airflow and us whether its stubs are Dag files."""
+    """The files of a version that show Airflow and this module whether its stubs are Dag files."""
     return {_STUBS_ARE_USED: b""} if mode == "stub" else {".airflowignore": f"{_STUBS}/\n".encode()}
 
 
 def serve(folder: Path, store: VersionStore) -> None:
-    """Note that a folder's workflows are ours, so that their Python files are not taken for Dags."""
+    """Remember that a folder's workflows are ours, so that the Python files they name are not taken for Dag files."""
     _served[folder.absolute()] = store
 
 
 def install() -> None:
-    """Extend Airflow's search for Dag files. Doing it again changes nothing."""
+    """Extend Airflow's search for Dag files. A second call changes nothing."""
     if not hasattr(airflow.utils.file, _FIND) and hasattr(airflow.utils.file, "find_dag_file_paths"):
         setattr(airflow.utils.file, _FIND, airflow.utils.file.find_dag_file_paths)
         airflow.utils.file.find_dag_file_paths = _find_dag_file_paths
 
 
 def _find_dag_file_paths(directory: str | os.PathLike[str], safe_mode: bool) -> list[str]:  # noqa: FBT001
-    """Airflow's own search, and workflow files below our own store; their Python files are no Dags."""
+    """Airflow's own search, plus workflow files below our own store, without Python files that belong to workflows."""
     found: list[str] = getattr(airflow.utils.file, _FIND)(directory, safe_mode)
     if (Path(directory) / MANIFEST).exists():
         return found + list(dag_files(Path(directory)))
@@ -82,17 +82,17 @@ def _find_dag_file_paths(directory: str | os.PathLike[str], safe_mode: bool) -> 
 
 
 def _files_of_workflows() -> set[Path]:
-    """Files beside workflows that belong to them, in the folders we serve."""
+    """The files beside workflows that belong to them, in the folders that we serve."""
     theirs = set()
     for folder, store in _served.items():
-        with contextlib.suppress(StoreError):  # a version that was removed while we look
+        with contextlib.suppress(StoreError):  # the version was removed meanwhile
             for path, entry in store.manifest(store.current()).items():
                 theirs |= {(folder / path).parent / file for file, _, _ in entry.files}
     return theirs
 
 
 def works() -> bool:
-    """Whether the dag-processor of this Airflow finds a YAML file below our store: tried, not assumed."""
+    """Whether the dag-processor of this Airflow finds a YAML file below our store. This is tried, not assumed."""
     from airflow.dag_processing import manager
 
     with tempfile.TemporaryDirectory() as name:
@@ -105,7 +105,7 @@ def works() -> bool:
 
 
 def mode(asked: Discovery) -> Mode:
-    """How workflow files become Dag files here, given ``[hotswap] discovery``."""
+    """How workflow files become Dag files here, for a value of ``[hotswap] discovery``."""
     if asked == "stub":
         return "stub"
     if not _modes:
@@ -115,7 +115,7 @@ def mode(asked: Discovery) -> Mode:
 
 
 def guard() -> None:
-    """Mend what Airflow 3.3's dag-processor does wrong with versions. Doing it again changes nothing."""
+    """Correct what Airflow 3.3's dag-processor does wrong with versions. A second call changes nothing."""
     from airflow.dag_processing.manager import DagFileProcessorManager as Manager
 
     _extend(Manager, "prepare_file_queue", _forget_callbacks)
@@ -124,7 +124,7 @@ def guard() -> None:
 
 
 def _extend(owner: type, name: str, first: Callable[..., bool]) -> None:
-    """Let a method begin with ``first``, and do nothing more where that says False."""
+    """Let a method begin with ``first``, and do nothing more if ``first`` gives False."""
     original = getattr(owner, name, None)
     if original is None or hasattr(original, _OURS):
         return
@@ -140,8 +140,8 @@ def _extend(owner: type, name: str, first: Callable[..., bool]) -> None:
 def _forget_callbacks(manager: Any, *_: Any) -> bool:
     """Keep files from being parsed without pause after a callback for a version of them.
 
-    Airflow keeps statistics of such a callback beside those of the file, lets them answer for it, and never
-    renews them: ten minutes later the file counts as due for ever. They are dropped before files are queued.
+    Airflow keeps separate statistics for such a callback, may use them for the file, and never updates them: ten
+    minutes later the file counts as due for ever. These statistics are dropped before files are queued.
     """
     statistics = getattr(manager, "_file_stats", {})
     for file in [file for file in statistics if getattr(file, "bundle_version", None)]:
@@ -150,7 +150,7 @@ def _forget_callbacks(manager: Any, *_: Any) -> bool:
 
 
 def _renew_queue(manager: Any) -> bool:
-    """Parse the newest version of what waits: a file that was queued before a refresh names the old one's folder."""
+    """Let queued files name the newest version: a file that was queued before a refresh names the old folder."""
     queue = getattr(manager, "_file_queue", None)
     if isinstance(queue, OrderedDict):
         newest = [(file, _newest(manager, file)) for file in queue]
@@ -161,7 +161,7 @@ def _renew_queue(manager: Any) -> bool:
 
 
 def _is_current(manager: Any, file: Any, *_: Any) -> bool:
-    """Whether what was parsed is still what the newest version has; else it would be stored as that version's."""
+    """Whether a parsed file is the same in the newest version; otherwise Airflow would store it as that version's."""
     folder = _newest(manager, file)
     if file.bundle_path == folder:
         return True
@@ -172,7 +172,7 @@ def _is_current(manager: Any, file: Any, *_: Any) -> bool:
 
 
 def _newest(manager: Any, file: Any) -> Path | None:
-    """The folder of the newest version of a file's bundle where it is one of ours; else the folder it names."""
+    """The folder of the newest version of a file's bundle if the bundle is ours, otherwise the folder that it names."""
     folder: Path | None = file.bundle_path
     if file.bundle_version is None:
         for bundle in getattr(manager, "_dag_bundles", ()):

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.context import CheckContext
 
 _CLASSES = "hotswap_airflow.bundle."
-"""How the class paths of our bundles begin in Airflow's configuration."""
+"""The beginning of our bundles' class paths in Airflow's configuration."""
 REFRESH_INTERVAL = 5
-"""Seconds between two looks at the folder."""
+"""Seconds between two scans of the folder."""
 _PRUNE_EVERY = 3600.0
 
 
@@ -40,7 +40,7 @@ class WorkflowFolder(BaseDagBundle):
     supports_versioning = True
 
     def __init__(self, *, folder: str | None = None, **kwargs: Any) -> None:
-        # Airflow's own default, five minutes, is when a person would first see an edit.
+        # With Airflow's own default, five minutes, a person would see an edit only after that time.
         super().__init__(**{"refresh_interval": REFRESH_INTERVAL, **kwargs})
         settings = airflow_settings()
         self.folder = Path(folder or conf.get_mandatory_value("core", "dags_folder")).expanduser()
@@ -55,9 +55,9 @@ class WorkflowFolder(BaseDagBundle):
         discovery.serve(self.folder, self._store)
 
     def initialize(self) -> None:
-        """Make the folder of our version readable. Raises ``StoreError`` where a pinned one is gone."""
+        """Make the folder of our version readable. Raises ``StoreError`` if a pinned version is gone."""
         if not self._is_pinned:
-            # Only the dag-processor makes versions; whoever else comes takes what is there.
+            # Only the dag-processor's refresh makes newer versions; here only the first one is made, if there is none.
             self._current = self._store.current()
             if self._current is None:
                 self._publish()
@@ -75,11 +75,11 @@ class WorkflowFolder(BaseDagBundle):
         return self._store.path(self._current or "none")
 
     def get_current_version(self) -> BundleVersion | None:
-        """Our version."""
+        """Our version; None if there is none yet."""
         return BundleVersion(self._current) if self._current else None
 
     def refresh(self) -> None:
-        """Look at the folder and make a version of what it holds now. Runs in the dag-processor only."""
+        """Scan the folder and make a version of its present content. Runs in the dag-processor only."""
         if self._is_pinned:
             raise StoreError(f"version {self.version} of bundle {self.name} is pinned")
         discovery.guard()
@@ -95,17 +95,17 @@ class WorkflowFolder(BaseDagBundle):
             self._current = self._store.publish(manifest, generated | self._maintenance(manifest))
 
     def _airflow_refusal(self, source: CheckContext) -> str:
-        """Why Airflow does not take a workflow; the empty text where it does."""
+        """Why Airflow does not accept a workflow; an empty text if it does."""
         try:
             make_dag(source, self._environment).validate()  # type: ignore[no-untyped-call]
         except HotswapError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - whatever Airflow says of one file must not hide the others
+        except Exception as error:  # noqa: BLE001 - an error of Airflow in one file must not hide the other files
             return f"{source.document.file}: Airflow does not take this workflow: {type(error).__name__}: {error}"
         return ""
 
     def _maintenance(self, manifest: Manifest) -> dict[str, bytes]:
-        """The Dag file for the maintenance of clusters, in the first of our bundles and if any has a workflow."""
+        """The Dag file of the maintenance Dags; only in the first of our bundles, and if any bundle has a workflow."""
         bundles: Any = conf.getjson("dag_processor", "dag_bundle_config_list") or []
         ours = [entry["name"] for entry in bundles if str(entry["classpath"]).startswith(_CLASSES)]
         if ours[:1] != [self.name] or not (manifest or any(map(self._has_workflows, ours))):
@@ -118,7 +118,7 @@ class WorkflowFolder(BaseDagBundle):
         return bool(store.manifest(store.current()))
 
     def _is_active(self, dag_id: str) -> bool:
-        """Whether a run of a Dag has not ended; asked in the dag-processor's manager, which has the database."""
+        """Whether a run of a Dag has not ended; called in the dag-processor's manager, which has the database."""
         from airflow.models.dagrun import DagRun
         from airflow.utils.session import create_session
         from airflow.utils.state import DagRunState
@@ -150,7 +150,7 @@ class WorkflowFolder(BaseDagBundle):
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Hold a store alone: a version that is made must not lose contents to a sweep."""
+    """Lock a store: a version that is being made must not lose contents to a removal."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""Python files that we write into versions, and what they call.
+"""Python files that we write into versions, and the functions that they call.
 
-A version outlives the program that wrote it: these functions keep their names and arguments, and take what an older
-one wrote.
+A version outlives the program that wrote it. So these functions keep their names and arguments, and accept what an
+older program wrote.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 MAINTENANCE_FILE = "hotswap_maintenance.py"
 _PACKAGE = "hotswap_airflow.bundle"
-"""Where the files find what they call, whatever module has it today."""
+"""The package in which the files find these functions, whatever module has them today."""
 
 
 def stubs(manifest: Manifest, mode: discovery.Mode) -> dict[str, bytes]:
-    """Python files that stand for the workflows where YAML is not discovered.
+    """Python files that stand for the workflows if YAML is not discovered.
 
-    Those of Dags are in each version: a run that began while YAML was found may end while it is not.
+    The stubs of Dags are in each version: a run may begin while YAML is discovered and end while it is not.
     """
     files = discovery.marks(mode)
     for path, entry in manifest.items():
@@ -58,7 +58,7 @@ def load_stub(stub: str, workflow: str) -> DAG:
 
 
 def maintenance_file(site: str, settings: Settings) -> dict[str, bytes]:
-    """The Dag file of the maintenance Dags for a site file by digest; nothing where no such Dag is wanted."""
+    """The Dag file of the maintenance Dags for a site file, given by its digest; nothing if no such Dag is wanted."""
     schedules = {entry.dag_id: cron for entry in MAINTENANCE_DAGS if (cron := entry.schedule(settings)) is not None}
     values = {"site": site, "schedules": schedules}
     if not maintenance_dags(values):

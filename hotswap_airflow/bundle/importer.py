@@ -1,4 +1,4 @@
-"""Makes Dags of the workflow files of a version."""
+"""Makes Dags from the workflow files of a version."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class WorkflowImporter(AbstractDagImporter):
-    """Makes Dags of the workflow files of a version."""
+    """Makes Dags from the workflow files of a version."""
 
     @classmethod
     def supported_extensions(cls) -> list[str]:
-        """What Airflow hands to us; other YAML is passed over."""
+        """The extensions of files that Airflow passes to this class; other YAML files give no Dag."""
         return [".yaml", ".json"]
 
     def list_dag_files(self, directory: str | os.PathLike[str], safe_mode: bool = True) -> Iterator[str]:  # noqa: ARG002, FBT001, FBT002
@@ -43,7 +43,7 @@ class WorkflowImporter(AbstractDagImporter):
         bundle_name: str | None = None,  # noqa: ARG002
         safe_mode: bool = True,  # noqa: ARG002
     ) -> DagImportResult:
-        """Make the Dag of a file, or say what is wrong with it under its own name."""
+        """Make the Dag of a file, or return what is wrong with the file under its own name."""
         path = Path(file_path)
         result = DagImportResult(file_path=self.get_relative_path(path, bundle_path))
         root = version_root(path)
@@ -65,7 +65,7 @@ def _error(path: str, text: str) -> DagImportError:
 
 
 def _workflow_of(root: Path, path: str) -> str:
-    """The workflow of a Dag file. Raises ``HotswapError`` with the error that another file of a version has."""
+    """The workflow of a Dag file. For any other file raises ``HotswapError`` with the error noted in the version."""
     if dag_file(stem(path)) == path:
         return stem(path)
     entry = read_manifest(root).get(path)
@@ -73,7 +73,7 @@ def _workflow_of(root: Path, path: str) -> str:
 
 
 def register() -> None:
-    """Let Airflow hand YAML files to us. Doing it again changes nothing."""
+    """Let Airflow pass YAML files to us. A second call changes nothing."""
     registry = get_importer_registry()
     if not isinstance(registry.get_importer("x.yaml"), WorkflowImporter):
         registry.register(WorkflowImporter())

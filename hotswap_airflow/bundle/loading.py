@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def version_root(path: Path) -> Path | None:
-    """The folder of the version that a file belongs to; None where it belongs to none."""
+    """The folder of the version that a file belongs to; None if it belongs to none."""
     return next((folder for folder in path.parents if (folder / MANIFEST).exists()), None)
 
 
 def load_dag(root: Path, workflow: str) -> DAG:
-    """The Dag of a workflow of a version. Raises ``SpecError``; ``StoreError`` where there is no such workflow."""
+    """The Dag of a workflow of a version. Raises ``SpecError``; ``StoreError`` if there is no such workflow."""
     contents = ContentStore(airflow_settings().store_path)
     manifest = read_manifest(root)
     path = places(manifest).get(workflow)

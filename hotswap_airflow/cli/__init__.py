@@ -1,4 +1,4 @@
-"""The command line. Starts without importing Airflow; errors end in one line, not in a traceback."""
+"""The command line. It starts without importing Airflow. An error is printed as one line, not as a traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILURE = 1
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each sets ``action``, which gives the exit status."""
+    """The parser of all commands. Each command sets ``action``, a function that returns the exit status."""
     parser = argparse.ArgumentParser(prog="hotswap", description="Research workflows on Slurm clusters.")
     parser.add_argument("--version", action="version", version=f"hotswap {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; give its exit status: 0 well, 1 not well, 2 misuse."""
+    """Run one command and return its exit status: 0 success, 1 failure, 2 misuse."""
     arguments = build_parser().parse_args(argv)
     try:
         status: int = arguments.action(arguments)

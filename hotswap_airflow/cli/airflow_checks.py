@@ -1,4 +1,4 @@
-"""What `hotswap doctor` asks of Airflow's database: do its components live, and do our own Dags run."""
+"""What `hotswap doctor` checks in Airflow's database: its components are alive, and our own Dags are not paused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PART = "airflow"
 
 
 def components() -> Iterator[Finding]:
-    """The components that must live for a job to run, and the passes, as Airflow's database knows them."""
+    """The state, by Airflow's database, of the components that jobs need, and of the maintenance Dags."""
     from airflow.jobs.job import most_recent_job
     from airflow.models.dag import DagModel
     from airflow.utils.session import create_session

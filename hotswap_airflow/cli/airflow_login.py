@@ -1,4 +1,4 @@
-"""How the command line logs in to Airflow as the person who uses it."""
+"""The login to Airflow of the person who uses the command line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _HERE = "http://localhost:8080"
 
 
 def add_airflow_arguments(parser: argparse.ArgumentParser) -> None:
-    """The option that says which Airflow is meant."""
+    """Add the option for the address of Airflow."""
     words = f"Airflow's address (default: ${_URL}, or {_HERE}); the login is ${_TOKEN}, or ${_USER} and ${_PASSWORD}"
     parser.add_argument("--airflow", metavar="URL", help=words)
 
 
 def log_in(url: str | None) -> RestClient:
-    """Airflow with the person's login. Raises ``SetupError``."""
+    """A client of Airflow with the person's login. Raises ``SetupError``."""
     from hotswap_airflow.airflow_client import RestClient
 
     address = url or os.environ.get(_URL) or _HERE

@@ -1,4 +1,4 @@
-"""What `hotswap doctor` asks of each cluster: can it be reached, written to, and does it know what the site says."""
+"""What `hotswap doctor` checks on each cluster: it can be reached and written to, and it has what the site names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEAST_JOB_AGE = 60
 
 
 def clusters(site_file: Path | None) -> Iterator[Finding]:
-    """The site file, and every cluster of it."""
+    """Check the site file and each of its clusters."""
     part = "site"
     try:
         site = _site(site_file)
@@ -97,7 +97,7 @@ def _cluster(cluster: ClusterConfig) -> Iterator[Finding]:
 
 
 def judge(cluster: ClusterConfig, facts: ClusterFacts, skew: float) -> Iterator[Finding]:
-    """What the facts of a cluster that was reached say; ``skew`` is by how many seconds its clock is ahead."""
+    """Findings from the facts of a cluster that was reached. ``skew``: its clock is this many seconds ahead of ours."""
     part = f"cluster {cluster.name}"
     yield Finding(part, "ok", f"work folder {facts.folder} can be written")
     yield _version(part, facts)
@@ -111,16 +111,16 @@ def judge(cluster: ClusterConfig, facts: ClusterFacts, skew: float) -> Iterator[
 
 
 async def _probe(login: Login, cluster: ClusterConfig) -> tuple[ClusterFacts, float, float]:
-    """The cluster's facts, by how many seconds its clock is ahead of ours at least, and the time it took."""
+    """The cluster's facts, the least seconds that its clock is ahead of ours, and the seconds that the request took."""
     client = client_of(cluster, make_transport(login, os.environ))
     try:
-        await client.find("0")  # so that the log-in is not counted
+        await client.find("0")  # log in now, so that the measured time does not include it
         before = time.time()
         facts = await client.probe()
         after = time.time()
     finally:
         await client.transport.close()
-    # Its clock is told in whole seconds, and was read at some time between ours.
+    # Its clock gives whole seconds, and was read at a moment between our two readings.
     ahead, behind = facts.time - after, facts.time + 1 - before
     skew = ahead if ahead > 0 else min(behind, 0.0)
     return facts, skew, after - before

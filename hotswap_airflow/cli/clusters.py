@@ -1,4 +1,4 @@
-"""The clusters of a site, reached from the command line with the logins that this person has."""
+"""The clusters of a site, which the command line reaches with the logins of this person."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def clusters_of(site_file: str | None) -> list[ClusterConfig]:
-    """The clusters of the site. Raises ``SetupError``, ``SpecError``."""
+    """The clusters of the site; without a site file, of the implied one. Raises ``SetupError``, ``SpecError``."""
     site = loading.find_site(site_file) or implied_site(DEFAULT_CONNECTION)
     return list(site.clusters.values())
 
 
 def own_installation() -> str:
-    """The id of the Airflow installation whose store this machine sees. Raises ``SetupError``."""
+    """The id of the Airflow installation whose store this machine can read. Raises ``SetupError``."""
     store = read_without_airflow().store_path
     if not (store / "installation").exists():
         raise SetupError(f"no Airflow has used the store {store} yet; set [hotswap] store_path as it is there")
@@ -37,13 +37,13 @@ def own_installation() -> str:
 
 
 def client_of(cluster: ClusterConfig, transport: Transport) -> ClusterClient:
-    """An account on a cluster of a site, over a transport."""
+    """A client of a cluster of a site, over a transport."""
     return ClusterClient(transport, cluster.target.workdir, cluster.name, slurm_cluster=cluster.target.slurm_cluster)
 
 
 @asynccontextmanager
 async def reached(cluster: ClusterConfig) -> AsyncIterator[ClusterClient]:
-    """Use an account on a cluster. Raises ``SetupError``."""
+    """Use a client of a cluster, and close its connection at the end. Raises ``SetupError``."""
     client = client_of(cluster, make_transport(find_login(cluster), os.environ))
     try:
         yield client
@@ -52,7 +52,7 @@ async def reached(cluster: ClusterConfig) -> AsyncIterator[ClusterClient]:
 
 
 def find_login(cluster: ClusterConfig) -> Login:
-    """The connection as Airflow finds it, or else that of a running sandbox. Raises ``SetupError``."""
+    """The login that Airflow finds for the connection, else that of a running sandbox. Raises ``SetupError``."""
     try:
         return _airflow_login(cluster.target.connection)
     except SetupError as error:

@@ -1,4 +1,4 @@
-"""What `hotswap doctor` finds: one thing, whether it is well, and the remedy where it is not."""
+"""The result of one check of `hotswap doctor`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``remedy`` is empty where all is well."""
+    """The result of one check. ``remedy`` is empty if the check found no problem."""
 
     part: str
     level: Level
@@ -18,5 +18,5 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Give one line for a person."""
+        """Return the finding as one line for a person."""
         return f"{self.level:8} {self.message}" + (f"; {self.remedy}" if self.remedy else "")

@@ -1,4 +1,4 @@
-"""What `hotswap doctor` asks of this host: versions, Airflow's settings, the store, the bundles."""
+"""What `hotswap doctor` checks on this host: versions, Airflow's settings, the store, the bundles."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _OLDEST_AIRFLOW = (3, 3)
 _LEAST_SPACE = 1 << 30
 _LONG_INTERVAL = 300
 _SLOW = 60
-"""Seconds after which a person who dropped a file has begun to look for it elsewhere."""
+"""Seconds that a person waits for a new file to appear in Airflow before they search for a fault."""
 
 
 def versions() -> Iterator[Finding]:
-    """What runs here."""
+    """The versions of hotswap, Python, Airflow and the ssh packages."""
     part = "versions"
     yield Finding(part, "ok", f"hotswap {__version__}, Python {sys.version.split()[0]}")
     found = importlib.metadata.version("apache-airflow")
@@ -45,7 +45,7 @@ def versions() -> Iterator[Finding]:
 
 
 def configuration() -> Iterator[Finding]:
-    """Airflow's settings that decide whether runs keep their version, and triggers their places."""
+    """Airflow's settings that runs need to keep their version, and triggerers to hold many triggers."""
     from airflow.configuration import conf
 
     part = "configuration"
@@ -69,7 +69,7 @@ def configuration() -> Iterator[Finding]:
 
 
 def _open_files(part: str, capacity: int) -> Finding:
-    """A triggerer keeps one file open for each job it waits for."""
+    """A triggerer keeps one file open for each job that it waits for."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < 2 * capacity:
         words = f"{limit} open files are allowed, the triggerer's capacity is {capacity}"
@@ -78,7 +78,7 @@ def _open_files(part: str, capacity: int) -> Finding:
 
 
 def store() -> Iterator[Finding]:
-    """The store, as seen from here."""
+    """The store, as this host sees it."""
     part = "store"
     try:
         root = read_without_airflow().store_path
@@ -124,7 +124,7 @@ def bundles() -> Iterator[Finding]:
 
 
 def _arguments(part: str, name: str, given: Mapping[str, Any]) -> Iterator[Finding]:
-    """What a bundle is made with."""
+    """Problems in the arguments that a bundle is configured with."""
     from airflow.configuration import conf
     from airflow.dag_processing.bundles.base import BaseDagBundle
 

@@ -1,4 +1,4 @@
-"""From a path on the command line to a checked workflow and the site it is for."""
+"""Turns a path on the command line into a checked workflow, and finds the site that the workflow is for."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _HEADERS = (vocabulary.WORKFLOW_HEADER.encode(), vocabulary.SITE_HEADER.encode()
 
 
 def add_site_argument(parser: argparse.ArgumentParser) -> None:
-    """The option that says which clusters there are."""
+    """Add the option for the site file, which names the clusters."""
     parser.add_argument("--site", metavar="FILE", help="site file (default: [hotswap] site, or a running sandbox's)")
 
 
 def add_site_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say what a workflow is checked against."""
+    """Add the options for the site and the environment that a workflow is checked against."""
     add_site_argument(parser)
     parser.add_argument("--environment", metavar="E", help="environment (default: the site's first)")
 
 
 def read_bytes(path: str) -> bytes:
-    """A file's content. Raises ``SetupError`` where it cannot be read."""
+    """The content of a file. Raises ``SetupError`` if it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -48,7 +48,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def site_path(named: str | None) -> Path | None:
-    """The site file: named, set, or that of a sandbox which is up; None where there is none."""
+    """The site file: as named, else as configured, else that of a sandbox that is up; None if there is none."""
     path = named or read_without_airflow().site
     if path is not None:
         return Path(path)
@@ -58,18 +58,18 @@ def site_path(named: str | None) -> Path | None:
 
 
 def find_site(named: str | None) -> Site | None:
-    """The site a workflow is checked against. Raises ``SetupError``, ``SpecError``."""
+    """The site that a workflow is checked against; None if there is none. Raises ``SetupError``, ``SpecError``."""
     path = site_path(named)
     return read_site(read_bytes(str(path)), str(path)) if path is not None else None
 
 
 def load(path: str, site: Site | None) -> CheckedWorkflow:
-    """Read and judge one workflow file. Raises ``SetupError`` where it cannot be read."""
+    """Read and check one workflow file. Raises ``SetupError`` if it cannot be read."""
     return check_workflow(read_bytes(path), path, DiskFolder(Path(path).parent), site)
 
 
 def find_files(names: list[str]) -> list[str]:
-    """The files named, and those below the folders named. Raises ``SetupError`` where there is none."""
+    """The named files, and our files below the named folders. Raises ``SetupError`` if a folder has none."""
     found: list[str] = []
     for name in names:
         if not Path(name).is_dir():
@@ -83,7 +83,7 @@ def find_files(names: list[str]) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file in a folder is a workflow, also one that the DAGs folder passes over for its name, or a site."""
+    """Whether a file in a folder is a site or a workflow, even a workflow whose name the DAGs folder ignores."""
     if path.name.endswith(vocabulary.WORKFLOW_SUFFIXES):
         return True
     if path.suffix not in _SUFFIXES:
@@ -93,14 +93,14 @@ def _is_ours(path: Path) -> bool:
 
 
 def check_environment(site: Site | None, name: str) -> None:
-    """Raise ``SetupError`` where a site has no such environment."""
+    """Raise ``SetupError`` if a site has no such environment."""
     known = (site or implied_site("")).environments
     if name not in known:
         raise SetupError(f"there is no environment {name!r}; use one of: {', '.join(known)}")
 
 
 def plan_file(path: str, site_file: str | None, environment: str | None) -> tuple[Plan, Site]:
-    """The plan of a valid workflow file. Raises ``SpecError`` and ``SetupError``."""
+    """The plan of a valid workflow file, and its site. Raises ``SpecError`` and ``SetupError``."""
     found = find_site(site_file)
     checked = load(path, found)
     if checked.source is None:
@@ -112,7 +112,7 @@ def plan_file(path: str, site_file: str | None, environment: str | None) -> tupl
 
 
 def find_login(cluster: str, text: str) -> Login:
-    """The login of a text: a URI, JSON, or ``@ID`` for a connection of that id. Raises ``SetupError``."""
+    """The login that a text names: a URI, JSON, or ``@ID`` for the connection of that id. Raises ``SetupError``."""
     if not text.startswith("@"):
         return parse_login(cluster, text)
     name = text[1:]

@@ -1,4 +1,4 @@
-"""Drive a run straight on its clusters: start what may start, wait, read values, tell how it went."""
+"""Drives a run directly on its clusters: starts jobs that may start, waits, reads values and reports the result."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Runner:
-    """One run. ``report(job, line)`` hears everything; ``states`` and ``outputs`` grow as jobs end.
+    """One run. ``report(job, line)`` gets every line to show. ``states`` and ``outputs`` grow as jobs end.
 
-    ``left`` are jobs that Slurm may have, by name, with their ids; None where it is not known whether it has them.
+    ``left`` maps the names of jobs that Slurm may have to their ids; None if it is not known whether Slurm has the job.
     """
 
     plan: Plan
@@ -55,12 +55,12 @@ class Runner:
 
     @property
     def run_key(self) -> RunKey:
-        """Who this run is on its clusters."""
+        """The identity of this run on its clusters."""
         saved = self.saved
         return RunKey(saved.installation, self.plan.workflow, self.plan.environment, saved.run, saved.nonce)
 
     def conductor(self, cluster: str) -> JobConductor:
-        """The one session of a cluster."""
+        """The session of a cluster. There is only one; it is made at the first use."""
         if cluster not in self._sessions:
             known = self.site.clusters[cluster]
             client = client_of(known, self.transports[cluster])
@@ -78,7 +78,7 @@ class Runner:
                 raise SetupError(f"{error}; nothing was submitted") from error
 
     async def run(self) -> str:
-        """Run every job that may; give how the run ended. Raises ``SetupError`` where a new run cannot begin."""
+        """Run every job that may run, and return the run's state. Raises ``SetupError`` if a new run cannot begin."""
         if not self.is_attached:
             await self.reach()
         waiting = {job.name: job for job in self.plan.jobs}
@@ -135,13 +135,13 @@ class Runner:
         stream = partial(archive, self.plan.pack, self.store)
         lay_out = partial(conductor.lay_out, self.run_key.folder, self.plan.pack.digest, stream, report)
         await conductor.while_queued(self.active[job.name], lay_out, report)
-        # A try whose end was told already tells it again, whoever asks under its number.
+        # If the end of the try is recorded already, it is reported again to any attempt of the same number.
         attempt = await conductor.last_try(self.active[job.name], report) if self.is_attached else 1
         outcome = await self._attempt(conductor, job, attempt)
         self._count_elements(outcome, attempt)
         while outcome.error and job.retry.covers(type(outcome.error).__name__, outcome.failed_before):
             if outcome.tally is not None and not outcome.submitted:
-                break  # nothing of the sweep is left to be run
+                break  # no element of the sweep is left to be run
             attempt += 1
             report(f"{outcome.error}; it is submitted again")
             outcome = await self._attempt(conductor, job, attempt)
@@ -190,7 +190,7 @@ class Runner:
         self.left.pop(name, None)
 
     async def close(self) -> None:
-        """Give connections up; jobs go on."""
+        """Close the connections. Jobs go on."""
         for conductor in self._sessions.values():
             await conductor.watcher.close()
             await conductor.client.transport.close()
@@ -199,7 +199,7 @@ class Runner:
         return self.states.get(job, "left" if job in self.left else "skipped")
 
     def summary(self, state: str) -> dict[str, Any]:
-        """What ``--json`` ends with."""
+        """The object that ``--json`` prints at the end."""
         outputs = {
             f"{job.name}.{name}": value
             for job in self.plan.jobs
@@ -219,11 +219,11 @@ class Runner:
 
 
 class _Placed(JobListener):
-    """Notes the id of a job that Slurm has."""
+    """Keeps the id of a job that Slurm has."""
 
     def __init__(self, left: dict[str, int | None], job: str) -> None:
         self._left, self._job = left, job
 
-    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: ARG002, FBT001 - as a listener is told
-        """Note it."""
+    def placed(self, job_id: int, is_new: bool) -> None:  # noqa: ARG002, FBT001 - as a listener is notified
+        """Keep the id."""
         self._left[self._job] = job_id

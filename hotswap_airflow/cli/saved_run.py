@@ -1,4 +1,4 @@
-"""A run of ``hotswap run`` on disk: all that ``--attach`` needs, whatever is edited or dies meanwhile."""
+"""A run of ``hotswap run`` on disk: all that ``--attach`` needs, even if files change or processes die meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KEPT = 90 * 86_400.0
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What a run began with. ``logins`` are connections by name, as texts."""
+    """The facts that a run began with. ``logins`` maps the names of clusters to logins as texts."""
 
     run: str
     nonce: str
@@ -44,12 +44,12 @@ class SavedRun:
 
 
 def new_run_id() -> str:
-    """A run's id that people can sort by."""
+    """A new id of a run. Ids sort by time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def folder_of(run: str) -> Path:
-    """Where one run is kept."""
+    """The folder in which one run is kept."""
     return state_folder() / "runs" / run
 
 
@@ -69,7 +69,7 @@ def save(saved: SavedRun, raw: bytes, folder: DiskFolder, plan: Plan) -> None:
 
 
 def _remove_old() -> None:
-    """Remove what runs of long ago have kept here; nobody attaches to these."""
+    """Remove the folders and contents of old runs here. Nobody attaches to such runs any more."""
     oldest = time.time() - _KEPT
     for home in (state_folder() / "runs").glob("*"):
         if home.stat().st_mtime < oldest:
@@ -78,7 +78,7 @@ def _remove_old() -> None:
 
 
 def load(run: str) -> SavedRun:
-    """Read a run. Raises ``SetupError`` where there is none."""
+    """Read a run. Raises ``SetupError`` if there is none of this id."""
     try:
         data = json.loads((folder_of(run) / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -88,7 +88,7 @@ def load(run: str) -> SavedRun:
 
 
 def plan_of(saved: SavedRun) -> tuple[Plan, Site]:
-    """The plan a run began with. Raises ``SpecError``."""
+    """The plan that a run began with, and its site. Raises ``SpecError``."""
     home = folder_of(saved.run)
     site = read_site(saved.site.encode(), "site.yaml") if saved.site else implied_site("")
     checked = check_workflow((home / "workflow").read_bytes(), saved.file, files_of(saved), site)
@@ -98,5 +98,5 @@ def plan_of(saved: SavedRun) -> tuple[Plan, Site]:
 
 
 def files_of(saved: SavedRun) -> DiskFolder:
-    """The files a run began with."""
+    """The files that a run began with."""
     return DiskFolder(folder_of(saved.run) / "files")

@@ -1,4 +1,4 @@
-"""How parts of a plan are shown to a person."""
+"""Parts of a plan as texts for a person."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Talk to a cluster: transports carry commands, the client knows which, the watcher asks for all jobs at once."""
+"""Work with a cluster: transports carry commands, the client knows the commands, the watcher polls all jobs at once."""

@@ -1,1 +1,1 @@
-"""From plans to Airflow Dags, and the Dags that look after clusters."""
+"""Builds Airflow Dags from plans, and the maintenance Dags of clusters."""

@@ -1,4 +1,4 @@
-"""Builds a Dag that looks after clusters."""
+"""Builds a maintenance Dag of clusters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_maintenance_dag(entry: MaintenanceDag, site: Site, schedule: str) -> DAG | None:
-    """The Dag of an entry, with a task for each cluster of a site that needs one; None if none does."""
+    """The Dag of an entry, with a task for each cluster of a site that needs one; None if no cluster needs one."""
     tasks = {name: entry.arguments(cluster) for name, cluster in site.clusters.items()}
     if not any(arguments is not None for arguments in tasks.values()):
         return None
@@ -26,7 +26,7 @@ def build_maintenance_dag(entry: MaintenanceDag, site: Site, schedule: str) -> D
         start_date=START,
         catchup=False,
         max_active_runs=1,
-        # Airflow pauses what is new, as a rule, and nobody would look for these.
+        # By default Airflow pauses new Dags, and people would not look for these.
         is_paused_upon_creation=False,
         tags=["hotswap"],
         rerun_with_latest_version=False,

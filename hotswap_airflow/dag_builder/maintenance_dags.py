@@ -1,4 +1,4 @@
-"""The Dags that we schedule ourselves, one entry each. Nothing of Airflow: the command line reads them, too."""
+"""The Dags that we schedule ourselves, one entry each. Airflow is not imported, because the command line reads them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaintenanceDag:
-    """A Dag with one task a cluster.
+    """A Dag with one task for each cluster.
 
-    ``operator`` is the path of the task's class. ``schedule`` gives a cron, or None to leave the Dag out; ``arguments``
-    gives what the operator takes besides the cluster's target, or None for a cluster that has no such task.
+    ``operator`` is the path of the task's class. ``schedule`` gives a cron expression, or None to leave the Dag out.
+    ``arguments`` gives what the operator takes besides the cluster's target, or None for a cluster without such a task.
     """
 
     dag_id: str

@@ -1,4 +1,4 @@
-"""From a plan to an Airflow Dag: one task a job, of the job's name."""
+"""Builds an Airflow Dag from a plan: one task for each job, with the job's name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 MAX_ACTIVE_RUNS = 16
 RETRIES = 15
-"""As many as a file may ask for, and five for what no job did: a killed worker.
+"""The most retries that a file may set, plus five for failures that no job caused, such as a killed worker.
 
-One number for all: how a task's clears are counted must not change with a newer version of the file.
+One number for all tasks: how a task's clears are counted must not change with a newer version of the file.
 """
 BROKEN = "newest text is broken"
-"""The tag of a Dag whose file holds a newer text that is not taken."""
+"""The tag of a Dag whose file holds a newer text that is not used."""
 _BROKEN_PAGE = "**The newest text of this file is broken. Runs use the last valid one.**\n\n```\n{}\n```"
 RETRY_DELAY = dt.timedelta(seconds=5)
 _JSON_TYPES: dict[str, dict[str, Any]] = {
@@ -31,9 +31,9 @@ _JSON_TYPES: dict[str, dict[str, Any]] = {
 
 
 def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
-    """The Dag of a plan. A deleted workflow's keeps its tasks for the runs that have begun, and starts no more.
+    """The Dag of a plan. The Dag of a deleted workflow keeps its tasks for begun runs, and no schedule starts new runs.
 
-    ``fault`` is why a newer text of the workflow is not taken: the Dag and the logs of its tasks say so.
+    ``fault`` is why a newer text of the workflow is not used; the Dag and the logs of its tasks show it.
     """
     tags = ["deleted"] if is_deleted else [*plan.tags, *([BROKEN] if fault else [])]
     dag = DAG(
@@ -67,7 +67,7 @@ def _task(plan: Plan, job: PlannedJob, dag: DAG, fault: str) -> WorkflowJobOpera
         fault=fault,
         dag=dag,
         doc_md=job.description or None,
-        # Airflow's rules count a task that never ran as failed; what else than success is needed, the task judges.
+        # Airflow's rules count a task that never ran as failed, so the task itself judges any need but a success.
         trigger_rule=TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
         inlets=[Asset(item.asset) for item in job.inputs if item.asset],
         outlets=[Asset(planned.asset) for planned in job.outputs if planned.asset],
@@ -93,7 +93,7 @@ def _param(param: ParamSpec) -> Param:
         value = getattr(param, name)
         if value is not None:
             schema[name] = value
-    if param.item_type is not None:  # else Airflow's form makes texts of them
+    if param.item_type is not None:  # otherwise Airflow's form turns the items into texts
         schema["items"] = {"type": param.item_type}
     if param.has_default:
         return Param(param.default, description=param.description or None, **schema)

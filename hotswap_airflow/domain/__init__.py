@@ -1,1 +1,1 @@
-"""The nouns that people keep: ids and values only, pure."""
+"""The things that people name: ids and values only, pure code."""

@@ -1,4 +1,4 @@
-"""How a cluster is reached: one value from the site file to the trigger's row in Airflow's database."""
+"""How a cluster is reached: one value that goes from the site file to the trigger's row in Airflow's database."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 POLL = (2.0, 15.0, 60.0)
-"""Seconds between two polls of a cluster: after a change, usually, after a long silence."""
+"""Seconds between two polls of a cluster: after a change, usually, after a long time without a change."""
 
 
 @dataclass(frozen=True)
 class ClusterTarget:
-    """An account's connection, and the folder there below which runs live; empty: the connection's own.
+    """An account's connection, and the work folder on the cluster; an empty ``workdir`` means the connection's own.
 
-    ``slurm_cluster`` is Slurm's name of the cluster, empty if the login has only one. ``monitor`` is a connection that
-    may see the jobs of all accounts and asks for them, empty if each account asks for its own. ``poll`` are seconds
-    between questions: shortest, usual, longest. ``queue`` names the triggerers that reach the cluster.
+    ``slurm_cluster`` is Slurm's name of the cluster, empty if the login has only one. ``monitor`` is the connection of
+    the monitor account, which may see the jobs of all accounts and polls for them; empty if each account polls for its
+    own. ``poll`` are seconds between polls: shortest, usual, longest. ``queue`` names the triggerers that reach the
+    cluster.
     """
 
     connection: str
@@ -38,6 +39,6 @@ class ClusterTarget:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The target of plain values."""
+        """The target from plain values."""
         shortest, usual, longest = values["poll"]
         return cls(**{**values, "poll": (shortest, usual, longest)})

@@ -1,1 +1,1 @@
-"""Files by content on a shared folder: versions of workflows, results of sweeps."""
+"""Files by content in a shared folder: versions of workflows, results of sweeps."""

@@ -1,4 +1,4 @@
-"""Contents by digest: what a run began with stays readable, whatever is edited meanwhile."""
+"""Contents by digest: the contents that a run began with stay readable, even if files are edited later."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _OLD = 86_400.0
 
 
 class ContentStore:
-    """A folder of contents, each in a file of its digest. Processes may write at the same time."""
+    """A folder of contents, each in a file named after its digest. Several processes may write at the same time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, digest: str) -> Path:
-        """Where a content is, or would be."""
+        """The path of a content, whether it is there or not."""
         return self.root / "contents" / digest[:2] / digest
 
     def put(self, content: bytes) -> str:
-        """Keep a content; give its digest. Raises ``StoreError`` where it cannot be written."""
+        """Store a content; give its digest. Raises ``StoreError`` if it cannot be written."""
         digest = content_digest(content)
         path = self.path(digest)
         try:
             if path.exists():
-                with contextlib.suppress(PermissionError):  # another user's, who sweeps it too
-                    os.utime(path)  # it is needed again, so a sweep that goes on now leaves it
+                with contextlib.suppress(PermissionError):  # the file of another user, who also removes old ones
+                    os.utime(path)  # it is needed again, so a removal that runs now must leave it
             else:
                 write_whole(path, content)
         except OSError as error:
@@ -50,7 +50,7 @@ class ContentStore:
         return digest
 
     def get(self, digest: str) -> bytes:
-        """Give a content. Raises ``StoreError`` where this process does not see it."""
+        """Give a content. Raises ``StoreError`` if this process cannot read it."""
         try:
             return self.path(digest).read_bytes()
         except OSError as error:
@@ -60,11 +60,11 @@ class ContentStore:
             ) from error
 
     def collect(self, owners: Iterable[Callable[[], Collection[str]]], older_than: float = _OLD) -> int:
-        """Remove what no owner needs; each gives the digests of its contents. Raises what an owner raises."""
+        """Remove what no owner needs; each owner gives the digests of its contents. Raises what an owner raises."""
         return self.sweep({digest for owner in owners for digest in owner()}, older_than)
 
     def sweep(self, needed: Collection[str], older_than: float = _OLD) -> int:
-        """Remove contents that nothing needs and nobody put for so many seconds; give their number."""
+        """Remove contents that are not needed and that were not put for ``older_than`` seconds; give their number."""
         oldest = time.time() - older_than
         gone = [p for p in (self.root / "contents").glob("*/*") if p.name not in needed and _time(p) < oldest]
         for path in gone:
@@ -75,19 +75,19 @@ class ContentStore:
 def _time(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:  # another process was first
+    except FileNotFoundError:  # another process removed it first
         return math.inf
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all."""
+    """Write a file so that it is there complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # else a machine that loses power may keep the name of an empty file
+            os.fsync(file.fileno())  # otherwise a loss of power may leave the name with an empty file
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError:
@@ -96,7 +96,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def installation(store: Path) -> str:
-    """A short id of an installation, made once in its store."""
+    """A short id of an installation. It is made once and kept in the store."""
     path = store / "installation"
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -104,21 +104,21 @@ def installation(store: Path) -> str:
         made = secrets.token_hex(4)
         new = path.with_name(f".installation-{made}")
         write_whole(new, made.encode())
-        with contextlib.suppress(FileExistsError):  # another process was first: its id counts
+        with contextlib.suppress(FileExistsError):  # another process was first, so its id counts
             os.link(new, path)
         new.unlink()
         return path.read_text(encoding="utf-8").strip()
 
 
 async def kept_archive(digest: str, store: ContentStore) -> AsyncIterator[bytes]:
-    """Stream the pack of a digest, whose listing is in the store; none where it is empty. Raises ``StoreError``."""
+    """Stream the pack of a digest, whose listing is in the store; no digest: an empty pack. Raises ``StoreError``."""
     listing = await asyncio.to_thread(store.get, digest) if digest else Pack().listing
     async for chunk in archive(Pack.from_listing(listing), store):
         yield chunk
 
 
 async def archive(pack: Pack, store: ContentStore) -> AsyncIterator[bytes]:
-    """Stream a pack as a tar archive, one file at a time, read off the event loop. Raises ``StoreError``."""
+    """Stream a pack as a tar archive, one file at a time, read outside the event loop. Raises ``StoreError``."""
     for file in pack.files:
         content = await asyncio.to_thread(store.get, file.digest)
         yield _header(file, len(content))

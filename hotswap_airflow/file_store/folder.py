@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class DiskFolder:
-    """The folder of a workflow file. Links count as files where they stay in the folder.
+    """The folder of a workflow file. A link counts as a file if its target is in the folder.
 
-    What cannot be looked at raises ``OSError``: it is not known to be missing.
+    Raises ``OSError`` for a file that cannot be looked at, because it is not known to be missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -43,7 +43,7 @@ class DiskFolder:
                 yield found
 
     def entry(self, path: str) -> FileEntry | None:
-        """Give one regular file of the folder; None where there is none."""
+        """Give one regular file of the folder; None if there is none."""
         return self._entry(self.root / path)
 
     def _entry(self, path: Path) -> FileEntry | None:

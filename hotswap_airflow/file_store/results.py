@@ -23,13 +23,13 @@ _POINTER = {"hotswap_table", "column"}
 
 
 class ResultStore:
-    """Tables by name below the store's folder ``results``. Raises ``StoreError`` where one is not there."""
+    """Tables by name below the store's folder ``results``. Raises ``StoreError`` if a table is not there."""
 
     def __init__(self, store: Path) -> None:
         self.root = store / "results"
 
     def write(self, key: JobKey, table: Iterable[ElementResult]) -> str:
-        """Keep the table of a try of a job; give its name."""
+        """Store the table of a try of a job; give the table's name."""
         name = f"{key.run.folder}/{key.digest}.jsonl"
         content = "".join(f"{row.to_json()}\n" for row in table).encode()
         try:
@@ -39,7 +39,7 @@ class ResultStore:
         return name
 
     def page(self, name: str, first: int = 0, count: int | None = None) -> list[ElementResult]:
-        """Rows of a table from a number on."""
+        """The rows of a table from row ``first`` on: ``count`` rows, or all if it is None."""
         last = None if count is None else first + count
         try:
             with self._path(name).open(encoding="utf-8") as lines:
@@ -55,11 +55,11 @@ class ResultStore:
         folder = self._path(run_folder)
         for digest in digests:
             (folder / f"{digest}.jsonl").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there are others, or there were none
+        with contextlib.suppress(OSError):  # the folder has other tables, or was not there
             folder.rmdir()
 
     def shortened(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of a sweep as its task's XCom has them: pointers into its table where they are long."""
+        """The values of a sweep for its task's XCom; if they are long, lists become pointers into its table."""
         if len(json.dumps(values)) <= MOST_INLINE:
             return dict(values)
         return {
@@ -68,7 +68,7 @@ class ResultStore:
         }
 
     def whole(self, values: Mapping[str, Any], run_folder: str) -> dict[str, Any]:
-        """Values of a run's XCom with what its pointers point to; a run has no pointers into another's tables."""
+        """The values of a run's XCom; pointers are replaced by what they point to, which must be tables of this run."""
         tables: dict[str, list[ElementResult]] = {}
         found = dict(values)
         for output, value in values.items():
@@ -82,7 +82,7 @@ class ResultStore:
         return found
 
     def _path(self, name: str) -> Path:
-        """A path below our folder, whoever wrote the name."""
+        """The path of a name below our folder. Raises ``StoreError`` if the name leads outside."""
         path = self.root / name
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise StoreError(f"there is no table {name!r}")

@@ -1,4 +1,4 @@
-"""Read a folder of workflows as it is now; what did not change is not read again."""
+"""Read a folder of workflows as it is now; files that did not change are not read again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Read:
 class FolderScan:
     """The workflows below a folder, compiled for an environment of a site.
 
-    ``validate`` tells why a workflow that is right by itself cannot be used all the same; the empty text where it can.
+    ``validate`` gives the reason why a workflow that is correct by itself cannot be used; an empty text if it can.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class FolderScan:
         self._seen: dict[str, _Read] = {}
 
     def scan(self, before: Manifest) -> Manifest:
-        """Give every workflow of the folder, the broken ones with their error. ``before`` is what is served now.
+        """Give every workflow of the folder; broken ones have their error. ``before`` is what is served now.
 
-        Raises ``SetupError`` where the folder cannot be read.
+        Raises ``SetupError`` if the folder cannot be read.
         """
         self._read_site()
         unread: list[Path] = []
@@ -77,11 +77,11 @@ class FolderScan:
 
     @property
     def site(self) -> str:
-        """The site file that the last look used, by digest; empty where there is none."""
+        """The digest of the site file that the last scan used; empty if there is none."""
         return self._contents.put(self._site_raw) if self._site is not None else ""
 
     def _unread(self, before: Manifest, folders: list[Path]) -> Manifest:
-        """What stood in folders that cannot be read now: nobody knows whether it is gone."""
+        """Broken entries for known workflows in folders that cannot be read now: they may still be there."""
         remedy = "give the dag-processor's user access to it"
         return {
             path: self._broken(path, f"{path}: folder {folder.name} cannot be read; {remedy}")
@@ -94,7 +94,7 @@ class FolderScan:
         return Entry(self._contents.put(b""), stem(path), is_valid=False, error=error)
 
     def _read_site(self) -> None:
-        """Read the site file; a broken one makes every workflow wait for its mending."""
+        """Read the site file; while it is broken, a scan gives every workflow as not valid."""
         if self._site_file is None:
             return
         try:
@@ -114,7 +114,7 @@ class FolderScan:
         return f"[hotswap] environment is {self._environment!r}, but {self._site_file} has: {', '.join(known)}"
 
     def _read(self, path: str, served: Entry | None) -> _Read | None:
-        """What a file holds now; None where it was deleted while we look."""
+        """What a file holds now; None if it was deleted during the scan."""
         try:
             return self._look(path, served)
         except FileNotFoundError as error:
@@ -146,7 +146,7 @@ class FolderScan:
         return _Read((*signature, *_named(folder, checked)), entry, checked)
 
     def _is_kept(self, entry: Entry) -> bool:
-        """Whether the contents of what no version has yet are still there."""
+        """Whether the contents of an entry that no version has yet are still in the store."""
         return all(self._contents.path(digest).exists() for digest in entry.contents)
 
     def _entry(self, raw: bytes, checked: CheckedWorkflow, folder: DiskFolder, served: Entry | None) -> Entry:
@@ -164,7 +164,7 @@ class FolderScan:
         return replace(entry, is_valid=False, error=error) if error else entry
 
     def _put_pack(self, folder: DiskFolder, patterns: list[str]) -> Pack:
-        """Keep the files that were counted; one that is being written is counted again until it rests."""
+        """Store the files that a workflow names, as a pack; if one changes meanwhile, all are read again."""
         while True:
             pack = pack_of(folder, patterns)
             if all(self._contents.put(folder.read(file.path)) == file.digest for file in pack.files):
@@ -172,7 +172,7 @@ class FolderScan:
 
 
 def _held(before: Manifest, reads: Mapping[str, _Read]) -> dict[str, str]:
-    """Names that files have already: those that still say so, and broken ones, which keep what they had."""
+    """Workflow names that are taken: by files that still have this name, and by broken files, which keep their name."""
     held = {}
     for name, path in places(before).items():
         source = reads[path].checked.source if path in reads else None
@@ -184,7 +184,7 @@ def _held(before: Manifest, reads: Mapping[str, _Read]) -> dict[str, str]:
 def workflow_paths(folder: Path, unread: Callable[[Path], None] = lambda _: None) -> list[str]:
     """Paths of workflow files below a folder, relative to it; hidden folders are left out.
 
-    ``unread`` is told the folders that cannot be read. Raises ``SetupError`` where the folder itself is one.
+    ``unread`` is called with each folder that cannot be read. Raises ``SetupError`` if it is the folder itself.
     """
 
     def told(error: OSError) -> None:
@@ -210,9 +210,9 @@ def _stat(path: Path) -> tuple[int, int, int]:
 
 
 def _named(folder: DiskFolder, checked: CheckedWorkflow) -> Iterator[object]:
-    """What the files that a workflow names look like now."""
+    """The present state of the files that a workflow names."""
     if checked.source is None:
-        # What is missing may come: look anew each time.
+        # A missing file may appear later, so look again each time.
         yield object() if any(p.code in {"script-missing", "file-missing"} for p in checked.problems) else None
         return
     for pattern in named_paths(checked.source.spec):

@@ -1,8 +1,9 @@
-"""Versions of a folder of workflows: what a run began with can be read again, whatever is edited meanwhile.
+"""Versions of a folder of workflows: what a run began with can be read again, even if files are edited later.
 
-A version is a manifest, path by path: the digest of the workflow's text, of every file it names, of the site
-file, and the environment it was compiled for. Its folder holds what Airflow reads: the texts as Dag files, named
-after their workflows, and the errors under people's own paths. Everything else is in the store of contents.
+A folder version is a manifest. For each path it has the digests of the workflow's text, of every file that it names and
+of the site file, and the environment that the workflow was compiled for. The folder of a version holds what Airflow
+reads: the texts as Dag files, named after their workflows, and the errors under the users' own paths. Everything else
+is in the store of contents.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ if TYPE_CHECKING:
 
 MANIFEST = ".hotswap-manifest.json"
 _SERVED = ".served"
-"""The folder of a version for Dag files: by workflow, so that they stay where they are whatever people's files do."""
+"""The folder for a version's Dag files. Each is named after its workflow, so it stays in place if users move files."""
 _GONE = ".deleted"
-"""What stands before the path of a workflow whose own place another one has taken."""
+"""The prefix of a deleted workflow's path if another workflow has taken its own path."""
 _YOUNG = 3600.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One workflow of a version. ``error`` is why the newest text of it is not taken; ``workflow`` its Dag's id.
+    """One workflow of a version. ``error`` is why its newest text is not used; ``workflow`` is the id of its Dag.
 
-    ``files`` are paths beside the workflow with digest and mode; ``site`` is empty where there was none.
+    ``files`` are paths beside the workflow, each with its digest and whether it is executable. ``site`` is the digest
+    of the site file, empty if there was none.
     """
 
     text: str
@@ -52,12 +54,12 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """A short text that changes with anything the workflow is made of."""
+        """A short text that changes with anything that the workflow is made of."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
 
     @property
     def contents(self) -> set[str]:
-        """Digests of all that is in the store for this workflow."""
+        """The digests of everything that is in the store for this workflow."""
         files = tuple(PackedFile(path, digest, executable) for path, digest, executable in self.files)
         pack = {Pack(files).digest} if files else set()
         return {self.text, *pack, *(file.digest for file in files), *({self.site} if self.site else ())}
@@ -81,7 +83,7 @@ class ManifestFolder:
                 yield self._entry(path)
 
     def entry(self, path: str) -> FileEntry | None:
-        """Give one file; None where the version has none of that path."""
+        """Give one file; None if the version has no file of that path."""
         return self._entry(path) if path in self._files else None
 
     def _entry(self, path: str) -> FileEntry:
@@ -94,9 +96,9 @@ class ManifestFolder:
 
 
 def merge(before: Manifest, found: Manifest, is_active: Callable[[str], bool]) -> Manifest:
-    """What is served: the new texts, the last valid one where a text is broken, the last one of the deleted.
+    """What is served: new texts, the last valid text if the new one is broken, the last text of a deleted workflow.
 
-    A workflow whose file is gone, or holds another one now, stays as long as a run of it is active.
+    A workflow whose file is gone, or holds another workflow now, stays as long as a run of it is active.
     """
     claimed = {entry.workflow for entry in found.values() if entry.is_valid}
     served: Manifest = {}
@@ -115,7 +117,7 @@ def merge(before: Manifest, found: Manifest, is_active: Callable[[str], bool]) -
 
 
 def places(manifest: Manifest) -> dict[str, str]:
-    """Where each workflow of a version stands, by name."""
+    """The path of each valid workflow of a version, by the workflow's name."""
     return {entry.workflow: path for path, entry in manifest.items() if entry.is_valid}
 
 
@@ -125,7 +127,7 @@ def dag_file(workflow: str) -> str:
 
 
 def version_files(path: str, entry: Entry) -> Iterator[str]:
-    """What Airflow reads of a workflow: its Dag file where it has one, its own path where that holds an error."""
+    """The files that Airflow reads of a workflow: its Dag file if it is valid, its own path if there is an error."""
     if entry.is_valid:
         yield dag_file(entry.workflow)
     if entry.error:
@@ -151,11 +153,11 @@ class VersionStore:
         return self.root / "versions" / version
 
     def manifest(self, version: str | None) -> Manifest:
-        """What a version holds; nothing for None. Raises ``StoreError`` where it is gone."""
+        """The manifest of a version; empty for None. Raises ``StoreError`` if the version is gone."""
         return read_manifest(self.path(version)) if version else {}
 
     def publish(self, manifest: Manifest, extra: Mapping[str, bytes] | None = None) -> str:
-        """Make a version the newest one; what changed gets a new time, so that it is parsed again.
+        """Make a version the newest one; changed files get a new time, so that they are parsed again.
 
         ``extra`` are further files of the version, by path.
         """
@@ -165,7 +167,7 @@ class VersionStore:
             return version
         old = self.manifest(before) if before and self.path(before).is_dir() else {}
         changed = {path for path, entry in manifest.items() if old.get(path) != entry}
-        if self.path(version).is_dir():  # an undo: runs may be reading it, so it stays as it is
+        if self.path(version).is_dir():  # an edit was undone: runs may be reading the version, so it stays as it is
             names = {name for path in changed for name in version_files(path, manifest[path])}
             names |= {name for name, content in (extra or {}).items() if not _holds(self._file(before, name), content)}
             for name in names:
@@ -191,14 +193,14 @@ class VersionStore:
         write_manifest(new, manifest)
         try:
             new.rename(target)
-        except OSError:  # another process was first
+        except OSError:  # another process made the version first
             shutil.rmtree(new, ignore_errors=True)
 
     def _file(self, version: str | None, name: str) -> Path | None:
         return self.path(version) / name if version else None
 
     def prune(self, needed: Collection[str]) -> list[str]:
-        """Remove versions that nothing needs and that are not young; give their names."""
+        """Remove versions that are neither needed nor current nor young; give their names."""
         gone = []
         current = self.current()
         for folder in (self.root / "versions").glob("[!.]*"):
@@ -210,7 +212,7 @@ class VersionStore:
 
 
 def _put(target: Path, content: bytes, same: Path | None) -> None:
-    """Write a file, or link the one of the version before where it is the same: its time must not change."""
+    """Write a file, or link the file of the version before if it is the same, because its time must not change."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if same is None or not _holds(same, content):
         target.write_bytes(content)
@@ -232,7 +234,7 @@ def _digest(manifest: Manifest, extra: Mapping[str, bytes]) -> str:
 
 
 def _versions(root: Path) -> list[Path]:
-    """The folders of versions; what lost its manifest, as by a removal that was cut short, is none."""
+    """The folders of versions; a folder without a manifest, as after an interrupted removal, is not one of them."""
     return [folder for folder in (root / "versions").glob("[!.]*") if (folder / MANIFEST).exists()]
 
 
@@ -243,7 +245,7 @@ def needed_contents(bundles: Path) -> set[str]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a version's folder. Raises ``StoreError`` where it is gone."""
+    """The manifest of a version's folder. Raises ``StoreError`` if it is gone."""
     try:
         data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Airflow begins here: connections become transports."""
+"""Hooks: they turn Airflow connections into transports."""

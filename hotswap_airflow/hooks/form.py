@@ -1,4 +1,4 @@
-"""How the form of a Slurm connection looks. Apart from the hook, so that reading it imports no Airflow."""
+"""The form of a Slurm connection. It is separate from the hook, so that reading it imports no Airflow."""
 
 from __future__ import annotations
 

@@ -11,5 +11,5 @@ from hotswap_airflow.settings import SECTION, Settings, read_settings
 
 
 def airflow_settings() -> Settings:
-    """The section, typed. Raises ``SetupError``."""
+    """The section as typed settings. Raises ``SetupError``."""
     return read_settings(lambda key: conf.get(SECTION, key, fallback=None), Path(AIRFLOW_HOME))

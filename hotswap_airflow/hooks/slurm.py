@@ -26,12 +26,12 @@ DEFAULT_WORKDIR = "hotswap-runs"
 
 
 class SlurmHook(BaseHook):
-    """Reach a cluster over ssh, or as processes of this machine where ``transport`` is ``local``.
+    """Reach a cluster over ssh, or by processes on this machine if ``transport`` is ``local``.
 
-    Extra fields: those of the ssh provider (``key_file``, ``private_key``, ``known_hosts``, ``host_key``,
+    Extra fields: the fields of the ssh provider (``key_file``, ``private_key``, ``known_hosts``, ``host_key``,
     ``no_host_key_check``), ``transport`` (ssh, openssh or local), ``slurm_conf`` (local only), ``control_path``
-    (openssh only), ``workdir``, ``path`` (a folder of Slurm's programs, where they are on no PATH), and ``push``:
-    listen to a file by which jobs tell of their ends.
+    (openssh only), ``workdir``, ``path`` (the folder of Slurm's programs, if they are not on the PATH), and ``push``
+    (follow a file in which jobs announce their ends).
     """
 
     conn_name_attr = "slurm_conn_id"
@@ -45,9 +45,9 @@ class SlurmHook(BaseHook):
         self.workdir = workdir
 
     async def client(self, *, waits_for_login: bool = False) -> ClusterClient:
-        """A client for the connection's cluster; nothing is sent yet. Raises ``SetupError``.
+        """A client for the connection's cluster. Nothing is sent yet. Raises ``SetupError``.
 
-        Where it ``waits_for_login``, a refused login is a lost connection that a person mends meanwhile.
+        If ``waits_for_login`` is set, a refused login counts as a lost connection: jobs wait until a person repairs it.
         """
         connection, is_trial = await self._connection()
         login = login_of(self.slurm_conn_id, connection)
@@ -61,7 +61,7 @@ class SlurmHook(BaseHook):
         )
 
     async def _connection(self) -> tuple[Connection, bool]:
-        """The connection, and whether this is a trial: `airflow dags test` answers blocking calls alone."""
+        """The connection, and whether this is a trial: `airflow dags test` answers only blocking calls."""
         try:
             return await self.aget_connection(self.slurm_conn_id), False
         except AirflowNotFoundException:
@@ -72,7 +72,7 @@ class SlurmHook(BaseHook):
             raise SetupError(f"there is no connection {self.slurm_conn_id}; create it, of type slurm") from None
 
     def _transport(self, login: Login, breaker: Breaker, *, is_trial: bool = False) -> Transport:
-        if is_trial:  # the provider's hook would ask for the connection in the other way
+        if is_trial:  # the provider's hook would request the connection by a call that does not block
             return make_transport(login, os.environ, breaker=breaker)
 
         async def connect() -> Any:
@@ -82,14 +82,14 @@ class SlurmHook(BaseHook):
             except (ValueError, FileNotFoundError) as error:
                 words = f"connection {self.slurm_conn_id} cannot be used: {error}; correct its fields"
                 raise LoginRequired(words) from error
-            except AirflowException as error:  # the connection was there before; Airflow's backends are not now
+            except AirflowException as error:  # the connection existed before; Airflow's backends do not answer now
                 words = f"Airflow does not say what connection {self.slurm_conn_id} is: {error}"
                 raise ConnectionLost(words) from error
 
         return make_transport(login, os.environ, connect=connect, breaker=breaker)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Log in and ask the cluster what it is; for the UI's button."""
+        """Log in and request facts of the cluster, for the test button of the UI."""
         try:
             return True, asyncio.run(self._probe())
         except HotswapError as error:
@@ -105,12 +105,12 @@ class SlurmHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """How the connection form looks."""
+        """The form of the connection in the UI."""
         return UI_FIELDS
 
 
 def login_of(name: str, connection: Connection) -> Login:
-    """The login of an Airflow connection. Raises ``SetupError`` where it is of a type that is no login."""
+    """The login of an Airflow connection. Raises ``SetupError`` if the connection has a type that is no login."""
     if connection.conn_type not in {"slurm", "ssh"}:
         raise SetupError(f"connection {name} is of type {connection.conn_type!r}; use slurm or ssh")
     return Login(

@@ -1,1 +1,1 @@
-"""Operators: they render and defer; workers never open ssh."""
+"""Operators: they render a job and defer. Workers never open an ssh connection."""

@@ -1,4 +1,4 @@
-"""Passes over a cluster: what no trigger could cancel any more is cancelled, and old folders are removed."""
+"""Maintenance of a cluster: cancel jobs that no trigger can cancel any more, and remove old folders."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 class ReconcileOperator(BaseOperator):
-    """Cancel this installation's active jobs on one cluster whose tasks have ended, or are not there any more.
+    """Cancel this installation's active jobs on one cluster if their tasks have ended or do not exist any more.
 
-    Jobs of other installations, and of people, are never touched. Two looks must agree.
+    Jobs of other installations, and jobs that people submitted, are never touched. A job is cancelled only if two
+    checks agree.
     """
 
     def __init__(self, *, target: ClusterTarget, **kwargs: Any) -> None:
@@ -34,15 +35,15 @@ class ReconcileOperator(BaseOperator):
         self.target = target
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002
-        """Hand the pass to the triggerer, which alone reaches clusters."""
+        """Hand the maintenance to the triggerer: only the triggerer reaches clusters."""
         self.defer(trigger=self.make_trigger(airflow_settings().store_path), method_name="resume")
 
     def make_trigger(self, store: Path) -> MaintenanceTrigger:
-        """The pass over what the installation of a store has on the cluster."""
+        """The trigger of this maintenance, for the jobs of the installation that a store belongs to."""
         return ReconcileTrigger(target=self.target.to_json(), installation=installation(store))
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> NoReturn:  # noqa: ARG002
-        """Only a failure comes back: say what must be mended."""
+        """Fail with the error of the trigger. Only an error makes the task resume."""
         self.log.error("%s", event["error"])
         raise AirflowFailException(event["error"])
 
@@ -50,7 +51,7 @@ class ReconcileOperator(BaseOperator):
 class RetentionOperator(ReconcileOperator):
     """Remove what finished runs of this installation left on one cluster more than ``retention`` seconds ago.
 
-    A notice stands in a run's folder for three days before; ``hotswap runs keep`` exempts a run.
+    Before the removal, a notice stays in the run's folder for three days. ``hotswap runs keep`` exempts a run.
     """
 
     def __init__(self, *, retention: float, **kwargs: Any) -> None:
@@ -58,7 +59,7 @@ class RetentionOperator(ReconcileOperator):
         self.retention = retention
 
     def make_trigger(self, store: Path) -> MaintenanceTrigger:
-        """The pass that removes old folders."""
+        """The trigger that removes old folders."""
         return RetentionTrigger(
             target=self.target.to_json(),
             installation=installation(store),

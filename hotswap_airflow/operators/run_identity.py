@@ -1,4 +1,4 @@
-"""Who a run and a try are, from what a worker knows of them."""
+"""The identity of a run and of a try, from what a worker knows of them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _OF_A_SCHEDULE = {"scheduled", "backfill"}
 
 
 def run_nonce(context: Context) -> str:
-    """A text that tells a run from another of the same id, made again after the first was deleted.
+    """A text that distinguishes a run from another run of the same id, which was deleted before.
 
-    A run that somebody started is told by the microsecond of it. That of a schedule or backfill is not: there it is the
-    run's start before any clear, which a clear changes, so every task keeps it in its own state, which survives clears,
-    and hands it on to the tasks after it.
+    Manual runs: their ``run_after`` has microseconds and is unique. Scheduled and backfill runs: use the first start of
+    the run. A clear changes the start, so each task stores the text in its own state, which survives clears, and passes
+    it to other tasks by XCom.
     """
     if context["dag_run"].run_after.microsecond and context["dag_run"].run_type not in _OF_A_SCHEDULE:
         return _digest(str(context["dag_run"].run_after))
     store, ti, run = context["task_state_store"], context["ti"], context["dag_run"]
-    is_first = ti.try_number <= 1 and not run.clear_number  # nothing can have been kept: each question costs a call
+    is_first = ti.try_number <= 1 and not run.clear_number  # nothing can be stored yet, and each look-up costs a call
     kept = None if is_first else store.get(NONCE_KEY)
     nonce = kept or _of_other_tasks(context) or _first_start(context)
     if kept is None:
         store.set(NONCE_KEY, nonce, retention=_never_expires())
-    if (ti.map_index or 0) <= 0:  # one of a mapped task's is enough
+    if (ti.map_index or 0) <= 0:  # one index of a mapped task is enough
         ti.xcom_push(NONCE_KEY, nonce)
     return str(nonce)
 
@@ -63,14 +63,14 @@ def _digest(text: str) -> str:
 
 
 def epoch(context: Context) -> int:
-    """How many tries were used before the last clear: constant over automatic retries.
+    """The number of tries used before the last clear. It stays the same over automatic retries.
 
-    A run that goes on with a newer version of its file may have been begun with fewer ``retries``.
+    It is at least 0: a run that goes on with a newer version of its file may have begun with fewer ``retries``.
     """
     ti: Any = context["ti"]
     return max(0, int(ti.max_tries) - int(context["task"].retries or 0))
 
 
 def asked(context: Context) -> str:
-    """Who asks for a job: ``<try number> <epoch>``."""
+    """The attempt that requests a job: ``<try number> <epoch>``."""
     return f"{context['ti'].try_number} {epoch(context)}"

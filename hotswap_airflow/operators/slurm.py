@@ -1,4 +1,4 @@
-"""Run a job on a Slurm cluster as a task that holds no worker while the job waits or runs."""
+"""Run a job on a Slurm cluster as a task that occupies no worker while the job waits or runs."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 SMALL_ENOUGH = 1_500
-"""Bytes of a request, packed, that may stand in the trigger's row; larger ones go by XCom, which costs two calls.
+"""Most bytes of a packed request in the trigger's row. A larger request goes by XCom, which costs two calls.
 
-A triggerer hands over 50 rows at a time, and hangs where they fill its socket.
+A triggerer hands over 50 rows at a time, and hangs if they fill its socket.
 """
 IGNORED_LISTENERS = ("hotswap_airflow", "airflow.example_dags")
-"""Plugins to whose ears no end needs to come: our own, and the listener that Airflow shows as an example."""
+"""Plugins that need not be notified of an end: our own, and the example listener of Airflow."""
 _NO_TEXTS = frozenset({"whole", "any-whole", "switch", "exclusive"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
@@ -57,22 +57,22 @@ _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
 
 
 class SlurmJobOperator(BaseOperator):
-    """Submit ``command`` (bash text) or ``script`` (a file on the cluster) and wait for its end, deferred.
+    """Submit ``command`` (bash text) or ``script`` (a file on the cluster) and wait, deferred, for the end of the job.
 
-    ``slurm`` are sbatch's long options without dashes, ``env`` reaches the job exactly as given.
-    ``workdir`` is the folder on the cluster below which runs live (default: the connection's). ``slurm_cluster`` is
-    Slurm's name of the cluster, where one login serves several. ``monitor`` is a
-    connection that may see the jobs of all accounts and asks for them; ``poll`` are the seconds between two questions
-    to the cluster: after a change, as a rule, after a long silence.
-    A job that failed is submitted anew by each of the task's ``retries``; what is wrong with the request or the
-    account fails the task at once.
+    ``slurm`` holds sbatch's long options without dashes. ``env`` holds variables that the job gets exactly as given.
+    ``workdir`` is the folder on the cluster that holds the folders of runs (default: the connection's).
+    ``slurm_cluster`` is Slurm's name of the cluster, needed if one login serves several clusters. ``monitor`` is the
+    connection of a monitor account, which polls for the jobs of all accounts. ``poll`` holds the seconds between two
+    polls of the cluster: after a change, usually, and after a long silence.
+    If a job fails, each of the task's ``retries`` submits it again. An error in the request or the account fails the
+    task at once.
     """
 
     template_fields: Sequence[str] = ("command", "script", "slurm", "env", "slurm_conn_id")
     template_ext: Sequence[str] = ()
     ui_color = "#dbe9f6"
 
-    def __init__(  # noqa: PLR0913 - each a field that a Dag's author may set
+    def __init__(  # noqa: PLR0913 - each is a field that a Dag's author may set
         self,
         *,
         command: str | None = None,
@@ -87,7 +87,7 @@ class SlurmJobOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # After those that the task or its Dag's default_args name.
+        # After the callbacks that the task or its Dag's default_args name.
         self.on_failure_callback = [*_listed(self.on_failure_callback), say_last]
         self.on_retry_callback = [*_listed(self.on_retry_callback), say_last]
         self.command = command
@@ -102,7 +102,7 @@ class SlurmJobOperator(BaseOperator):
 
     @property
     def target(self) -> ClusterTarget:
-        """How the cluster is reached; the connection may come from a template."""
+        """How the cluster is reached. The connection may come from a template."""
         shortest, usual, longest = self.poll
         return ClusterTarget(
             self.slurm_conn_id, self.workdir, self.slurm_cluster, self.monitor, (shortest, usual, longest)
@@ -118,7 +118,7 @@ class SlurmJobOperator(BaseOperator):
         self._defer(context, settings, request)
 
     def make_request(self, context: Context, key: JobKey) -> JobRequest:  # noqa: ARG002
-        """The job of this task. Raises ``SetupError`` for arguments that cannot be."""
+        """The job of this task. Raises ``SetupError`` for invalid arguments."""
         if (self.command is None) == (self.script is None):
             raise SetupError(f"task {self.task_id}: give either command or script")
         if self.script is not None and (fault := literal_fault(self.script)):
@@ -135,11 +135,11 @@ class SlurmJobOperator(BaseOperator):
         )
 
     def environment(self, settings: Settings) -> str:
-        """The environment the run belongs to."""
+        """The environment that the run belongs to."""
         return settings.environment or "default"
 
     def pack_digest(self) -> str:
-        """The workflow's own files, by digest; empty where there are none."""
+        """The digest of the pack of the workflow's files; empty if there are none."""
         return ""
 
     def _key(self, context: Context, settings: Settings) -> JobKey:
@@ -174,14 +174,14 @@ class SlurmJobOperator(BaseOperator):
         )
 
     def _ends_in_worker(self, settings: Settings) -> bool:
-        """Whether a worker must end the task even after a success: asset events and listeners exist only there."""
+        """Whether a worker must end the task even after a success: only a worker has asset events and listeners."""
         if self.outlets or self.on_success_callback or settings.finish_in == "worker":
             return True
         return settings.finish_in == "auto" and _is_listened_to()
 
     def resume(self, context: Context, event: Mapping[str, Any] | str) -> Any:
         """End the task as its job ended."""
-        # `airflow dags test` hands on the plain word of an end in the trigger.
+        # `airflow dags test` passes on the end in the trigger as a plain word.
         if isinstance(event, str) or event["error"] is None:
             ti = context["ti"]
             return XCom.get_one(
@@ -195,12 +195,12 @@ class SlurmJobOperator(BaseOperator):
         raise AirflowFailException(message)
 
     def is_retried(self, error: str, failed_before: int) -> bool:  # noqa: ARG002
-        """Whether the task's retries apply to an error; where only a person can mend it they do not."""
+        """Whether the task's retries apply to an error. They do not if only a person can repair the cause."""
         return error not in {kind.__name__ for kind in _MENDED_BY_A_PERSON}
 
 
 def say_last(context: Context) -> None:
-    """Say once more why a task failed: below Airflow's traceback, where people look first."""
+    """Log once more why a task failed: below Airflow's traceback, where people look first."""
     error: Any = context.get("exception")
     if error is not None:
         context["task"].log.error("%s", error)
@@ -213,14 +213,14 @@ def _listed(callbacks: Any) -> list[Any]:
 
 
 def _is_listened_to() -> bool:
-    """Whether a plugin of somebody else hears how tasks end, as OpenLineage's does."""
+    """Whether a foreign plugin is notified of the ends of tasks, for example OpenLineage's."""
     heard_by = get_listener_manager().hook.on_task_instance_success.get_hookimpls()
     modules = (getattr(found.plugin, "__name__", type(found.plugin).__module__) for found in heard_by)
     return any(not module.startswith(IGNORED_LISTENERS) for module in modules)
 
 
 def _variable(name: str) -> str:
-    """The name of a variable that a job may be given. Raises ``SetupError``."""
+    """The name of a variable, if a job may get it. Raises ``SetupError`` if not."""
     if not _VARIABLE.fullmatch(name) or name.startswith(("SLURM_", "HOTSWAP_")):
         raise SetupError(
             f"env: {name!r} cannot be a variable of a job; use letters, digits and `_`, not SLURM_ or HOTSWAP_"
@@ -229,7 +229,7 @@ def _variable(name: str) -> str:
 
 
 def _from_template(name: str, value: Any) -> Any:
-    """A template's text as what the option takes: Jinja writes numbers and booleans as text."""
+    """A template's text as the type that the option takes: Jinja writes numbers and booleans as text."""
     if not isinstance(value, str) or slurm_options.OPTIONS[name] not in _NO_TEXTS:
         return value
     words = {"true": True, "false": False}
@@ -237,7 +237,7 @@ def _from_template(name: str, value: Any) -> Any:
 
 
 def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Options as sbatch takes them. Raises ``SetupError``."""
+    """Options as pairs of name and text, as sbatch takes them. Raises ``SetupError``."""
     pairs = []
     for name, value in asked.items():
         if name in slurm_options.RESERVED:

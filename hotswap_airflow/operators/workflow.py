@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.workflow.plan import Plan
 
-# A task that Airflow did not start because of one before it is a job that was skipped.
+# If Airflow did not start a task because of an earlier task, its job counts as skipped.
 _STATES: dict[str | None, JobState] = {"success": "success", "skipped": "skipped", "upstream_failed": "skipped"}
 VERDICT = "_verdict"
 """No job can have this name."""
 
 
 class WorkflowJobOperator(SlurmJobOperator):
-    """A planned job. Jinja is off: values come by reference, and arrive as they are.
+    """A planned job. Jinja is off: values come by reference and are not changed.
 
-    ``fault`` is why a newer text of the workflow than this run's is not taken.
+    ``fault`` is the reason why this run does not use a newer text of the workflow.
     """
 
     template_fields: Sequence[str] = ()
@@ -58,7 +58,7 @@ class WorkflowJobOperator(SlurmJobOperator):
         self.plan = plan
 
     def execute(self, context: Context) -> NoReturn:
-        """Start the job, or skip it where a job it needs did not end as it must."""
+        """Start the job, or skip it if a job that it needs did not end as required."""
         if self.fault:
             self.log.warning(
                 "the newest text of %s is broken; this run uses the last valid one: %s", self.plan.file, self.fault
@@ -72,19 +72,19 @@ class WorkflowJobOperator(SlurmJobOperator):
         super().execute(context)
 
     def is_retried(self, error: str, failed_before: int) -> bool:
-        """A failure of the job is tried again by the file's own words alone."""
+        """Whether the task is tried again: after a lost connection, or as the workflow file's retry rule states."""
         return error == "ConnectionLost" or self.job.retry.covers(error, failed_before)
 
     def environment(self, settings: Settings) -> str:  # noqa: ARG002
-        """The environment the plan was made for."""
+        """The environment that the plan was made for."""
         return self.plan.environment
 
     def pack_digest(self) -> str:
-        """The workflow's own files, as of the run's version."""
+        """The digest of the pack of the workflow's files, in the version of this run."""
         return self.plan.pack.digest
 
     def make_request(self, context: Context, key: JobKey) -> JobRequest:
-        """Fill in what is only known now."""
+        """The job of this task, with the values that are known only at its start."""
         try:
             return make_job_request(self.plan, self.job, key, self._values(context, key.run.folder))
         except (JobError, StoreError) as error:
@@ -93,7 +93,7 @@ class WorkflowJobOperator(SlurmJobOperator):
     def _values(self, context: Context, folder: str) -> RunValues:
         run = context["dag_run"]
         wanted = {r.job for r in self.job.references() if r.kind == "output" and r.job}
-        if not self.job.needs_success:  # a job that a person failed after its end has values that nobody may use
+        if not self.job.needs_success:  # if a person marked a job as failed after its end, nobody may use its values
             wanted = {job for job, state in _states(context, wanted).items() if state == "success"}
         asked = [r.job for r in self.job.references() if r.kind == "state" and r.job]
         ids = {"dag_id": run.dag_id, "run_id": run.run_id}
@@ -111,9 +111,9 @@ class WorkflowJobOperator(SlurmJobOperator):
 
 
 class RunVerdictOperator(BaseOperator):
-    """The last task of a workflow whose jobs may wait for a failure: it ends as the run does.
+    """The last task of a workflow in which jobs may wait for the failure of another job. It ends as the run ends.
 
-    Airflow judges a run by its last tasks alone; a workflow's run fails where any failure was not handled.
+    Airflow judges a run only by its last tasks. A workflow's run fails if a failure was not handled.
     """
 
     def __init__(self, *, plan: Plan, **kwargs: Any) -> None:
@@ -121,7 +121,7 @@ class RunVerdictOperator(BaseOperator):
         self.plan = plan
 
     def execute(self, context: Context) -> None:
-        """Fail where a failure was not handled."""
+        """Fail if the failure of a job was not handled."""
         failed = unhandled(self.plan, _states(context, [job.name for job in self.plan.jobs]))
         if failed:
             message = f"the run failed: no job that waited for it made good the failure of {', '.join(failed)}"
@@ -130,7 +130,7 @@ class RunVerdictOperator(BaseOperator):
 
 
 def _states(context: Context, jobs: Iterable[str]) -> dict[str, JobState]:
-    """How jobs of this run ended."""
+    """The states in which jobs of this run ended."""
     names = list(jobs)
     if not names:
         return {}

@@ -1,1 +1,1 @@
-"""Sensors: wait, deferred, for what somebody else began on a cluster."""
+"""Sensors: they wait, deferred, for jobs that somebody else submitted to a cluster."""

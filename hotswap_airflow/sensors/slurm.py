@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class SlurmSensor(BaseSensorOperator):
-    """Wait for the end of a job, deferred: by ``job_id``, ``job_name``, or the ``key`` of a job of hotswap.
+    """Wait, deferred, for the end of a job: by ``job_id``, by ``job_name``, or by the ``key`` of a job of hotswap.
 
-    Succeeds where the job (every element of an array) completed, and fails where it did not. A job that nobody knows
-    is waited for until ``timeout`` (seconds): it may be submitted yet. Of several jobs of a name the newest counts.
-    ``slurm_cluster`` is Slurm's name of the cluster, where one login serves several. ``poke_interval`` is the pause
-    between two questions, in seconds.
+    The sensor succeeds if the job (every element of an array) completed; otherwise it fails. It waits for an unknown
+    job until ``timeout`` (seconds), because the job may still be submitted. If several jobs have the name, the newest
+    counts. ``slurm_cluster`` is Slurm's name of the cluster, needed if one login serves several clusters.
+    ``poke_interval`` is the pause between two polls, in seconds.
     """
 
     template_fields: Sequence[str] = ("job_id", "job_name", "key", "slurm_conn_id")
@@ -51,7 +51,7 @@ class SlurmSensor(BaseSensorOperator):
         self.slurm_cluster = slurm_cluster
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002
-        """Hand the waiting to the triggerer."""
+        """Let the triggerer wait."""
         try:
             sought = SoughtJob(_number(self.job_id), self.job_name, self.key)
             sought.check()
@@ -72,7 +72,7 @@ class SlurmSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: Mapping[str, Any] | str) -> None:  # noqa: ARG002
         """End the task as the job ended."""
-        # `airflow dags test` hands on the plain word of an end in the trigger.
+        # `airflow dags test` passes on the end in the trigger as a plain word.
         if isinstance(event, str) or event["error"] is None:
             return
         error = event["error"]
@@ -85,7 +85,7 @@ class SlurmSensor(BaseSensorOperator):
 
 
 def _number(job_id: int | str | None) -> int | None:
-    """A job id that may come as text, from a template. Raises ``SetupError``."""
+    """A job id as a number; it may come as text from a template. Raises ``SetupError``."""
     if job_id is None:
         return None
     text = str(job_id).strip()

@@ -1,1 +1,1 @@
-"""What Slurm says and is told. Pure: no I/O, no clock, no environment."""
+"""What Slurm's programs return and what they are given. Pure code: no I/O, no clock, no environment."""

@@ -1,6 +1,6 @@
 """Arrays: many elements that differ in a row of values.
 
-An array index runs ``chunk`` elements in turn; elements are counted from 0, as are indices.
+An array index runs ``chunk`` elements one after the other. Elements and indices are counted from 0.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _INDICES = re.compile(r"[0-9]+_(?:([0-9]+)|\[([0-9,:-]+)(?:%[0-9]+)?\])")
 
 @dataclass(frozen=True)
 class Array:
-    """The elements of a job: for each a row of values, None where the element is left out.
+    """The elements of a job: for each a row of values, None if the element is left out.
 
-    ``variables`` name the columns. ``tolerated`` is how many elements may fail. ``done`` are elements that an
-    earlier array has brought to a good end, ``lost`` those that failed there for good: neither is run again.
-    ``held`` are elements that a later array runs, since the cluster takes only so many at a time; ``waiting`` those
-    that had their turn in an earlier one without a good end, and may be run again after the last; ``saved`` those that
-    saved their state there and go on after the last. ``earlier`` is how lost and waiting ones ended there, as far as
-    that was noted. ``most_indices`` is how many indices an array may have on the cluster; None where that is not known.
-    ``submitted_base`` is the base that an array was submitted with.
+    ``variables`` name the columns. ``tolerated`` is how many elements may fail. ``done`` elements ended well in an
+    earlier array, ``lost`` elements failed there for good: neither is run again. ``held`` elements are run in a later
+    array, because the cluster takes only so many at a time. ``waiting`` elements had their turn in an earlier array
+    without a good end, and may be run again after the last array. ``saved`` elements saved their state in an earlier
+    array and go on after the last one. ``earlier`` is how lost and waiting elements ended there, if that was noted.
+    ``most_indices`` is how many indices an array may have on the cluster; None if that is not known.
+    ``submitted_base`` is the base with which an array was submitted.
     """
 
     variables: tuple[str, ...]
@@ -63,7 +63,7 @@ class Array:
 
     @cached_property
     def base(self) -> int:
-        """What Slurm's index 0 stands for: the first index, where the indices are too great for one array."""
+        """The index that Slurm's index 0 stands for: the first index if the indices are too great for one array."""
         if self.submitted_base is not None:
             return self.submitted_base
         is_too_long = self.most_indices is not None and bool(self.indices) and self.indices[-1] >= self.most_indices
@@ -71,7 +71,7 @@ class Array:
 
     @property
     def fitting(self) -> int:
-        """How many indices, from the first on, one array may have."""
+        """How many indices, from the first one on, fit into one array."""
         if self.most_indices is None:
             return len(self.indices)
         return bisect_left(self.indices, self.base + self.most_indices)
@@ -101,18 +101,18 @@ class Array:
         return hashlib.sha256(json.dumps([self.variables, self.rows]).encode()).hexdigest()[:12]
 
     def first(self, count: int) -> Array:
-        """The array with its first so many indices only; the others are held."""
+        """The array with only its first ``count`` indices; the elements of the others are held."""
         held = {element for index in self.indices[count:] for element in self.elements_of(index)}
         return replace(self, held=self.held | held)
 
     def only(self, members: Collection[int], base: int) -> Array:
-        """The array with these elements only and this base, as one that was submitted before has them."""
+        """The array with only these elements and this base, as in an array that was submitted before."""
         held = self.held | (frozenset(self.wanted) - frozenset(members))
         return replace(self, held=held, submitted_base=base)
 
     @property
     def option(self) -> str:
-        """What ``sbatch --array`` gets.
+        """The value of ``sbatch --array``.
 
         >>> Array(("X",), (("a",),) * 8, max_parallel=2, done=frozenset({3})).option
         '0-2,4-7%2'
@@ -121,7 +121,7 @@ class Array:
         return format_ranges(index - self.base for index in self.indices) + limit
 
     def to_json(self) -> str:
-        """Write the array; the rows are packed, for there may be thousands."""
+        """Write the array; the rows are packed because there may be thousands."""
         rows = base64.b64encode(zlib.compress(json.dumps(self.rows).encode())).decode()
         return json.dumps([self.variables, rows, self.chunk, self.max_parallel, self.tolerated, self.most_indices])
 
@@ -141,7 +141,7 @@ class Array:
 
 
 def format_ranges(numbers: Iterable[int]) -> str:
-    """Rising numbers as Slurm writes them.
+    """Write rising numbers as Slurm writes them.
 
     >>> format_ranges([0, 1, 2, 5, 7, 8])
     '0-2,5,7-8'
@@ -170,7 +170,7 @@ def parse_ranges(text: str) -> list[int]:
 
 
 def indices_in(job_id: str) -> list[int]:
-    """The array indices that Slurm means by an id; none for a job that is no array.
+    """The array indices that Slurm means by an id; none if the job is not an array.
 
     >>> indices_in("17_3"), indices_in("17_[0-2,9%4]"), indices_in("17")
     ([3], [0, 1, 2, 9], [])
@@ -182,5 +182,5 @@ def indices_in(job_id: str) -> list[int]:
 def value_lists(
     array: Array, found: Mapping[int, Mapping[str, object]], names: Collection[str]
 ) -> dict[str, list[object]]:
-    """For each output the values of all elements in order; null where an element has none."""
+    """For each output the values of all elements in order; None if an element has no value."""
     return {name: [found.get(element, {}).get(name) for element in range(len(array.rows))] for name in names}

@@ -1,4 +1,4 @@
-"""The elements of a sweep: what an earlier array has done already, and what all of them left in the end."""
+"""The elements of a sweep: what earlier arrays have done already, and what all elements left in the end."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def earlier_tries(folders: Sequence[Folder], key: JobKey, rows: str) -> list[Folder]:
-    """The tries before a key's, oldest first, since the last one that was told to be good: after it all run anew.
+    """The tries before that of a key, oldest first, from the last recorded success on: after a success all run anew.
 
-    Those with other ``rows``, where they are known, do not count: their elements only have the same numbers as ours.
-    Nor do those after which a person wanted all to be run anew.
+    Tries with other ``rows``, if these are known, do not count: their elements only have the same numbers as ours.
+    Tries that a person marked as void do not count, either.
     """
     counting = (folder for folder in folders if not folder.tried.is_void)
     before = sorted(
@@ -48,10 +48,10 @@ def continued(
 ) -> JobRequest:
     """The request without the elements that earlier tries have brought to an end.
 
-    ``ends`` are the notes of the elements of each try, by digest; ``members`` the elements of those tries that were a
-    part of the sweep only; ``wrote`` the lines of values of those whose end nobody was told. What is lost for this
-    epoch is run again after a person's clear, which begins a new one; what may be tried again is, but not before all
-    parts had their turn.
+    ``ends`` are the notes of the elements of each try, by digest; ``members`` are the elements of each try that was
+    only a part of the sweep; ``wrote`` are the lines of values of each try without a recorded end. Elements that are
+    lost for this epoch run again after a person clears the task, which begins a new epoch. Elements that may be tried
+    again run again, but not before all parts had their turn.
     """
     if request.array is None:
         return request
@@ -65,7 +65,7 @@ def continued(
         turn = members[folder.digest].elements if folder.tried.is_part else frozenset()
         had_turn |= turn
         saved |= _saved(request, ends.get(folder.digest, ElementEnds()).statuses, turn)
-        # Also where the others were brought to an end elsewhere, a new round begins.
+        # A new round begins also if other tries brought the remaining elements to an end.
         if not turn or had_turn.issuperset(wanted):
             had_turn, saved = set(), set()
     saved &= wanted
@@ -81,13 +81,13 @@ def _ended(
     ends: Mapping[str, ElementEnds],
     wrote: Mapping[str, Mapping[int, str]],
 ) -> tuple[set[int], set[int], dict[int, JobStatus]]:
-    """What earlier tries have done, what is lost for this epoch, and how elements ended as far as that was noted."""
+    """Elements that earlier tries have done, elements that are lost for this epoch, and the noted ends of elements."""
     done, lost, known = set(array.done), set(array.lost), dict[int, JobStatus]()
     for folder in earlier:
         end, found = folder.tried.end, ends.get(folder.digest, ElementEnds())
         noted, good = found.statuses, found.good
         if end is not None and end.state == "TIMEOUT":
-            missing = end.again  # its task's time was over, and nobody asked Slurm about those that were stopped
+            missing = end.again  # the task's time was over, and Slurm was not polled about the stopped elements
         elif end is not None:
             good, missing = good | found.stopped, end.again
         else:
@@ -95,7 +95,7 @@ def _ended(
         done = (done | good) - missing
         if end is not None and folder.tried.epoch == request.key.epoch:
             known |= {e: JobStatus("FAILED", exit_status=status) for e, status in noted.items()}
-            if len(end.given_up) == 1:  # of several errors nobody knows which one was whose
+            if len(end.given_up) == 1:  # of several errors it is not known which element had which
                 state = state_of(end.given_up[0])
                 known |= {e: JobStatus(state, exit_status=noted.get(e)) for e in end.lost - lost}
             lost |= end.lost
@@ -103,7 +103,7 @@ def _ended(
 
 
 def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[int]) -> set[int]:
-    """The elements that saved their state, and those of their chunks that have not begun because of it."""
+    """The elements that saved their state, and elements of the same chunks that therefore have not begun."""
     if not request.saves or request.array is None:
         return set()
     chunk = request.array.chunk
@@ -113,10 +113,10 @@ def _saved(request: JobRequest, noted: Mapping[int, int], elements: Collection[i
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of a sweep: its values by output name, the error that names the remedy, the numbers.
+    """The end of a sweep: its values by output name, the error that names the remedy, and the numbers of elements.
 
-    ``continuation`` is how this part of it is settled where it is not the last one. ``errors``, ``lost``, ``again``,
-    ``nodes`` and ``given_up`` are as in the note of its end. ``table`` has all elements.
+    ``continuation`` is the state to record if the sweep goes on after this try. ``errors``, ``lost``, ``again``,
+    ``nodes`` and ``given_up`` are as in the recorded end. ``table`` has a row for each element.
     """
 
     values: dict[str, Any]
@@ -132,7 +132,7 @@ class Ending:
 
 
 def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mapping[int, str]) -> Ending:
-    """Put together how a sweep ended. ``wrote`` are the lines of values of each element."""
+    """Judge how a sweep ended. ``wrote`` are the lines of values of each element."""
     array, statuses = state.array, state.elements
     good = _good(state)
     found, missing = _values(request, good, wrote)
@@ -173,7 +173,7 @@ def conclude(request: JobRequest, state: ArrayState, run_dir: str, wrote: Mappin
 
 
 def unfinished(request: JobRequest, state: ArrayState, wrote: Mapping[int, str]) -> tuple[ElementResult, ...]:
-    """The table of a sweep some of whose elements can never start. ``wrote`` are the lines of values of each."""
+    """The table of a sweep in which some elements can never start. ``wrote`` are each element's lines of values."""
     found, missing = _values(request, _good(state), wrote)
     judged = ((e, error_of(status, request.key.job)) for e, status in state.elements.items())
     wrong = {e: type(error).__name__ for e, error in judged if error is not None}
@@ -185,7 +185,7 @@ def _good(state: ArrayState) -> list[int]:
 
 
 def _noted(error: JobError | None, continuation: str, again: tuple[str, ...]) -> tuple[str, ...]:
-    """The errors that an end is noted with: what is told first; where nothing is told yet, what is run again."""
+    """The names of errors to record: the reported error first; if nothing is reported yet, those that run again."""
     if continuation:
         return again
     return () if error is None else tuple(dict.fromkeys((type(error).__name__, *again)))
@@ -206,14 +206,14 @@ def _values(
 
 
 def _lists(request: JobRequest, run_dir: str, found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """The values by output name, as a list of all elements' where they are written."""
+    """The values by output name: the path of a path output; for other outputs the list of all elements' values."""
     paths = tuple(output for output in request.outputs if output.type in PATH_TYPES)
     named = [output.name for output in request.outputs if output not in paths]
     return read_outputs(paths, run_dir, "")[0] | value_lists(request.array or Array((), ()), found, named)
 
 
 def _was_stopped(array: Array, ended: Mapping[int, JobStatus]) -> bool:
-    """Whether a person ended the whole array, also where it saved its state then, and not one hanging index of many."""
+    """Whether a person cancelled the whole array, also if it saved its state then, and not only one index of many."""
     cancelled = {element // array.chunk for element, status in ended.items() if status.state == "CANCELLED"}
     return len(cancelled) > 1 or (len(cancelled) == 1 and len(array.indices) == 1)
 
@@ -221,10 +221,10 @@ def _was_stopped(array: Array, ended: Mapping[int, JobStatus]) -> bool:
 def _error(
     request: JobRequest, failed: Mapping[int, JobStatus], wrong: Mapping[int, JobError], lost: Collection[int]
 ) -> JobError | None:
-    """The error of the elements that went wrong, where they are more than is tolerated, or may be tried again.
+    """The error of the elements that went wrong, if they are more than is tolerated, or if some may be tried again.
 
-    Where another try may bring few enough of them to a good end, it is an error that is tried again. ``lost`` are
-    those that no try follows.
+    If another try may reduce their number to what is tolerated, the error is one after which a job is tried again.
+    ``lost`` are the elements that are not tried again.
     """
     array, past = request.array, request.past
     if array is None:
@@ -243,7 +243,7 @@ def _error(
 
 
 def _words(job: str, array: Array, failed: Mapping[int, JobStatus], wrong: Mapping[int, JobError]) -> str:
-    """What became of the elements that went wrong."""
+    """A sentence about the elements that went wrong."""
     count = sum(row is not None for row in array.rows)
     if wrong and not failed:
         element, error = next(iter(wrong.items()))
@@ -252,11 +252,11 @@ def _words(job: str, array: Array, failed: Mapping[int, JobStatus], wrong: Mappi
 
 
 def _most_common(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> type[JobError]:
-    """The class of most errors, ``before`` of earlier parts by name."""
+    """The class of the most frequent error; ``before`` are the names of errors of earlier parts."""
     return error_class(next(iter(_by_number(wrong, before)), "JobFailed"))
 
 
 def _by_number(wrong: Mapping[int, JobError], before: Collection[str] = ()) -> tuple[str, ...]:
-    """The names of errors, most of them first; ``before`` are those of earlier parts."""
+    """The names of errors, the most frequent first; ``before`` are those of earlier parts."""
     counted = Counter([*(type(error).__name__ for error in wrong.values()), *before])
     return tuple(name for name, _ in counted.most_common())

@@ -1,4 +1,4 @@
-"""How the elements of an array are doing together, by what Slurm says of its indices and what they noted themselves."""
+"""The state of all elements of an array, from what Slurm says of its indices and from the elements' own notes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.array import Array
 
 PROGRESS_KEY = "hotswap_progress"
-"""The XCom of a sweep's task: how many elements are where, and at the end the name of their table."""
+"""The XCom of a sweep's task: how many elements are in each state, and at the end the name of their table."""
 _SHOWN = 5
 _MOST_IDS = 100
 _GOOD = JobStatus("COMPLETED", exit_status=0)
@@ -24,7 +24,7 @@ _PENDING = JobStatus("PENDING")
 
 @dataclass(frozen=True)
 class Tally:
-    """How many elements are where."""
+    """How many elements are in each state."""
 
     done: int = 0
     failed: int = 0
@@ -46,7 +46,7 @@ class Tally:
 class ElementEnds:
     """The ends that the elements of an array noted: their exit statuses.
 
-    ``stopped`` are those that ended with 0 after Slurm had sent SIGTERM: only Slurm knows whether they were done.
+    ``stopped`` are elements that ended with 0 after Slurm had sent SIGTERM: only Slurm knows whether they were done.
     """
 
     statuses: Mapping[int, int] = field(default_factory=dict)
@@ -60,11 +60,11 @@ class ElementEnds:
 
 @dataclass
 class ArrayState:
-    """What is known of an array that is watched: its indices by Slurm, its elements by their own notes.
+    """What is known of an array that is watched: its indices from Slurm, its elements from their own notes.
 
-    ``queued`` is what the queue last said of its indices, ``indices`` what follows from all sources, ``ends`` what the
-    elements noted. ``open_indices`` are those whose end is not known yet; they and
-    ``tally`` are as they were concluded last.
+    ``queued`` is what the queue last showed of its indices, ``indices`` what follows from all sources, ``ends`` what
+    the elements noted. ``open_indices`` are the indices whose end is not known yet. They and ``tally`` are as they were
+    judged last.
     """
 
     array: Array
@@ -76,30 +76,30 @@ class ArrayState:
     _missing_since: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Nothing is known: all indices are open, and all elements wait."""
+        """Begin with nothing known: all indices are open, and all elements wait."""
         self.open_indices = self.array.indices
         self.tally = self._tally(Counter({Phase.WAITING: len(self.array.wanted)}))
 
     @property
     def needs_notes(self) -> bool:
-        """Whether the notes of elements may say more than the queue: of chunks, and of what Slurm would begin again."""
+        """Whether notes may show more than the queue: for unsure indices, chunks, and jobs that Slurm begins again."""
         return (
             bool(self.unsure) or self.array.chunk > 1 or any("held" in status.reason for status in self.queued.values())
         )
 
     @property
     def hold(self) -> JobStatus | None:
-        """How an index is that waits until a person lets it go on; None where none does."""
+        """The status of an index that waits until a person releases it; None if there is none."""
         waiting = (self.indices.get(index) for index in self.open_indices)
         return next((status for status in waiting if status is not None and status.is_held), None)
 
     @property
     def unsure(self) -> list[int]:
-        """Indices whose end must be looked up: they left the queue, or stand in it as ended."""
+        """Indices whose end must be looked up: they left the queue, or the queue shows them as ended."""
         return [i for i in self.open_indices if i not in self.queued or self.queued[i].phase.is_final]
 
     def asked_of_accounting(self, job_id: int) -> list[str]:
-        """The ids that accounting must be asked for; the whole array where they are many."""
+        """The ids to request from accounting; the id of the whole array if they are many."""
         base = self.array.base
         asked = [f"{job_id}_{index - base}" for index in self.unsure if not self._ended_well(index)]
         return asked if len(asked) <= _MOST_IDS else [str(job_id)]
@@ -107,9 +107,9 @@ class ArrayState:
     def conclude_each(
         self, now: float, submitted_at: float, accounted: Mapping[int, JobStatus] | None, *, is_sure: bool
     ) -> Iterator[int]:
-        """Say of each open index what follows, then count the elements; ``is_sure``: whether accounting answered.
+        """Judge each open index, then count the elements; ``is_sure``: whether accounting answered.
 
-        Gives the number of each as it is done: of thousands together they would hold up whoever else waits.
+        Gives each number when it is done, so that the caller can pause: thousands at once would delay other work.
         """
         for index in self.open_indices:
             if not is_sure:
@@ -149,7 +149,7 @@ class ArrayState:
         )
 
     def _ended_well(self, index: int) -> bool:
-        """Whether the queue and all elements of an index agree on its good end, so that nobody else need be asked."""
+        """Whether the queue and all elements of an index agree on its good end, so that accounting is not needed."""
         queued = self.queued.get(index)
         return queued is not None and queued.phase is Phase.SUCCEEDED and self.noted_status(index) == 0
 
@@ -158,13 +158,13 @@ class ArrayState:
         return bool(stopped) and any(element in stopped for element in self.array.elements_of(index))
 
     def noted_status(self, index: int) -> int | None:
-        """The exit status of an index by the notes of its elements; None while one of them has none."""
+        """The exit status of an index: the greatest in its elements' notes; None while an element has no note."""
         statuses = [self.ends.statuses.get(element) for element in self.array.elements_of(index)]
         known = [status for status in statuses if status is not None]
         return max(known, default=0) if len(known) == len(statuses) else None
 
     def element(self, element: int) -> JobStatus:
-        """How an element is: by its own note, and else as its index."""
+        """The status of an element: from its own note, and otherwise that of its index."""
         index = self.indices.get(element // self.array.chunk, _PENDING)
         noted = self.ends.statuses.get(element)
         if noted is None:
@@ -172,8 +172,8 @@ class ArrayState:
         if noted == 0:
             return index if self._is_disbelieved(element, index) else _GOOD
         if index.phase is Phase.GONE and noted > SIGNALS:
-            return index  # what was left of it was ended
-        # Before Slurm ended it, an element of a chunk may have failed by itself.
+            return index  # the signal ended what was left of it
+        # An element of a chunk may have failed by itself before Slurm ended the index.
         has_turns = self.array.chunk > 1 and index.state != "OUT_OF_MEMORY"
         by_itself = index.state == "FAILED" or (has_turns and noted <= SIGNALS)
         return (
@@ -183,11 +183,11 @@ class ArrayState:
         )
 
     def _is_disbelieved(self, element: int, index: JobStatus) -> bool:
-        """Whether an element that ended with 0 was not done, by what Slurm says of its index.
+        """Whether an element that ended with 0 was not done, according to what Slurm says of its index.
 
-        An element that is alone in its index is believed as a single job is. Of several that take turns, those that
-        had ended before Slurm ended the index were done; but which of them lost a process for want of memory, nobody
-        knows.
+        An element that is alone in its index is judged like a single job. If several elements take turns in an index,
+        the elements that ended before Slurm ended the index were done. But if memory ran out, it is not known which of
+        them lost a process.
         """
         if index.phase is Phase.GONE:
             return element in self.ends.stopped
@@ -197,11 +197,11 @@ class ArrayState:
 
     @property
     def elements(self) -> dict[int, JobStatus]:
-        """How each element is that is to be run."""
+        """The status of each element that is to be run."""
         return {element: self.element(element) for element in self.array.wanted}
 
     def _tally(self, count: Counter[Phase]) -> Tally:
-        """How many elements are where, with those that an earlier array brought to an end."""
+        """How many elements are in each state, including elements that an earlier array brought to an end."""
         return Tally(
             done=count[Phase.SUCCEEDED] + len(self.array.done),
             failed=count[Phase.FAILED] + count[Phase.GONE] + len(self.array.lost) + len(self.array.waiting),
@@ -212,7 +212,7 @@ class ArrayState:
 
     @property
     def status(self) -> JobStatus:
-        """The array as one job: final when every index is; good where no more failed than is tolerated."""
+        """The array as one job: final when every index is final; good if no more elements failed than is tolerated."""
         open_indices = self.open_indices
         if not open_indices:
             return _GOOD if self.tally.failed <= self.array.tolerated else JobStatus("FAILED")
@@ -224,7 +224,7 @@ class ArrayState:
 
 
 def failure_summary(failed: Mapping[int, JobStatus], count: int, before: int = 0) -> str:
-    """Which elements failed, and how, in words; the first few of them. ``before`` have failed in earlier tries."""
+    """Which elements failed, and how, in words; only the first few. ``before`` elements failed in earlier tries."""
     shown = [f"{element} ({_how(status)})" for element, status in list(failed.items())[:_SHOWN]]
     more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
     earlier = [f"{before} in earlier tries"] if before else []

@@ -1,6 +1,6 @@
-"""Why a job ended without success: one row a cause, from which everything else that depends on it follows.
+"""Why a job ended without success: one row for each cause. Everything that depends on a cause follows from its row.
 
-A new cause is a class in ``errors`` and a row here.
+A new cause needs a class in ``errors`` and a row here.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ Kind = RetryCause | Literal["other"]
 class Cause:
     """One way to fail.
 
-    ``states`` are Slurm's words for it, the usual one first. ``words`` say it of a job, with ``{by}`` and ``{of}`` for
-    who did it and where. ``retry`` is its name in ``retry.on``. ``by_default``: submitted again unless the file says
-    otherwise, since it is not the user's doing. ``needs_person``: another try of the task cannot help.
-    ``may_go_on``: a script that saved its state first goes on where it was. ``grows`` is the option whose want it is.
+    ``states`` are Slurm's words for it, the usual word first. ``words`` describe it in a sentence about a job; ``{by}``
+    stands for the user that did it, ``{of}`` for the nodes. ``retry`` is its name in ``retry.on``. ``by_default``: the
+    job is submitted again unless the file says otherwise, because the user did not cause the failure.
+    ``needs_person``: another try of the task cannot help. ``may_go_on``: a script that saved its state before the
+    failure continues from that state. ``grows`` is the option of which the job had too little.
     """
 
     error: type[JobError]
@@ -77,7 +78,7 @@ CAUSES = (
     Cause(OutputMissing, retry="failed"),
 )
 BY_ERROR = {cause.error.__name__: cause for cause in CAUSES}
-"""By the name of the error's class, which is what notes on clusters hold."""
+"""The causes by the name of the error's class; notes on clusters hold this name."""
 BY_STATE = {state: cause for cause in CAUSES for state in cause.states}
 FAILED_STATES = frozenset(BY_STATE)
 NODE_BROKE = frozenset(BY_ERROR["JobNodeFailed"].states)
@@ -88,7 +89,7 @@ KINDS: frozenset[Kind] = frozenset(cause.retry for cause in CAUSES)
 
 
 def kind_of(error: str) -> Kind:
-    """What ``retry.on`` calls an error, by the name of its class."""
+    """The name in ``retry.on`` for an error, given by the name of its class."""
     cause = BY_ERROR.get(error)
     return cause.retry if cause is not None else "other"
 
@@ -104,6 +105,6 @@ def state_of(error: str) -> str:
 
 
 def error_class(name: str) -> type[JobError]:
-    """The class of an error by its name, as a note has it; a name of a later version counts as a plain failure."""
+    """The class of an error by its name in a note; a name that only a later version knows counts as a plain failure."""
     cause = BY_ERROR.get(name)
     return cause.error if cause is not None else JobFailed

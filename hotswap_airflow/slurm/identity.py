@@ -1,4 +1,4 @@
-"""Who a job is: the key that makes a submission happen once."""
+"""The identity of a job: the job key, which makes a submission happen only once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGEST_LENGTH = 20
 _MARK = "hs-"
 NAMES = r"\.hs-[A-Za-z0-9_-]*\.[0-9a-f]\{20\}-e[0-9]*-g[0-9]*$"
-"""How the names of our jobs end, for grep."""
+"""The end of the names of our jobs, as a pattern for grep."""
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """A run, apart from every other: of another installation, or made again under the same id."""
+    """A run. The key differs from that of a run of another installation, or of a run made again under the same id."""
 
     installation: str
     workflow: str
@@ -34,7 +34,7 @@ class RunKey:
 
     @property
     def folder(self) -> str:
-        """Where the run lives below the cluster's work folder, readable for people."""
+        """The path of the run's folder below ``runs`` in the cluster's work folder, readable for people."""
         run = _UNSAFE.sub("-", self.run).strip("-")[:60]
         return f"{_UNSAFE.sub('-', self.workflow)}/{run}-{self.digest[:8]}"
 
@@ -43,8 +43,8 @@ class RunKey:
 class JobKey:
     """One try of one job of a run.
 
-    ``epoch`` changes when a person clears the task and is constant over automatic retries;
-    ``generation`` grows when the job before it ended in failure; ``index`` is -1 or the map index.
+    ``epoch`` changes when a person clears the task and stays the same over automatic retries. ``generation`` grows when
+    the job before it ended in failure. ``index`` is the map index, or -1.
     """
 
     run: RunKey
@@ -55,7 +55,7 @@ class JobKey:
 
     @property
     def stem(self) -> str:
-        """What all tries of this job share."""
+        """A short text that all tries of this job share."""
         return _digest(self.run.digest, self.job, str(self.index))
 
     @property
@@ -65,7 +65,7 @@ class JobKey:
 
     @property
     def job_name(self) -> str:
-        """The job's name in Slurm, its readable part first; accounting alone can tell from it whose job it was."""
+        """The job's name in Slurm, its readable part first; it identifies the job even if only accounting knows it."""
         readable = ".".join(_UNSAFE.sub("-", part) for part in (self.run.workflow, self.job))
         return f"{readable}.{_installation(self.run.installation)}.{self.digest}"
 
@@ -74,7 +74,7 @@ class JobKey:
         return self.job_name.removesuffix(self.digest) + digest
 
     def to_json(self) -> str:
-        """Write the key as one line, so that another process knows whose a job is."""
+        """Write the key as one line, so that another process can identify the job."""
         run = self.run
         parts = [run.installation, run.workflow, run.environment, run.run, run.nonce]
         return json.dumps([parts, self.job, self.index, self.epoch, self.generation])
@@ -89,12 +89,12 @@ class JobKey:
             raise ValueError(text) from error
 
     def next_generation(self) -> JobKey:
-        """The key of the try after this one has failed."""
+        """The key of the next try after this try has failed."""
         return replace(self, generation=self.generation + 1)
 
 
 def read_keys(notes: str) -> list[JobKey]:
-    """The keys of notes, one a line; a note that cannot be read is left out."""
+    """The keys in notes, one key on each line; a note that cannot be read is left out."""
     found = []
     for line in lines(notes):
         with contextlib.suppress(ValueError):
@@ -103,7 +103,7 @@ def read_keys(notes: str) -> list[JobKey]:
 
 
 def is_named_by(name: str, installation: str) -> bool:
-    """Whether a job in Slurm has a name as an installation gives them.
+    """Whether a job's name in Slurm is one that this installation gives.
 
     >>> is_named_by("fit.sample.hs-9f86d081.0123456789abcdef0123-e2-g1", "9f86d081")
     True
@@ -125,7 +125,7 @@ def digest_of(name: str) -> str:
 
 
 def key_folder(digest: str) -> str:
-    """Where the own files of a job's try are below the work folder, which may hold a million of them.
+    """The key folder of a try, relative to the work folder; subfolders are used since a million may be there.
 
     >>> key_folder("0123456789abcdef0123-e2-g1")
     '.hotswap/jobs/012/0123456789abcdef0123-e2-g1'
@@ -134,7 +134,7 @@ def key_folder(digest: str) -> str:
 
 
 def try_of(digest: str) -> tuple[int, int]:
-    """Epoch and generation of a job's digest.
+    """The epoch and the generation in a job's digest.
 
     >>> try_of("0123456789abcdef0123-e2-g1")
     (2, 1)

@@ -1,4 +1,4 @@
-"""What several sources together say about a job. Unknown is active; no answer is no answer."""
+"""Judge a job from several sources together. An unknown state counts as active; a missing answer shows nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from hotswap_airflow.slurm.states import GONE, REVOKED, SIGNALS, JobStatus, Phase
 
 GONE_AFTER = 60.0
-"""Seconds after its submission, and of being seen by nobody, before a job may count as gone."""
+"""Seconds that must pass after a job's submission, and without any source that shows it, before it counts as gone."""
 SETTLING = 15.0
 """Seconds that accounting and shared file systems may lag behind the queue."""
 _BLIND = frozenset({"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"})
-"""Ends of which Slurm does not know what became of the script."""
+"""Ends after which Slurm does not know what happened to the script."""
 _UNNOTED = "Slurm says that it ended well, but its script has noted no end"
 
 
@@ -19,10 +19,10 @@ _UNNOTED = "Slurm says that it ended well, but its script has noted no end"
 class Evidence:
     """What was seen of one job at one time; times in seconds of one clock.
 
-    ``queued`` and ``accounted`` are None where the source does not know the job, ``noted_status`` is the
-    exit status that the script itself noted, ``signalled`` whether it was sent a signal before.
-    ``missing_since`` is since when ``is_missing`` has held. ``has_accounting`` tells whether sacct answered at all,
-    ``has_notes`` whether its script is ours, which notes its end.
+    ``queued`` and ``accounted`` are None if the source does not know the job. ``noted_status`` is the exit status that
+    the script itself noted, ``signalled`` whether the script was sent a signal before. ``missing_since`` is the time
+    since which ``is_missing`` has been true. ``has_accounting``: whether sacct answered at all. ``has_notes``: whether
+    the script is ours, which notes its end.
     """
 
     now: float
@@ -37,12 +37,12 @@ class Evidence:
 
     @property
     def ended_well_by_itself(self) -> bool:
-        """Whether the script has ended well by itself: begun once more it would do nothing."""
+        """Whether the script has ended well by itself: if it began once more, it would do nothing."""
         return self.noted_status == 0 and not self.signalled
 
     @property
     def queue_is_stale(self) -> bool:
-        """Whether the queue calls a job active that is not: Slurm would begin it again, or has not heard of its end."""
+        """Whether the queue wrongly shows a job as active: Slurm would begin it again, or does not know its end yet."""
         queued = self.queued
         if queued is None or queued.phase.is_final or not self.ended_well_by_itself:
             return False
@@ -50,12 +50,12 @@ class Evidence:
 
     @property
     def missing_for(self) -> float:
-        """Seconds."""
+        """Seconds since ``missing_since``."""
         return self.now - self.missing_since
 
 
 def is_missing(queued: JobStatus | None, noted_status: int | None, *, signalled: bool = False) -> bool:
-    """Whether the queue does not show a job, or what it shows is not what its script has noted."""
+    """Whether the queue does not show a job, or shows a state that does not agree with the script's note."""
     return (
         queued is None
         or lacks_note(queued, noted_status)
@@ -64,17 +64,17 @@ def is_missing(queued: JobStatus | None, noted_status: int | None, *, signalled:
 
 
 def lacks_note(status: JobStatus | None, noted_status: int | None) -> bool:
-    """Whether Slurm alone says that a job ended well, as it does where somebody tidied up what a controller lost."""
+    """Whether only Slurm says that a job ended well, as after a person cleaned up jobs that a controller lost."""
     return noted_status is None and status is not None and status.phase is Phase.SUCCEEDED
 
 
 def judge(evidence: Evidence) -> JobStatus:
     """Give the status that follows from the evidence.
 
-    The queue is right about active jobs, but for one that Slurm would begin again after its script ended well, or of
-    whose good end it has not heard for a while. About ended ones accounting knows more; where it is silent, the
-    script's own note counts, and a good end needs it. A job is gone only when queue and accounting (or, without it,
-    the note) have both missed it for a while, and not soon after its submission.
+    The queue is right about active jobs, with two exceptions: a job that Slurm would begin again after its script ended
+    well, and a job whose good end Slurm has not known for a while. About ended jobs accounting knows more. If it does
+    not know the job, the script's own note counts, and a good end needs this note. A job is gone only if queue and
+    accounting (or, without accounting, the note) have both missed it for a while, and not soon after its submission.
     """
     queued, accounted, note = evidence.queued, evidence.accounted, evidence.noted_status
     if queued is not None and queued.state == REVOKED and accounted is not None:
@@ -84,7 +84,7 @@ def judge(evidence: Evidence) -> JobStatus:
     ended = next((status for status in (accounted, queued) if status is not None and status.phase.is_final), None)
     if ended is not None:
         return _believed(ended, evidence)
-    # Of a signal there is no knowing whether the job was ended, or what was left of one that the controller lost.
+    # A signal may have ended the job, or only what was left of a job that the controller lost.
     if note is not None and (not evidence.has_accounting or (evidence.missing_for >= SETTLING and note <= SIGNALS)):
         return GONE.with_sentinel(note)
     if accounted is not None and evidence.missing_for < GONE_AFTER:
@@ -95,7 +95,7 @@ def judge(evidence: Evidence) -> JobStatus:
 
 
 def _believed(ended: JobStatus, evidence: Evidence) -> JobStatus:
-    """The end that Slurm tells, held against the script's own note."""
+    """The end that Slurm gives, compared with the script's own note."""
     note = evidence.noted_status
     if evidence.has_notes and lacks_note(ended, note):
         is_late = evidence.missing_for < GONE_AFTER

@@ -1,4 +1,4 @@
-"""What a cluster has and allows, and whether a job's options fit."""
+"""What a cluster has and allows, and whether a job's options fit it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NodeShape:
-    """One kind of node of a partition; sizes in KiB, None where the site does not say."""
+    """One kind of node of a partition; sizes in KiB. None means that the site file does not give the value."""
 
     nodes: int | None = None
     cpus: int | None = None
@@ -25,7 +25,7 @@ class NodeShape:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition's limits; times in seconds, None where the site does not say."""
+    """A partition's limits; times in seconds. None means that the site file does not give the value."""
 
     name: str
     shapes: tuple[NodeShape, ...] = ()
@@ -35,7 +35,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class ClusterLimits:
-    """All that a workflow is checked against before anything is submitted."""
+    """The limits of a cluster that a workflow is checked against before a job is submitted."""
 
     name: str
     partitions: Mapping[str, Partition] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ClusterLimits:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a job's options ask for, in numbers. Sizes in KiB, time in seconds."""
+    """What a job's options request, in numbers. Sizes in KiB, time in seconds."""
 
     nodes: int
     cpus_per_node: int
@@ -55,7 +55,7 @@ class Demand:
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Demand:
-        """Sum up an option map; values that are only known at run time count as absent."""
+        """Sum up a map of options; values that are known only at run time count as absent."""
         known = {k: v for k, v in options.items() if isinstance(v, (str, int))}
         nodes = _first_number(known.get("nodes", 1))
         per_node = known.get("ntasks-per-node")
@@ -80,7 +80,7 @@ def _first_number(value: str | int) -> int:
 
 
 def _gpus(value: str | int) -> int:
-    """How many GPUs ``2``, ``a100:2`` or ``a100:2,2080ti:1`` are."""
+    """The number of GPUs in a value such as ``2``, ``a100:2`` or ``a100:2,2080ti:1``."""
     return value if isinstance(value, int) else sum(map(_last_number, value.split(",")))
 
 
@@ -109,7 +109,7 @@ def _memory(known: Mapping[str, str | int], cpus: int, gpus: int) -> int:
 def limit_violations(options: Mapping[str, object], limits: ClusterLimits) -> Iterator[tuple[str, Refusal]]:
     """Give every option that the cluster cannot serve, with the reason.
 
-    Of several partitions (``a,b``) the job is in error only if none of them fits.
+    If the job names several partitions (``a,b``), all of them must exist, and at least one must fit.
     """
     yield from _license_misfits(options.get("licenses"), limits)
     asked = options.get("partition")
@@ -202,7 +202,7 @@ def _first_of(options: Mapping[str, object], *names: str) -> str:
 def _with_alternative(
     option: str, refusal: Refusal, demand: Demand, options: Mapping[str, object], limits: ClusterLimits
 ) -> Refusal:
-    """Name a partition where the job would fit as it is; GPU nodes are not offered to CPU jobs."""
+    """Add to the remedy of a time limit a partition in which the job fits; CPU jobs are not sent to GPU nodes."""
     for name, partition in limits.partitions.items():
         spare_gpus = any(shape.gpus for shape in partition.shapes) and not demand.gpus
         if option == "time" and not spare_gpus and not any(_partition_misfits(demand, options, partition)):

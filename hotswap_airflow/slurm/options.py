@@ -1,4 +1,4 @@
-"""sbatch's long options: what each may hold, and how it is written on a command line."""
+"""sbatch's long options: the values that each may have, and how it is written on a command line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OPTIONS: dict[str, Kind] = {
     "exclude": "text",
     "switches": "text",
 }
-"""Every option a workflow may set, with the kind of its value."""
+"""Every option that a workflow may set, with the kind of its value."""
 
 RESERVED: dict[str, str] = {
     "output": "declare files under `outputs:`; the log is in the task's log",
@@ -66,10 +66,10 @@ RESERVED: dict[str, str] = {
     "gid": "jobs run under the cluster's connection",
     "mail-type": "use `notify:`",
 }
-"""Options that hotswap sets itself, with what to do instead."""
+"""Options that a job may not set itself, with what to do instead."""
 
 EXCLUSIVE_GROUPS = (frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),)
-"""Options of which a job may have one; a later layer's drops the earlier's."""
+"""Groups of options of which a job may have only one; an option of a later layer replaces that of an earlier layer."""
 
 _HAVE_AN_OPPOSITE = frozenset({"requeue"})
 _CONTROL = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufeff\s\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -81,7 +81,7 @@ _COUNTS = {"count": (_COUNT, "a number"), "gpus": (_GPUS, "a number, TYPE:NUMBER
 
 @dataclass(frozen=True)
 class Refusal(Exception):
-    """Why a value does not fit its option: a code of the error table, words and a remedy."""
+    """Why a value does not fit its option: a code of the error table, a message and a remedy."""
 
     code: str
     message: str
@@ -89,9 +89,9 @@ class Refusal(Exception):
 
 
 def check(name: str, value: Value) -> str | None:
-    """Give the text that follows ``--name=``; None where the option is left out.
+    """Give the text that follows ``--name=``; None if the option is left out.
 
-    An empty text means the bare option. Raises ``Refusal``.
+    An empty text means the option without a value. Raises ``Refusal``.
     """
     kind = OPTIONS[name]
     match kind:
@@ -114,7 +114,7 @@ def check(name: str, value: Value) -> str | None:
 
 
 def argument(name: str, text: str) -> str:
-    """One argument of sbatch.
+    """One argument for sbatch.
 
     >>> argument("time", "00:10:00"), argument("requeue", "no")
     ('--time=00:10:00', '--no-requeue')

@@ -1,4 +1,4 @@
-"""Read what Slurm's programs print. One function each, text in, values out."""
+"""Read what Slurm's programs print. One function for each; text in, values out."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _JOB_ID = re.compile(r"[0-9]+(?:_(?:[0-9]+|\[[^|]*\]))?(?:\+[0-9]+)?\|")
 
 
 def lines(text: str) -> list[str]:
-    r"""The lines of what a program wrote: a line feed ends one, and nothing else does.
+    r"""The lines that a program wrote: only a line feed ends a line.
 
-    ``str.splitlines`` also cuts at form feeds, at U+0085, U+2028 and others, which may stand inside a value.
+    ``str.splitlines`` also cuts at form feeds, U+0085, U+2028 and other characters, which may occur inside a value.
 
     >>> lines("a\x0cb\nc\n")
     ['a\x0cb', 'c']
@@ -53,7 +53,7 @@ class SubmittedJob:
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A line of squeue or sacct: whose job, and how it is; ``cluster`` is known from sacct."""
+    """A line of squeue or sacct: a job's id, name and status; only sacct gives ``cluster``."""
 
     job_id: str
     name: str
@@ -71,7 +71,7 @@ class QueuedJob:
 
 
 def parse_submission(stdout: str) -> SubmittedJob:
-    r"""Read what ``sbatch --parsable`` answered, below whatever a site's wrapper printed.
+    r"""Read the answer of ``sbatch --parsable``, also if a site's wrapper printed lines before it.
 
     >>> parse_submission("Welcome!\n4711;alps\n")
     SubmittedJob(job_id=4711, cluster='alps')
@@ -83,7 +83,7 @@ def parse_submission(stdout: str) -> SubmittedJob:
 
 
 def outcome_is_unknown(stderr: str) -> bool:
-    """Whether a failed sbatch may all the same have been accepted.
+    """Whether Slurm may have accepted the job although sbatch failed.
 
     >>> outcome_is_unknown("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
     True
@@ -92,9 +92,9 @@ def outcome_is_unknown(stderr: str) -> bool:
 
 
 def lacks_configuration(stderr: str) -> bool:
-    """Whether Slurm's programs find neither a slurm.conf nor a controller that would give them one.
+    """Whether Slurm's programs find neither a slurm.conf nor a controller that could give them one.
 
-    A controller that they know and that is away may come back.
+    A known controller that does not answer may come back, so that error does not count.
 
     >>> lacks_configuration("sbatch: fatal: Could not establish a configuration source")
     True
@@ -103,7 +103,7 @@ def lacks_configuration(stderr: str) -> bool:
 
 
 def sbatch_words(stderr: str) -> str:
-    r"""What sbatch complained of, in one line.
+    r"""The complaint of sbatch, in one line.
 
     >>> sbatch_words("sbatch: error: Batch job submission failed: Invalid qos\n")
     'Batch job submission failed: Invalid qos'
@@ -112,7 +112,7 @@ def sbatch_words(stderr: str) -> str:
 
 
 def submit_limit(stderr: str) -> str | None:
-    r"""The limit on submitted jobs that made sbatch refuse one; None where it was another reason.
+    r"""The limit on submitted jobs for which sbatch refused the job; None if there was another reason.
 
     >>> submit_limit("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: …")
     'QOSMaxSubmitJobPerUserLimit'
@@ -122,9 +122,9 @@ def submit_limit(stderr: str) -> str | None:
 
 
 def parse_squeue(stdout: str) -> Iterator[QueuedJob]:
-    """Read ``squeue -h -t all -o SQUEUE_FORMAT``; a line that is cut off is an error.
+    """Read ``squeue -h -t all -o SQUEUE_FORMAT``. Raises ``UnreadableAnswer`` if a line is cut off.
 
-    A line that begins with no job id belongs to the name before it: names may hold line breaks.
+    A line that does not begin with a job id belongs to the name before it, because names may hold line breaks.
 
     >>> next(parse_squeue("7|PENDING|Resources||hs.a.b.c")).status.reason
     'Resources'
@@ -140,7 +140,7 @@ def parse_squeue(stdout: str) -> Iterator[QueuedJob]:
 
 
 def parse_sacct(stdout: str) -> Iterator[QueuedJob]:
-    """Read ``sacct -X -n -P -o SACCT_FIELDS``: one line a job.
+    """Read ``sacct -X -n -P -o SACCT_FIELDS``: one line for each job.
 
     >>> next(parse_sacct("7|CANCELLED by 1000|0:15|n1|alps|hs.a.b.c")).status.by
     '1000'

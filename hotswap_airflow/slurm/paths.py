@@ -1,4 +1,4 @@
-"""Paths as people write them: nothing is replaced in them."""
+"""Paths as people write them: nothing in them is replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _COMMAND = re.compile(r"\$\(|`")
 
 
 def literal_fault(path: str) -> tuple[str, str] | None:
-    """Why a path would mean a folder of that very name, and what to do; None where it says what it means.
+    """Why a path is not meant literally, and the remedy; None if it is meant literally.
 
     >>> literal_fault("$SCRATCH/x")[1], literal_fault("data/x")
     ('write the path itself, or use it as a variable in the script', None)
@@ -25,7 +25,7 @@ def literal_fault(path: str) -> tuple[str, str] | None:
 
 
 def workdir_fault(path: str) -> str:
-    """Why a work folder cannot have a path; empty where it can. A relative one is below the account's home.
+    """Why a work folder cannot have this path; empty if it can. A relative path is below the account's home folder.
 
     >>> workdir_fault("/scratch/100%")
     '`/scratch/100%` holds `%`, which Slurm replaces in the paths of logs; use another folder'

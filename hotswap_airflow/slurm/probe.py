@@ -1,4 +1,4 @@
-"""What a cluster says about itself, read from the probe's answer."""
+"""Facts about a cluster, read from the probe's answer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIN_VERSION = (20, 11)
-"""The oldest Slurm whose answers we know."""
+"""The oldest version of Slurm whose answers we know."""
 
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """A cluster as a login node shows it. ``time`` is its clock in seconds since the epoch.
+    """A cluster as a login node shows it. ``time`` is its clock in seconds since 1970.
 
-    ``controller`` is why slurmctld gave no answer,
-    empty where it did. ``config`` holds some of ``scontrol show config``, ``partitions`` which of them are up.
+    ``controller`` is the reason why slurmctld returned no answer, empty if it answered. ``config`` holds some values of
+    ``scontrol show config``. ``partitions`` holds for each partition whether it is up.
     """
 
     version: str
@@ -34,7 +34,7 @@ class ClusterFacts:
 
     @property
     def release(self) -> tuple[int, int] | None:
-        """Year and month of the Slurm release; None where it does not say.
+        """Year and month of the Slurm release; None if the version does not show them.
 
         >>> ClusterFacts("slurm-wlm 22.05.8", "ann", 0, "/w", True).release
         (22, 5)
@@ -75,7 +75,7 @@ def parse_probe(text: str) -> ClusterFacts:
 
 
 def _complaint(said: str) -> str:
-    """Why squeue failed, by its exit status and words; empty where it did not."""
+    """Why squeue failed, from its exit status and its message; empty if it did not fail."""
     status, _, words = said.partition(" ")
     if status == "0":
         return ""

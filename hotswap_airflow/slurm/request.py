@@ -1,4 +1,4 @@
-"""All that is needed to submit one try of one job, resolved."""
+"""Everything that is needed to submit one try of one job, with all values filled in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RESERVED = {"__classname__", "__id__"}
 
 @dataclass(frozen=True)
 class Output:
-    """What a job declares to make: a path below the run directory, or a value by name."""
+    """An output that a job declares: a path below the run directory, or a value by name."""
 
     name: str
     type: OutputType
@@ -46,10 +46,10 @@ class Input:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One try of one job. Paths are relative to the run directory, ``text`` xor ``script`` is set.
+    """One try of one job. Paths are relative to the run directory. Either ``text`` or ``script`` is set.
 
-    ``options`` are sbatch's, name and text; ``variables`` arrive in the environment as they are; an ``array``
-    runs the job once for each of its elements. ``saves``: exit status 85 means that it wants to go on. ``past`` is
+    ``options`` are sbatch's, each a name and a text. ``variables`` arrive in the environment unchanged. An ``array``
+    runs the job once for each of its elements. ``saves``: exit status 85 means that the job wants to go on. ``past`` is
     known when the job is submitted.
     """
 
@@ -67,7 +67,7 @@ class JobRequest:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The sbatch command line; it is run in the job's own folder on the login node."""
+        """The sbatch command line; it is run in the key folder on the login node."""
         ours = (
             "--parsable",
             "--export=NONE",
@@ -81,12 +81,12 @@ class JobRequest:
 
     @property
     def has_values(self) -> bool:
-        """Whether it declares outputs that its script writes by name."""
+        """Whether the job declares outputs that its script writes by name."""
         return any(output.type not in PATH_TYPES for output in self.outputs)
 
     @property
     def rows(self) -> str:
-        """Of a sweep, a short text that changes with any value of an element, or of an earlier job that all get."""
+        """For a sweep, a short text that changes with its elements' values, or those of earlier jobs that all get."""
         if self.array is None:
             return ""
         given = [item for item in self.variables if item[0].startswith("INPUT_")]
@@ -95,7 +95,7 @@ class JobRequest:
 
     @property
     def _options_now(self) -> tuple[tuple[str, str], ...]:
-        """The options, with the nodes left out that broke down under earlier tries."""
+        """The options; nodes that broke down under earlier tries are excluded."""
         if not self.past.nodes:
             return self.options
         asked = dict(self.options)
@@ -120,7 +120,7 @@ class JobRequest:
         )
 
     def to_text(self) -> str:
-        """Write the request in as few characters as may be."""
+        """Write the request as JSON or packed, whichever text is shorter."""
         text = self.to_json()
         packed = _PACKED + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
         return min(text, packed, key=len)
@@ -151,7 +151,7 @@ class JobRequest:
 
 
 def variable(prefix: str, name: str) -> str:
-    """The environment variable of a name: upper case, ``-`` becomes ``_``.
+    """The environment variable for a name: upper case, and ``-`` becomes ``_``.
 
     >>> variable("PARAM", "step-size")
     'PARAM_STEP_SIZE'
@@ -160,7 +160,7 @@ def variable(prefix: str, name: str) -> str:
 
 
 def as_text(value: object) -> str:
-    """How a value arrives in a variable: text as it is, null empty, lists and maps as JSON.
+    """How a value arrives in a variable: a text unchanged, null as an empty text, all else as JSON.
 
     >>> as_text(True), as_text(None), as_text(0.3), as_text([1, "a"])
     ('true', '', '0.3', '[1, "a"]')
@@ -175,7 +175,7 @@ def as_text(value: object) -> str:
 def read_outputs(declared: tuple[Output, ...], run_dir: str, written: str) -> tuple[dict[str, object], list[str]]:
     """Give the values of a job that succeeded, by output name, and what is wrong with them.
 
-    ``written`` is what the script wrote to ``$HOTSWAP_OUTPUT``: ``key=value``, the last one wins.
+    ``written`` is what the script wrote to ``$HOTSWAP_OUTPUT``: lines ``key=value``. The last line of a key counts.
     """
     said: dict[str, str] = {}
     for line in parsing.lines(written):
@@ -215,7 +215,7 @@ def _typed(text: str, kind: OutputType) -> object:
 
 
 class _NotCarried(ValueError):
-    """A value that would be lost on its way through Airflow, and why."""
+    """A value would be lost on its way through Airflow; the text is the reason."""
 
 
 def _json(text: str) -> object:
@@ -240,7 +240,7 @@ def _inside(value: object) -> list[object]:
 
 
 def _check_carried(value: object) -> None:
-    """PostgreSQL's JSON has no NUL, UTF-8 no half of a pair, and Airflow keeps some keys for itself."""
+    """Refuse NUL, which PostgreSQL's JSON lacks, lone surrogates, which UTF-8 lacks, and keys that Airflow reserves."""
     if isinstance(value, dict) and (reserved := _RESERVED.intersection(value)):
         raise _NotCarried(f"the key {reserved.pop()}")
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= char <= "\udfff" for char in value)):
@@ -248,7 +248,7 @@ def _check_carried(value: object) -> None:
 
 
 def _integer(text: str) -> int:
-    """A whole number as Airflow can carry it: 64 bits."""
+    """A whole number that Airflow can carry: 64 bits."""
     number = int(text)
     if not -_GREATEST <= number < _GREATEST:
         raise ValueError(text)
@@ -256,7 +256,7 @@ def _integer(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    """A number that JSON has: neither infinite nor none at all."""
+    """A number that JSON can hold: neither infinite nor NaN."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""What is tried again after a failure, how often, and with how much more memory or time."""
+"""After which failures a job is submitted again, how often, and with how much more memory or time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SAVED = "SAVED"
-"""How a try is settled whose script saved its state and wants to go on: no failure."""
+"""The state in the recorded end of a try whose script saved its state and wants to go on: no failure."""
 WAVE = "WAVE"
-"""How a part of a sweep is settled, after which the rest is submitted."""
+"""The state in the recorded end of a part of a sweep, after which the rest is submitted."""
 GOES_ON = frozenset({SAVED, WAVE})
 SAVED_STATUS = 85
 _GROWS_AFTER = {cause.grows: cause.error.__name__ for cause in CAUSES if cause.grows}
@@ -25,7 +25,7 @@ _SIZES = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 @dataclass(frozen=True)
 class Growth:
-    """By how much an option grows after each failure for want of it, and how far: KiB or seconds."""
+    """By what factor an option grows after each failure caused by too little of it, and its maximum: KiB or seconds."""
 
     factor: float
     maximum: int
@@ -33,7 +33,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Retry:
-    """After which failures a job is submitted again, how many times, and what grows then."""
+    """After which failures a job is submitted again, how many times, and which options grow then."""
 
     on: frozenset[Kind] = NOT_THE_USERS
     max_retries: int = 2
@@ -41,7 +41,7 @@ class Retry:
     time: Growth | None = None
 
     def covers(self, error: str, failed_before: int) -> bool:
-        """Whether a job is submitted again after an error, by the name of its class, and so many failures before.
+        """Whether a job is submitted again after an error, named by its class, and ``failed_before`` earlier failures.
 
         >>> Retry().covers("JobNodeFailed", 1), Retry().covers("JobNodeFailed", 2), Retry().covers("JobFailed", 0)
         (True, False, False)
@@ -51,7 +51,7 @@ class Retry:
     def escalated(
         self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]
     ) -> tuple[tuple[str, str], ...]:
-        """The options of the next try, after tries that failed with errors by the names of their classes.
+        """The options of the next try. ``failures`` has, for each failed try, the names of its error classes.
 
         >>> Retry(mem=Growth(2, 6 << 20)).escalated([("mem", "4G")], [("JobFailed", "JobOutOfMemory")])
         (('mem', '6G'),)
@@ -59,7 +59,7 @@ class Retry:
         return tuple((name, self._grown(name, text, failures)) for name, text in options)
 
     def idle(self, options: Sequence[tuple[str, str]], failures: Sequence[Sequence[str]]) -> list[str]:
-        """What should grow after failures for want of it, but stands in no option.
+        """What should grow after failures caused by too little of it, but is not among the options.
 
         >>> Retry(mem=Growth(2, 6 << 20)).idle([("time", "00:05:00")], [("JobOutOfMemory",)])
         ['mem']
@@ -92,4 +92,4 @@ class Retry:
 
 
 WHEN_ASKED = Retry(KINDS, sys.maxsize)
-"""Somebody else counts: after every failure a job is submitted again as often as another try asks for it."""
+"""The caller counts the tries: after any failure the job is submitted again for every attempt that requests it."""

@@ -1,4 +1,4 @@
-"""Slurm's job states, and what each means for the one who waits."""
+"""Slurm's job states, and what each means for a task that waits for the job."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hotswap_airflow.slurm.causes import BY_ERROR, BY_STATE, FAILED_STATES, NODE
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STARTED = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"})
 REVOKED = "REVOKED"
-"""Another cluster of a federation has the job: its end is to be heard there."""
+"""Another cluster of a federation has the job, so the job's end is known there."""
 SIGNALS = 128
-"""A greater exit status tells of a signal."""
+"""A greater exit status means that a signal ended the script."""
 _NO_LOG = 53
-"""The signal that Slurm notes where it could not open a job's log."""
+"""The signal that Slurm records if it could not open a job's log."""
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
 _NO_NODE = frozenset({"(null)", "None assigned"})
 _NEVER = {
@@ -27,7 +27,7 @@ _NEVER = {
     "InvalidQOS": "its QOS is not valid",
     "AccountNotAllowed": "its account may not use the partition",
     "QOSNotAllowed": "its QOS may not use the partition",
-    # Not the other limits of one job: they are held against the nodes that were just chosen, and others may do.
+    # Other limits of one job are not listed: Slurm checks them against the nodes just chosen, and other nodes may fit.
     "QOSMaxWallDurationPerJobLimit": "its time is longer than the QOS allows",
     "AssocMaxWallDurationPerJobLimit": "its time is longer than the account allows",
 }
@@ -49,19 +49,19 @@ _REASONS = {
 
 
 class Phase(Enum):
-    """How far a job is, as much as we may conclude from what was said."""
+    """How far a job is, as far as the answers allow a conclusion."""
 
     WAITING = "waiting"  # accepted, not started; also every state we do not know
     RUNNING = "running"  # on its nodes, or leaving them
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    GONE = "gone"  # two sources say that there is no such job
-    UNREACHABLE = "unreachable"  # nobody answered: changes nothing
+    GONE = "gone"  # two sources do not know the job
+    UNREACHABLE = "unreachable"  # no source answered: changes nothing
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more can happen to the job."""
-        # Asked tens of thousands of times a poll, where a set of members takes thrice as long.
+        # Called tens of thousands of times in each poll; a test against a set of members takes three times as long.
         return self is Phase.SUCCEEDED or self is Phase.FAILED or self is Phase.GONE
 
 
@@ -76,9 +76,10 @@ _PHASES = {
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What is known of a job: Slurm's own state word, and details where they were told.
+    """What is known of a job: Slurm's own state word, and details if a source returned them.
 
-    ``exit_status`` is the script's (0-255), ``signal`` 0 where none; None where not told.
+    ``exit_status`` is the exit status of the script (0-255), ``signal`` is 0 if there was no signal. Both are None if
+    they are not known.
     """
 
     state: str
@@ -90,7 +91,7 @@ class JobStatus:
 
     @property
     def phase(self) -> Phase:
-        """Where the state belongs; unknown words count as active."""
+        """The phase of the state; an unknown state word counts as active."""
         return _PHASES.get(self.state, Phase.WAITING)
 
     @property
@@ -100,11 +101,11 @@ class JobStatus:
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits until a person lets it go on."""
+        """Whether the job waits until a person releases it."""
         return self.phase is Phase.WAITING and "held" in self.reason.lower()
 
     def told_of(self, job_id: int) -> str:
-        """The status of a job in words, whose remedies name the job.
+        """The status of a job in words; the remedies in it name the job.
 
         >>> JobStatus("PENDING", reason="JobHeldUser").told_of(7)
         'PENDING (JobHeldUser: its owner holds it; `scontrol release 7` lets it go on)'
@@ -113,21 +114,21 @@ class JobStatus:
 
     @property
     def lost_log(self) -> bool:
-        """Whether Slurm tells of no begin, as of a job whose log it cannot open: 0:53, or the queue's reason.
+        """Whether Slurm could not begin the job, as if it cannot open the log: exit code 0:53, or the queue's reason.
 
-        A script whose slurmstepd was killed is told so as well.
+        A script whose slurmstepd was killed is shown in the same way.
         """
         is_lost = self.reason == "JobLaunchFailure" or (self.exit_status == 0 and self.signal == _NO_LOG)
         return self.state == "FAILED" and is_lost
 
     @property
     def never_starts(self) -> bool:
-        """Whether the reason for waiting can never clear."""
+        """Whether the reason for which the job waits can never go away."""
         return self.phase is Phase.WAITING and self.reason in _NEVER
 
     @property
     def broken_node(self) -> str:
-        """The node that broke down under the job; empty where it is not known which of several did.
+        """The node that broke down under the job; empty if it is not known which of several nodes did.
 
         >>> JobStatus("NODE_FAIL", nodes="n3").broken_node, JobStatus("NODE_FAIL", nodes="n[3-4]").broken_node
         ('n3', '')
@@ -145,7 +146,7 @@ class JobStatus:
         return f"{self.state} on {self.nodes}" if self.nodes and self.nodes != "(null)" else self.state
 
     def with_sentinel(self, exit_status: int) -> JobStatus:
-        """What the script itself noted as its end, where the cluster told nothing better."""
+        """The status with the exit status that the script noted; it decides the state only if Slurm knows no end."""
         if self.phase.is_final and self.phase is not Phase.GONE:
             return replace(self, exit_status=exit_status) if self.exit_status is None else self
         state = "COMPLETED" if exit_status == 0 else "FAILED"
@@ -157,9 +158,9 @@ UNREACHABLE = JobStatus("UNREACHABLE")
 
 
 def error_of(status: JobStatus, job: str) -> errors.JobError | None:
-    """Name a failed job's error by its remedy; None for a success or a job that goes on.
+    """Give a failed job's error, which names the remedy; None for a success or a job that goes on.
 
-    OUT_OF_MEMORY also shows as FAILED with exit status 125 or 137 by signal 9 (Slurm's cgroup kill).
+    A failed job with exit status 0 and signal 125 or 137 also ran out of memory (Slurm's cgroup kill).
     """
     if status.phase is Phase.GONE:
         return errors.JobNodeFailed(f"job {job} is gone: {status.reason or 'neither squeue nor accounting knows it'}")
@@ -180,7 +181,7 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
 
 
 def no_log(node: str, folder: str = "its work folder", user: str = "its user") -> str:
-    """Why a script may not have begun, for whoever sets a cluster up."""
+    """Why a script may not have begun, in words for the person that sets up the cluster."""
     where = f" on {node}" if node and node not in _NO_NODE else ""
     words = "Slurm could not begin its script (JobLaunchFailure), as where it cannot open the log"
     return f"{words}: is {folder} there{where}, and writable for {user}?"

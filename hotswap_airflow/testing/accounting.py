@@ -1,4 +1,4 @@
-"""slurmdbd with a MariaDB of its own, for clusters with accounting."""
+"""slurmdbd with its own MariaDB, for clusters with accounting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACCOUNT = "hotswap"
 
 
 def start_accounting(cluster: SlurmCluster) -> int:
-    """Start database and slurmdbd; give slurmdbd's port. Raises ``SetupError``."""
+    """Start the database and slurmdbd, and return slurmdbd's port. Raises ``SetupError``."""
     need("mariadbd", "slurmdbd")
     database, port = processes.free_ports(2)
     _start_database(cluster, database)
@@ -29,7 +29,7 @@ def start_accounting(cluster: SlurmCluster) -> int:
         encoding="utf-8",
     )
     conf.chmod(0o600)
-    # slurmdbd looks for its configuration beside slurm.conf.
+    # slurmdbd searches its configuration in the folder of slurm.conf.
     cluster.conf.touch()
     cluster.start_daemon("slurmdbd", "slurmdbd", "-D", is_ready=lambda: processes.listens(port))
     return port

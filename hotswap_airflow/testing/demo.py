@@ -31,7 +31,7 @@ _LONGEST_SOCKET_FOLDER = 60
 
 
 class Demo:
-    """Everything in one folder; ``say`` hears what happens, line by line."""
+    """The demo in one folder. ``say`` gets each line about its progress."""
 
     def __init__(self, folder: Path, examples: Path, say: Callable[[str], None]) -> None:
         self.folder = folder.absolute()
@@ -39,7 +39,7 @@ class Demo:
         self.say = say
 
     def up(self) -> None:
-        """Start what does not run, and run the example. Raises ``SetupError`` where it does not end well."""
+        """Start the services that do not run, then run the examples. Raises ``SetupError`` if they do not end well."""
         began = time.monotonic()
         cluster = self._cluster()
         self.say(f"Slurm cluster up: {len(cluster.clusters[0].daemons)} daemons, reached over real ssh")
@@ -71,7 +71,7 @@ class Demo:
                 sandbox.save(found)
                 return found
         folder = self.folder / "slurm"
-        if len(str(folder)) > _LONGEST_SOCKET_FOLDER:  # sockets have short names
+        if len(str(folder)) > _LONGEST_SOCKET_FOLDER:  # paths of sockets must be short
             made = sandbox.create(SANDBOX)
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -123,11 +123,11 @@ class Demo:
 
     @property
     def settings(self) -> Path:
-        """A file for a shell to source, so that commands there speak of the demo."""
+        """A file that a shell can source, so that commands in that shell use the demo."""
         return self.folder / "env"
 
     def run_examples(self, api: AirflowApi) -> dict[str, Any]:
-        """Run the examples and show their progress; give what they found. Raises ``SetupError``."""
+        """Run the examples, show their progress and return their results. Raises ``SetupError``."""
         run, state = self._run(api, WORKFLOW, PARAMETERS)
         for line in api.log(WORKFLOW, run, "fit").splitlines():
             self.say(f"  | {line}")
@@ -142,7 +142,7 @@ class Demo:
     def _run(
         self, api: AirflowApi, workflow: str, parameters: dict[str, Any], progress_of: str | None = None
     ) -> tuple[str, str]:
-        """Run a workflow to its end; show its tasks' states, and the progress of one that is a sweep."""
+        """Run a workflow to its end. Show the states of its tasks, and the progress of the sweep ``progress_of``."""
         run = api.trigger(workflow, parameters)
         self.say(f"started {workflow} with {json.dumps(parameters)}: run {run}")
         shown: dict[str, str | None] = {}
@@ -164,7 +164,7 @@ class Demo:
         return run, api.wait(f"the end of {workflow}", ended, 300)
 
     def down(self) -> None:
-        """Stop what the demo left."""
+        """Stop everything that the demo started."""
         try:
             (self._started() or AirflowServices(self.folder, {})).stop()
             for name in ("services.json", "access.json", self.settings.name):

@@ -1,6 +1,7 @@
-"""A double of Slurm for what the real one cannot be made to do: lost replies, any state, a clock to turn.
+"""A double of Slurm for situations that a real cluster cannot produce on request.
 
-It stands behind the real programs' names on PATH, so everything of ours above it is the real thing.
+Examples are lost replies, any state of a job, and a clock that is moved forward. The double's programs have the names
+of the real programs on PATH, so all of our own code above them is real.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 HOME = "fake"
-"""What the double's own cluster is called."""
+"""The name of the double's own cluster."""
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 AT_THE_LIMIT = (
     "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: "
@@ -51,9 +52,9 @@ Answer = tuple[int, str, str]
 
 @dataclass
 class FakeJob:
-    """A job of the double, or one index of an array of it.
+    """A job of the double, or one index of an array.
 
-    With ``states`` of its own it goes through them, one a question; else its script runs.
+    If it was given ``states``, each call of squeue moves it to the next state. Otherwise its script runs.
     """
 
     job_id: int
@@ -73,16 +74,16 @@ class FakeJob:
 
     @property
     def state(self) -> str:
-        """Slurm's word for how it is now."""
+        """Slurm's word for its present state."""
         return self.states[0]
 
     @property
     def shown_id(self) -> str:
-        """The id as Slurm shows it."""
+        """The id as Slurm prints it."""
         return str(self.job_id) if self.array_id is None else f"{self.array_id}_{self.index}"
 
     def note_good_end(self) -> None:
-        """Leave in its folder what the script would have; a job without a folder is not ours."""
+        """Write the notes of a good end, as the script would. A job without a folder is not ours and has no notes."""
         folder = Path(self.folder)
         if not self.folder:
             return
@@ -97,22 +98,22 @@ class FakeJob:
                     (folder / "ends" / f"{element}.0").touch()
 
     def is_named(self, asked: str) -> bool:
-        """Whether an id that somebody gives means this job."""
+        """Whether an id means this job."""
         return asked in {str(self.job_id), self.shown_id, str(self.array_id)}
 
 
 class FakeSlurm:
-    """The double; use it as a context manager. Attributes may be set at any time.
+    """The double. Use it as a context manager. Attributes may be set at any time.
 
-    ``is_down``: nobody answers. ``has_accounting``: whether there is an sacct, and
-    ``accounting_error`` what it says where its database is away. ``banner``: what a wrapped sbatch
-    prints before its answer. ``lost_replies``: so many submissions are accepted, but their answer is lost.
-    ``dropped``: so many submissions time out without being accepted. ``refusal``: sbatch refuses with this, or
-    says ``sbatch_error`` alone;
-    ``refused_partition``: only jobs of this partition. ``submit_limit``: as many active jobs a user may have.
-    ``outcomes``: state sequences of the next jobs, instead of running their scripts. ``nodes``: a job runs on the
-    first one that it does not exclude. ``other_cluster``: the site's sbatch sends jobs to a cluster of this name, which
-    programs know by ``--clusters`` alone; ``is_other_down``: its controller gives no answer.
+    ``is_down``: the controller gives no answer. ``has_accounting``: whether accounting exists. ``accounting_error``:
+    the error of sacct if its database is away. ``banner``: text that a wrapped sbatch prints before its answer.
+    ``lost_replies``: this many submissions are accepted, but their answers are lost. ``dropped``: this many submissions
+    time out and are not accepted. ``refusal``: the reason with which sbatch refuses jobs. ``sbatch_error``: the whole
+    error text with which sbatch fails. ``refused_partition``: sbatch refuses jobs of this partition. ``submit_limit``:
+    the most active jobs that a user may have. ``outcomes``: state sequences of the next jobs, whose scripts do not run.
+    ``nodes``: a job runs on the first node that it does not exclude. ``other_cluster``: the site's sbatch sends jobs to
+    a cluster of this name; programs find them there only with ``--clusters``. ``is_other_down``: the controller of that
+    cluster gives no answer.
     """
 
     def __init__(self, folder: Path, min_job_age: float = 300.0) -> None:
@@ -139,7 +140,7 @@ class FakeSlurm:
         self._server: socketserver.ThreadingTCPServer | None = None
 
     def __enter__(self) -> Self:
-        """Put the programs in place and begin to answer."""
+        """Write the programs and start to answer their calls."""
         programs = self.folder / "bin"
         programs.mkdir(parents=True, exist_ok=True)
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(self._answer))
@@ -152,7 +153,7 @@ class FakeSlurm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop answering, and end what still runs."""
+        """Stop answering, and kill the scripts that still run."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -161,21 +162,21 @@ class FakeSlurm:
 
     @property
     def transport(self) -> LocalTransport:
-        """A transport whose programs are the double's."""
+        """A transport that runs the double's programs."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         return LocalTransport({"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "HOME": str(home)})
 
     def clock(self) -> float:
-        """Seconds since the epoch, as far as the clock was turned."""
+        """The time in seconds since 1970, moved by ``advance``."""
         return time.time() + self._turned
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock."""
+        """Move the clock forward."""
         self._turned += seconds
 
     def forget(self, job_id: int) -> None:
-        """Lose a job without a trace, as after a controller lost its state."""
+        """Lose a job without a trace, as if a controller lost its state."""
         with self._lock:
             _kill(self.jobs[job_id])
             self.jobs[job_id].is_forgotten = True
@@ -309,7 +310,7 @@ def _handler(answer: Callable[[Sequence[str], str], Answer]) -> type[socketserve
 
 
 def _options(argv: Sequence[str]) -> dict[str, str]:
-    """Long options of a command line, and under no name its other words; short ones are of no interest here."""
+    """The long options of a command line. Key "" holds its other words; short options are left out."""
     pairs = (word[2:].partition("=") for word in argv if word.startswith("--"))
     return {name: value for name, _, value in pairs} | {"": " ".join(word for word in argv if word[:1] != "-")}
 

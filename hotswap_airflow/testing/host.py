@@ -1,4 +1,4 @@
-"""The host a sandbox runs on: its user, and its programs."""
+"""The host that a sandbox runs on: its user and its programs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PACKAGES = {
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
 }
-"""Which Debian package brings a program."""
+"""The Debian package of each program."""
 
 
 def need(*programs: str) -> None:
-    """Raise ``SetupError`` that names the Debian packages of programs which are not here."""
+    """Raise ``SetupError`` if programs are missing. The error names their Debian packages."""
     missing = [name for name in programs if shutil.which(name, path=processes.PATH) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))
@@ -32,5 +32,5 @@ def need(*programs: str) -> None:
 
 
 def user_name() -> str:
-    """Who we are."""
+    """The name of the user of this process."""
     return pwd.getpwuid(os.getuid()).pw_name

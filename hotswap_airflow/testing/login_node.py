@@ -1,4 +1,4 @@
-"""A real sshd on a loopback port, with keys and known hosts of its own."""
+"""A real sshd on a loopback port, with its own keys and known hosts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class LoginNode:
-    """The sshd of a cluster. ``environment`` is what every session gets; its home is not that of this machine."""
+    """The sshd of a cluster. Every session gets ``environment``; its home folder is not the user's real one."""
 
     folder: Path
     port: int
@@ -28,26 +28,26 @@ class LoginNode:
 
     @property
     def key(self) -> Path:
-        """The private key that is let in."""
+        """The private key that sshd accepts."""
         return self.folder / "id_ed25519"
 
     @property
     def known_hosts(self) -> Path:
-        """A file that knows this host."""
+        """A known hosts file with the key of this host."""
         return self.folder / "known_hosts"
 
     @property
     def home(self) -> Path:
-        """Where a session begins; what the person has in their own start-up files is not run."""
+        """The folder in which a session begins. The person's own start-up files do not run."""
         return self.folder / "home"
 
     @property
     def user(self) -> str:
-        """Who is let in."""
+        """The user that sshd accepts."""
         return user_name()
 
     def start(self) -> None:
-        """Make what is missing and start sshd, also again on the same port."""
+        """Make missing files and start sshd. A later start uses the same port."""
         need("sshd", "ssh-keygen")
         self.home.mkdir(parents=True, exist_ok=True)
         for key in (self.key, self.folder / "host_key"):
@@ -59,7 +59,7 @@ class LoginNode:
         (self.folder / "authorized_keys").write_bytes(self.key.with_suffix(".pub").read_bytes())
         (self.folder / "sshd_config").write_text(self._config(), encoding="utf-8")
         if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own place to drop its rights
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd needs this folder to drop its rights
         program = next(p for p in ("/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd") if Path(p).exists())
         argv = [program, "-D", "-e", "-f", str(self.folder / "sshd_config")]
         log = self.folder / "sshd.out"
@@ -67,7 +67,7 @@ class LoginNode:
         processes.await_start(self.daemon, log, lambda: processes.listens(self.port))
 
     def stop(self) -> None:
-        """End sshd and every session of it."""
+        """Stop sshd and all its sessions."""
         if self.daemon is None:
             return
         self.drop_sessions()
@@ -75,7 +75,7 @@ class LoginNode:
         self.daemon = None
 
     def drop_sessions(self) -> None:
-        """Cut every connection, as a broken network does; sshd itself stays."""
+        """Cut every connection, as a broken network does. sshd itself goes on."""
         if self.daemon is None:
             return
         processes.kill_all(processes.descendants(self.daemon.pid))

@@ -1,4 +1,4 @@
-"""Processes that outlive their starter, and are stopped by pid, and only they."""
+"""Processes that outlive the process that started them. They are stopped by pid, and no others are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Daemon:
-    """A process by pid and start time, so that a pid which Linux gave away again is left alone."""
+    """A process by pid and start time, so that a new process with the same pid is left alone."""
 
     name: str
     pid: int
@@ -35,7 +35,7 @@ class Daemon:
 
     @property
     def is_alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether exactly this process still runs."""
         return start_time(self.pid) == self.started
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -48,13 +48,13 @@ class Daemon:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process began, in Linux's own ticks; None where there is none, or only a zombie."""
+    """The start time of a process in Linux's clock ticks; None if there is no process, or only a zombie."""
     fields = _fields(pid)
     return None if fields is None or fields[0] in "ZX" else fields[_START_TIME_FIELD]
 
 
 def _fields(pid: int) -> list[str] | None:
-    """What Linux says of a process, from its state on; None where there is none."""
+    """The fields of a process in /proc, from its state on; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -67,14 +67,14 @@ def _pids() -> list[int]:
 
 
 def kill_all(pids: Iterable[int]) -> None:
-    """Kill processes, as far as they still run."""
+    """Kill those of the processes that still run."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> Daemon:
-    """Start a process in a session of its own; what it prints goes to a file."""
+    """Start a process in its own session. Its output goes to ``log``. Raises ``SetupError`` if it ends at once."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment), start_new_session=True
@@ -86,7 +86,7 @@ def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, s
 
 
 def stop(daemons: Sequence[Daemon]) -> None:
-    """End processes, the last started first; what does not end by itself is killed."""
+    """Stop processes, the last started first. A process that does not end in time is killed."""
     for daemon in reversed(daemons):
         daemon.kill(signal.SIGTERM)
     deadline = time.monotonic() + _STOP_PATIENCE
@@ -100,7 +100,7 @@ def stop(daemons: Sequence[Daemon]) -> None:
 
 
 def session_of(daemon: Daemon) -> list[int]:
-    """Pids of the session a process began, also where it is gone; Linux gives no session's number away."""
+    """Pids of the session that a process began, even if it is gone: Linux gives a session's number to no other."""
     if start_time(daemon.pid) not in {None, daemon.started}:
         return []
     return [pid for pid in _pids() if pid != daemon.pid and _is_of_session(pid, daemon.pid)]
@@ -112,14 +112,14 @@ def _is_of_session(pid: int, session: int) -> bool:
 
 
 def reap(daemon: Daemon) -> bool:
-    """Whether a process still runs; a child of ours that ended is cleared away."""
+    """Whether a process still runs. If it is a child of ours that ended, it is reaped."""
     with contextlib.suppress(ChildProcessError):  # another process started it
         os.waitpid(daemon.pid, os.WNOHANG)
     return daemon.is_alive
 
 
 def wait_until(what: str, holds: Callable[[], bool], limit: float = 90.0) -> None:
-    """Wait for a condition. Raises ``SetupError`` where it does not come to hold."""
+    """Wait for a condition. Raises ``SetupError`` if it does not hold within ``limit`` seconds."""
     deadline = time.monotonic() + limit
     while not holds():
         if time.monotonic() > deadline:
@@ -128,7 +128,7 @@ def wait_until(what: str, holds: Callable[[], bool], limit: float = 90.0) -> Non
 
 
 def await_start(daemon: Daemon, log: Path, is_ready: Callable[[], bool], limit: float = 90.0) -> None:
-    """Wait until a daemon is ready. Raises ``SetupError`` at once where it ends, with the last of its output."""
+    """Wait until a daemon is ready. Raises ``SetupError`` at once if it ends, with the end of its output."""
 
     def holds() -> bool:
         if reap(daemon):
@@ -141,7 +141,7 @@ def await_start(daemon: Daemon, log: Path, is_ready: Callable[[], bool], limit: 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on the loopback interface that nobody listens on now."""
+    """Free ports of the loopback interface."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -153,7 +153,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on a loopback port."""
+    """Whether a process accepts connections on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -185,6 +185,6 @@ def descendants(pid: int) -> list[int]:
     """Pids of a process's children, their children, and so on, parents first."""
     parents = {child: int(fields[_PARENT_FIELD]) for child in _pids() if (fields := _fields(child)) is not None}
     found = [pid]
-    for ancestor in found:  # grows while it is walked
+    for ancestor in found:  # the list grows during the loop
         found += [child for child, parent in parents.items() if parent == ancestor]
     return found[1:]

@@ -1,4 +1,4 @@
-"""A sandbox of real Slurm clusters on this host, up in seconds, gone without a trace."""
+"""A sandbox of real Slurm clusters on this host. It starts in seconds and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Sandbox:
         return self.folder / "site.yaml"
 
     def cluster(self, name: str) -> SlurmCluster:
-        """The cluster of a name. Raises ``KeyError``."""
+        """The cluster of a name. Raises ``KeyError`` if there is none."""
         return {cluster.name: cluster for cluster in self.clusters}[name]
 
     def up(self, options: ClusterOptions, clusters: int = 1, *, sshd: bool = False) -> None:
-        """Start everything. Raises ``SetupError``, and then nothing is left running."""
+        """Start everything. After an error (``SetupError``) nothing is left running."""
         names = cluster_names(clusters)
         is_up = False
         try:
@@ -56,7 +56,7 @@ class Sandbox:
                 self.down()
 
     def _start_cluster(self, name: str, options: ClusterOptions) -> None:
-        """Start a cluster; a port that somebody took meanwhile is a reason to try again."""
+        """Start a cluster. Try again if it fails, because another process may have taken a port meanwhile."""
         for attempt in range(_ATTEMPTS):
             cluster = SlurmCluster(name, self.folder / name / str(attempt), options)
             self.clusters.append(cluster)
@@ -80,7 +80,7 @@ class Sandbox:
         node.start()
 
     def revive(self) -> None:
-        """Start what has died, each in its old place. Raises ``SetupError`` where that cannot be."""
+        """Start the daemons that have died, on their old ports. Raises ``SetupError`` if that is not possible."""
         for cluster in self.clusters:
             cluster.revive()
         for node in self.login_nodes.values():
@@ -88,7 +88,7 @@ class Sandbox:
                 node.start()
 
     def down(self) -> None:
-        """Stop exactly what was started, and remove its folder."""
+        """Stop exactly the processes that were started, and remove the sandbox's folder."""
         for node in self.login_nodes.values():
             node.stop()
         for cluster in self.clusters:
@@ -96,7 +96,7 @@ class Sandbox:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def connection_uri(self, cluster: str) -> str:
-        """The cluster's connection as Airflow and the command line read it from ``AIRFLOW_CONN_…``."""
+        """The URI of the cluster's connection, as Airflow and the command line read it from ``AIRFLOW_CONN_…``."""
         node = self.login_nodes.get(cluster)
         if node is None:
             return f"slurm://?transport=local&slurm_conf={quote(str(self.cluster(cluster).conf), safe='')}"
@@ -104,7 +104,7 @@ class Sandbox:
         return f"slurm://{quote(node.user)}@{HOST}:{node.port}/?{extra}"
 
     def describe(self) -> list[dict[str, Any]]:
-        """What ``status --json`` says: one entry a cluster."""
+        """The output of ``status --json``: one entry per cluster."""
         return [
             {
                 "name": self.name,
@@ -124,12 +124,12 @@ class Sandbox:
 
 
 def cluster_names(count: int) -> list[str]:
-    """Names of a sandbox's clusters: main, then c2, c3 and so on."""
+    """The names of a sandbox's clusters: main, then c2, c3 and so on."""
     return ["main", *(f"c{number}" for number in range(2, count + 1))]
 
 
 def site_text(sandbox: Sandbox, options: ClusterOptions) -> str:
-    """A site file that says of the clusters what they are."""
+    """The text of a site file that describes the clusters."""
     clusters = {}
     for cluster in sandbox.clusters:
         node = {"nodes": options.nodes, "cpus": CPUS, "mem": f"{MEMORY_MB}M"}
@@ -148,12 +148,12 @@ def site_text(sandbox: Sandbox, options: ClusterOptions) -> str:
         }
     first = sandbox.clusters[0].name
     environments = {name: {"cluster": first} for name in ("dev", "qa", "prod")}
-    # JSON is YAML, and needs nobody to quote it.
+    # JSON is valid YAML, and its strings need no extra quoting.
     return json.dumps({"hotswap": "site/v1", "environments": environments, "clusters": clusters}, indent=2) + "\n"
 
 
 def _written_down() -> Path:
-    """Where it is written down which sandboxes are up."""
+    """The folder of the files that list the started sandboxes."""
     return state_folder() / "sandboxes"
 
 
@@ -163,7 +163,7 @@ def create(name: str = DEFAULT_NAME, folder: Path | None = None) -> Sandbox:
 
 
 def save(sandbox: Sandbox) -> None:
-    """Write down what was started, so that another process can stop it."""
+    """Write the started daemons to a file, so that another process can stop them."""
     state = {
         "folder": str(sandbox.folder),
         "clusters": [
@@ -209,30 +209,30 @@ def _read(path: Path) -> Sandbox:
 
 
 def find(name: str) -> Sandbox | None:
-    """The sandbox of a name, as it was written down."""
+    """The sandbox of a name, as it was saved; None if there is none."""
     path = _written_down() / f"{name}.json"
     return _read(path) if path.exists() else None
 
 
 def forget(name: str) -> None:
-    """Strike a sandbox off the list."""
+    """Remove a sandbox from the list."""
     (_written_down() / f"{name}.json").unlink(missing_ok=True)
 
 
 def is_up(sandbox: Sandbox) -> bool:
-    """Whether every process of it still runs."""
+    """Whether every daemon of the sandbox still runs."""
     nodes = [node.daemon for node in sandbox.login_nodes.values()]
     daemons = [daemon for cluster in sandbox.clusters for daemon in cluster.daemons] + nodes
     return bool(sandbox.clusters) and all(daemon is not None and daemon.is_alive for daemon in daemons)
 
 
 def running() -> Sandbox | None:
-    """The sandbox that is up; the default one if several are."""
+    """The sandbox that is up; the default sandbox, or else the first, if several are up."""
     up = [sandbox for sandbox in load_all() if is_up(sandbox)]
     return next((sandbox for sandbox in up if sandbox.name == DEFAULT_NAME), up[0] if up else None)
 
 
 def running_site_file() -> Path | None:
-    """The site file of the sandbox that is up; None where none is."""
+    """The site file of the sandbox that is up; None if no sandbox is up."""
     sandbox = running()
     return sandbox.site_file if sandbox is not None else None

@@ -26,7 +26,7 @@ _LIMIT = 60_000
 
 
 def take(folder: Path, target: Path) -> Iterator[Path]:
-    """Take the pictures of the demo in ``folder``. Raises ``SetupError`` where none runs."""
+    """Take the pictures of the demo in ``folder``. Raises ``SetupError`` if no demo runs there."""
     from playwright.sync_api import sync_playwright
 
     access = _access(folder)
@@ -34,7 +34,7 @@ def take(folder: Path, target: Path) -> Iterator[Path]:
     api = AirflowApi(url, access["username"], access["password"])
     target.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        # In a container root has no sandbox; the pages are our own.
+        # Root in a container cannot use the browser's sandbox, and the pages are our own.
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
         context.add_cookies([{"name": "_token", "value": _token(access), "url": url}])
@@ -91,7 +91,7 @@ def _show_import_error(page: Page, url: str, api: AirflowApi, dags: Path) -> Non
         page.get_by_text("Dag Import Error").first.click()
         page.get_by_text(file.name).first.click()
         text = page.get_by_text("param-unknown").first
-        text.click(trial=True)  # waits until it is there and moves no more
+        text.click(trial=True)  # waits until the text is visible and does not move any more
     finally:
         file.unlink()
 

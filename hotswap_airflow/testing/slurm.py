@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 CPUS, MEMORY_MB, GPUS, LICENCES = 4, 8000, 2, {"solver": 2}
 GPU_NODES = 2
 SELDOM_SAMPLED = "JobAcctGatherFrequency=30"
-"""An extra line of slurm.conf for many jobs at once. Else their memory is sampled once a second, so that accounting
-knows that of short ones, and the daemon of each looks at all processes of the machine: 64 jobs keep a core busy."""
+"""An extra line of slurm.conf for many jobs at once. Without it memory is sampled once per second, so that accounting
+knows the memory of short jobs. Then the daemon of each job reads all processes of the machine: 64 jobs keep a core
+busy."""
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What a sandbox cluster is like. ``extra`` lines go into slurm.conf as they are.
+    """The size and features of a sandbox cluster. ``extra`` lines go into slurm.conf unchanged.
 
-    ``gpu_types``: a GPU of each type on every node with GPUs, instead of two without a type.
+    ``gpu_types``: every node with GPUs has one GPU of each type, instead of two GPUs without a type.
     """
 
     nodes: int = 4
@@ -44,10 +45,10 @@ class ClusterOptions:
 
 @dataclass
 class SlurmCluster:
-    """One cluster in a folder of its own; ``daemons`` in the order they were started.
+    """One cluster in its own folder. ``daemons`` are in the order in which they were started.
 
-    ``partner`` is a cluster with accounting whose slurmdbd and munge this one uses, too, so that programs of either
-    know both. ``accounting_port`` is that of slurmdbd.
+    ``partner`` is a cluster with accounting. This cluster uses its slurmdbd and munge, so that the programs of each
+    cluster know both. ``accounting_port`` is the port of slurmdbd.
     """
 
     name: str
@@ -69,11 +70,11 @@ class SlurmCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to talk to this cluster."""
+        """The environment variables of a process that uses this cluster."""
         return {"PATH": processes.PATH, "SLURM_CONF": str(self.conf), "HOME": _home(), "LANG": "C.UTF-8"}
 
     def run(self, *argv: str, stdin: str = "") -> str:
-        """Run a program against this cluster; give what it prints. Raises ``SetupError``."""
+        """Run a program of this cluster and return its output. Raises ``SetupError`` if it fails."""
         done = subprocess.run(argv, env=self.environment, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SetupError(f"{argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
@@ -82,7 +83,7 @@ class SlurmCluster:
     def start(self, start_accounting: Callable[[SlurmCluster], int] | None = None) -> None:
         """Start the cluster and wait until all nodes are idle. Raises ``SetupError``.
 
-        ``start_accounting`` starts what accounting needs, and gives slurmdbd's port.
+        ``start_accounting`` starts the daemons of accounting and returns slurmdbd's port.
         """
         need("munged", "slurmctld", "slurmd", "sbatch")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ class SlurmCluster:
         self._wait(self._is_ready)
 
     def revive(self) -> None:
-        """Start the daemons that have died, on their ports and with the state they left. Raises ``SetupError``."""
+        """Start the daemons that have died, on their old ports and with their saved state. Raises ``SetupError``."""
         for daemon in [daemon for daemon in self.daemons if not processes.reap(daemon)]:
             self.daemons.remove(daemon)
             if daemon.name == "munged":
@@ -120,7 +121,7 @@ class SlurmCluster:
             raise SetupError(f"{error}; nodes: {', '.join(self._node_states()) or 'none'}; slurmctld: {said}") from None
 
     def start_daemon(self, name: str, *argv: str, is_ready: Callable[[], bool] = lambda: True) -> Daemon:
-        """Start one of the cluster's programs in the foreground, and wait for it; its output is in ``<name>.out``."""
+        """Start a daemon of the cluster in the foreground and wait until it is ready. Its output: ``<name>.out``."""
         log = self.folder / f"{name}.out"
         daemon = processes.start(name, argv, log, self.environment)
         self.daemons.append(daemon)
@@ -128,7 +129,7 @@ class SlurmCluster:
         return daemon
 
     def start_controller(self) -> None:
-        """Start slurmctld, also again with the state it left."""
+        """Start slurmctld. A later start uses its saved state."""
         self.start_daemon("slurmctld", "slurmctld", "-D", "-i", "-f", str(self.conf))
 
     def start_node(self, number: int) -> None:
@@ -137,14 +138,14 @@ class SlurmCluster:
         self.start_daemon(f"slurmd-{number}", "slurmd", "-D", "-N", node, "-f", str(self.conf))
 
     def stop_daemon(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """End one daemon, for tests of what happens without it."""
+        """Stop one daemon, for tests of a cluster without it."""
         for daemon in [daemon for daemon in self.daemons if daemon.name == name]:
             daemon.kill(number)
             processes.wait_until(f"the end of {name}", lambda gone=daemon: not processes.reap(gone))  # type: ignore[misc]
             self.daemons.remove(daemon)
 
     def stop(self) -> None:
-        """End every daemon, and what still runs of its jobs."""
+        """Stop every daemon, and the processes of jobs that still run."""
         processes.stop(self.daemons)
         processes.kill_all(pid for pid in processes.processes_with(f"SLURM_CONF={self.conf}") if pid != os.getpid())
         self.daemons.clear()
@@ -153,7 +154,7 @@ class SlurmCluster:
         return [state for state in self._node_states() if state == "idle"] == ["idle"] * self.options.nodes
 
     def _node_states(self) -> list[str]:
-        """One word a node; ``unknown`` where nobody answers. Raises ``SetupError`` where a daemon has died."""
+        """The state of each node; one ``unknown`` if sinfo fails. Raises ``SetupError`` if a daemon has died."""
         dead = [daemon.name for daemon in self.daemons if not processes.reap(daemon)]
         if dead:
             raise SetupError(
@@ -182,7 +183,7 @@ class SlurmCluster:
         (self.folder / "state" / "env_cache" / user_name()).write_text(lines, encoding="utf-8")
         self.conf.write_text(slurm_conf(self, ports), encoding="utf-8")
         (self.folder / "gres.conf").write_text(_gres_conf(self.name, self.folder, self.options), encoding="utf-8")
-        # The plugin that asks nothing of the host; left to choose, slurmd needs cgroups and, with version 2, systemd.
+        # The plugin that needs nothing of the host. By default slurmd needs cgroups and, for version 2, systemd.
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="utf-8")
 
 
@@ -191,7 +192,7 @@ def _home() -> str:
 
 
 def _login_environment() -> dict[str, str]:
-    """What jobs begin with: a login's, but for what the person's start-up files would do to it."""
+    """The environment of jobs: that of a login, without the changes by the person's start-up files."""
     user = pwd.getpwuid(os.getuid())
     names = {"USER": user.pw_name, "LOGNAME": user.pw_name, "HOME": user.pw_dir, "SHELL": user.pw_shell}
     return {**names, "PATH": processes.PATH, "LANG": "C.UTF-8"}
@@ -202,7 +203,7 @@ def _gres_conf(name: str, folder: Path, options: ClusterOptions) -> str:
     for number in range(len(options.gpu_types) or GPUS):
         device = folder / f"gpu{number}"
         if not device.is_symlink():
-            device.symlink_to("/dev/null")  # a device that can be opened, and does nothing
+            device.symlink_to("/dev/null")  # a device that can be opened but does nothing
     if not options.gpu_types:
         return f"NodeName={gpu_nodes} Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n"
     typed = (
@@ -220,7 +221,7 @@ def _gpu_nodes(name: str, options: ClusterOptions) -> str:
 
 
 def slurm_conf(cluster: SlurmCluster, ports: list[int]) -> str:
-    """The text of slurm.conf: every node is a slurmd of this host on a port of its own."""
+    """The text of slurm.conf: every node is a slurmd on this host with its own port."""
     name, folder, options = cluster.name, cluster.folder, cluster.options
     host = socket.gethostname().split(".")[0]
     user = user_name()
@@ -236,7 +237,7 @@ def slurm_conf(cluster: SlurmCluster, ports: list[int]) -> str:
         f"SlurmctldPort={ports[0]}",
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
-        # What is requeued begins again when its first credential is over, else after two minutes.
+        # A requeued job begins again when its first credential expires; by default that takes two minutes.
         f"AuthInfo=socket={cluster.munge},cred_expire=30",
         f"StateSaveLocation={folder}/state",
         f"SlurmdSpoolDir={folder}/spool/%n",
@@ -271,8 +272,8 @@ _FIXED = (
     "MpiDefault=none",
     "SchedulerParameters=batch_sched_delay=0,bf_interval=5,sched_min_interval=0",
     "KillWait=3",
-    # The login environment of jobs comes from state/env_cache, instead of a `su -` for each, which costs a hundred
-    # processes where the person's start-up files are long.
+    # The login environment of jobs comes from state/env_cache. Otherwise there is a `su -` for each job, which costs a
+    # hundred processes if the person's start-up files are long.
     "GetEnvTimeout=0",
     "InactiveLimit=0",
 )
@@ -283,7 +284,7 @@ def _accounting(munge: Path, port: int) -> tuple[str, ...]:
         "AccountingStorageType=accounting_storage/slurmdbd",
         "AccountingStorageHost=127.0.0.1",
         f"AccountingStoragePort={port}",
-        # With munge this is the socket by which slurmdbd is spoken to.
+        # With munge this is the socket for the communication with slurmdbd.
         f"AccountingStoragePass={munge}",
         "AccountingStorageTRES=gres/gpu",
         "AccountingStorageEnforce=limits,qos",

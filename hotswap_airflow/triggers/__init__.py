@@ -1,1 +1,1 @@
-"""Jobs wait here, in the triggerer, never in a worker."""
+"""Triggers: tasks wait for their jobs here, in the triggerer, never in a worker."""

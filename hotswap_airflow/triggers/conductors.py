@@ -1,4 +1,4 @@
-"""All triggers of a triggerer share one ssh connection an account, and one watcher a cluster."""
+"""All triggers of a triggerer share one ssh connection per account and one watcher per cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.domain.cluster_target import ClusterTarget
 
 _HASTE = 0.35
-"""The part of the shortest interval after which the cluster is asked where a job told of its end."""
+"""The fraction of the shortest interval after which the cluster is polled if a job announced its end."""
 
 
 async def _close_connection(client: ClusterClient) -> None:
@@ -29,7 +29,7 @@ async def _close_connection(client: ClusterClient) -> None:
 
 
 async def _keep(_: JobConductor) -> None:
-    """What a session is made of ends for itself."""
+    """Do nothing: the account and the watcher of a session are closed separately."""
 
 
 _accounts: RefCounted[ClusterClient] = RefCounted(_close_connection)
@@ -39,7 +39,7 @@ _sessions: RefCounted[JobConductor] = RefCounted(_keep)
 
 @asynccontextmanager
 async def shared_conductor(target: ClusterTarget) -> AsyncIterator[JobConductor]:
-    """Use the session of an account; the last user closes it. Raises ``SetupError``."""
+    """Use the session of an account. The last user closes it. Raises ``SetupError``."""
     asking, cluster = target.monitor or target.connection, target.slurm_cluster
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(_accounts.use(target.connection, lambda: _connect(target.connection)))
@@ -50,7 +50,7 @@ async def shared_conductor(target: ClusterTarget) -> AsyncIterator[JobConductor]
             return JobWatcher(client, _interval(target), polled=_telling(asking))
 
         watcher = await stack.enter_async_context(_watchers.use((asking, bool(target.monitor), cluster), watch))
-        if target.poll != POLL:  # who only asks now and then says nothing about it
+        if target.poll != POLL:  # a target with the default intervals does not change the intervals of another target
             watcher.interval = _interval(target)
 
         async def begin() -> JobConductor:
@@ -69,14 +69,14 @@ def _interval(target: ClusterTarget) -> Interval:
 
 
 def _telling(cluster: str) -> Callable[[float, int, bool], None]:
-    def tell(seconds: float, watched: int, answered: bool) -> None:  # noqa: FBT001 - a watcher's own words
+    def tell(seconds: float, watched: int, answered: bool) -> None:  # noqa: FBT001 - as a watcher calls it
         polled(cluster, seconds, watched, answered=answered)
 
     return tell
 
 
 async def _connect(conn_id: str) -> ClusterClient:
-    # Half a second of ssh libraries, which a worker that only writes a trigger down does not need.
+    # Importing the ssh libraries takes half a second. A worker, which only stores the trigger, does not need them.
     from hotswap_airflow.hooks.slurm import SlurmHook
 
     while True:
@@ -84,5 +84,5 @@ async def _connect(conn_id: str) -> ClusterClient:
             async with asyncio.timeout(LOOK_UP_LIMIT):
                 return await SlurmHook(conn_id).client(waits_for_login=True)
         except TimeoutError:
-            # A triggerer that takes over thousands of triggers answers them one by one.
+            # A triggerer that takes over thousands of triggers answers their requests one by one.
             await asyncio.sleep(1)

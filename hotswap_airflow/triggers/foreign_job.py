@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class AwaitJobTrigger(BaseTrigger):
-    """Wait for a job by id, name or key. ``deadline`` is in seconds since the epoch, ``interval`` in seconds.
+    """Wait for a job by id, name or key. ``deadline`` is in seconds since 1970, ``interval`` in seconds.
 
-    ``resumes`` is set where a worker must end the task even after a success (assets).
+    ``resumes`` is set if a worker must end the task even after a success, for example because of assets.
     """
 
-    def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
+    def __init__(  # noqa: PLR0913 - each is a value of the trigger's row in the database
         self,
         *,
         target: Mapping[str, Any],
@@ -48,7 +48,7 @@ class AwaitJobTrigger(BaseTrigger):
         self.resumes = resumes
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Ids only."""
+        """The plain values that the trigger is made of."""
         kwargs = {
             "target": self.target.to_json(),
             "deadline": self.deadline,
@@ -61,7 +61,7 @@ class AwaitJobTrigger(BaseTrigger):
         return "hotswap_airflow.triggers.foreign_job.AwaitJobTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask again and again until the job has ended; no answer and an unknown job are waited out."""
+        """Poll until the job has ended. If the cluster gives no answer or does not know the job, go on waiting."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.deadline - time.time()):
@@ -105,6 +105,6 @@ class AwaitJobTrigger(BaseTrigger):
 
 
 def _sentence(statuses: Sequence[JobStatus]) -> str:
-    """All statuses in words, equal ones once with their number."""
+    """All statuses in words. Equal statuses appear once, with their number."""
     words = [status.sentence for status in statuses]
     return ", ".join(f"{words.count(each)} x {each}" if len(words) > 1 else each for each in dict.fromkeys(words))

@@ -1,4 +1,4 @@
-"""The trigger of one job: everything that touches the cluster happens here."""
+"""The trigger of one job: it does everything that touches the cluster."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _endings: set[asyncio.Future[None]] = set()
 class SlurmJobTrigger(BaseTrigger):
     """Find or submit a job, watch it, and end the task or let it resume.
 
-    ``key`` is whose job it is, as text. ``request`` is the job as text, or None where it is in the task's XCom.
-    ``asked`` is ``<try number> <epoch>``.
-    ``resumes`` is set where a worker must end the task even after a success (assets). ``deadline`` is a
-    time in seconds since the epoch after which the job is cancelled. ``target`` is a ``ClusterTarget`` as plain values.
+    ``key`` is the job key as text. ``request`` is the job as text, or None if it is in the task's XCom. ``asked`` is
+    the attempt: ``<try number> <epoch>``. ``pack`` is the digest of the workflow's files, ``store`` the store's folder.
+    ``resumes`` is set if a worker must end the task even after a success, for example because of assets. ``deadline``
+    is a time in seconds since 1970 after which the job is cancelled. ``target`` is a ``ClusterTarget`` as plain values.
     """
 
-    def __init__(  # noqa: PLR0913 - a trigger is its row in the database, one column a field
+    def __init__(  # noqa: PLR0913 - each is a value of the trigger's row in the database
         self,
         *,
         target: Mapping[str, Any],
@@ -69,7 +69,7 @@ class SlurmJobTrigger(BaseTrigger):
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Ids, and the request where it is small."""
+        """The plain values that the trigger is made of; the request only if it is small."""
         kwargs = {
             "target": self.target.to_json(),
             "key": self.key.to_json(),
@@ -83,7 +83,7 @@ class SlurmJobTrigger(BaseTrigger):
         return "hotswap_airflow.triggers.job.SlurmJobTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Conduct the job to its end."""
+        """Conduct the job to its end, then end the task or let it resume."""
         started = time.monotonic()
         try:
             request = await self._request()
@@ -103,14 +103,14 @@ class SlurmJobTrigger(BaseTrigger):
     async def _request(self) -> JobRequest:
         text = self.request
         while text is None:
-            with contextlib.suppress(TimeoutError):  # so many ask at once after a fail-over
+            with contextlib.suppress(TimeoutError):  # after a fail-over many triggers request at once, so try again
                 async with asyncio.timeout(LOOK_UP_LIMIT):
                     found: Any = await self._xcom(XCom.aget_one, XCom.get_one)(key=REQUEST_KEY, **self._ids)
                     text = str(found)
         return JobRequest.from_text(text)
 
     async def _conduct(self, request: JobRequest) -> Outcome:
-        # A worker, which only writes the trigger down, needs none of this; to import it is a part of each task's cost.
+        # A worker, which only stores the trigger, does not need these imports, and they cost time in each task.
         from hotswap_airflow.triggers.conductors import shared_conductor
         from hotswap_airflow.triggers.telemetry import JobTelemetry
 
@@ -129,7 +129,7 @@ class SlurmJobTrigger(BaseTrigger):
         except TimeoutError:
             self._report("the task's time is over; cancelling the job")
             error = JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout")
-            with contextlib.suppress(TimeoutError):  # the reconciling pass cancels what cannot be cancelled now
+            with contextlib.suppress(TimeoutError):  # the reconciliation cancels later what cannot be cancelled now
                 async with asyncio.timeout(_CANCEL_LIMIT):
                     return await conductor.time_out(request.key, self.asked, error, self._report)
             raise error from None
@@ -139,7 +139,7 @@ class SlurmJobTrigger(BaseTrigger):
         return await conductor.conduct(request, self.asked, self._report, *listeners)
 
     async def _kept(self, outcome: Outcome, progress: Progress) -> Outcome:
-        """A sweep's outcome, with its table kept in the store and long values replaced by pointers into it."""
+        """A sweep's outcome. Its table is written to the store, and long values become pointers into the table."""
         if not outcome.table:
             return outcome
         results = ResultStore(Path(self.store))
@@ -161,12 +161,12 @@ class SlurmJobTrigger(BaseTrigger):
 
     @property
     def _ids(self) -> dict[str, Any]:
-        """The task's names in Airflow."""
+        """The ids of the task in Airflow."""
         key = self.key
         return {"dag_id": key.run.workflow, "run_id": key.run.run, "task_id": key.job, "map_index": key.index}
 
     async def _tell_values(self, values: dict[str, Any]) -> None:
-        """Give what the job gave, as often as it takes: so many jobs may end at once that Airflow is slow."""
+        """Push the job's values, and repeat until it works: Airflow is slow if very many jobs end at once."""
         while True:
             with contextlib.suppress(TimeoutError):
                 return await self._push("return_value", values)
@@ -176,12 +176,12 @@ class SlurmJobTrigger(BaseTrigger):
             await self._xcom(XCom.aset, XCom.set)(key=key, value=value, **self._ids)
 
     def _xcom(self, call: Callable[..., Awaitable[Any]], blocking: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-        """`airflow dags test`, which runs a trigger for no task, answers blocking calls alone."""
+        """The call to use: `airflow dags test` runs a trigger without a task and answers only blocking calls."""
         return partial(asyncio.to_thread, blocking) if self.task_instance is None else call
 
     async def on_kill(self) -> None:
-        """Cancel the job, but only where the task itself was ended: this also fires when a triggerer lost it."""
-        # The triggerer may cancel a slow on_kill a second time; what was begun must end all the same.
+        """Cancel the job, but only if the task itself was ended: this also runs if a triggerer loses it."""
+        # The triggerer may cancel a slow on_kill a second time, but a cancellation that has begun must finish.
         ending = asyncio.ensure_future(self._cancel_if_ended())
         _endings.add(ending)
         ending.add_done_callback(_endings.discard)
@@ -198,11 +198,11 @@ class SlurmJobTrigger(BaseTrigger):
                 await conductor.cancel(self.key, self._report)
 
     async def _was_ended(self) -> bool:
-        """Whether the task is over; asked again for a while, since the news of its end may come late, or no answer."""
+        """Whether the task is over. Its end may become visible late, and Airflow may not answer: try several times."""
         words = "Airflow does not say whether the task goes on; the reconciling pass will look at its job"
         for _ in range(_STATE_QUESTIONS):
             with contextlib.suppress(TimeoutError):
-                # None too: it was cleared, and its next try begins anew.
+                # None also counts: the task was cleared, and its next try starts from the beginning.
                 if await task_state(**self._ids) in {*ENDED, None}:
                     return True
                 words = "the task itself goes on, so its job is left alone"

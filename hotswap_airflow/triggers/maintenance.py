@@ -1,4 +1,4 @@
-"""A pass over what an installation has on one cluster, made now and then by a task of its own."""
+"""The base of maintenance triggers: each works for a scheduled task, on what an installation has on one cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MaintenanceTrigger(BaseTrigger):
-    """Make the pass; where the cluster gives no answer it is skipped this time."""
+    """Do the maintenance. The task is skipped this time if the cluster or Airflow gives no answer."""
 
     def __init__(self, *, target: Mapping[str, Any], installation: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -30,12 +30,12 @@ class MaintenanceTrigger(BaseTrigger):
         self.installation = installation
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Ids only."""
+        """The target and the installation."""
         kwargs = {"target": self.target.to_json(), "installation": self.installation}
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Go over the cluster once."""
+        """Do the maintenance once."""
         started = time.monotonic()
         try:
             async with shared_conductor(self.target) as conductor:
@@ -49,7 +49,7 @@ class MaintenanceTrigger(BaseTrigger):
             yield TaskSuccessEvent()
 
     async def maintain(self, conductor: JobConductor) -> None:
-        """What the pass does. Raises ``HotswapError``, ``TimeoutError``."""
+        """The work of one kind of maintenance. Raises ``HotswapError``, ``TimeoutError``."""
         raise NotImplementedError
 
     def _report(self, line: str) -> None:

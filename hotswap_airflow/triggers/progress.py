@@ -1,4 +1,4 @@
-"""How far a sweep is, as an XCom of its task that is renewed while it runs."""
+"""The progress of a sweep, as an XCom of its task. It is renewed while the sweep runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.states import JobStatus
 
 INTERVAL = 10.0
-"""Seconds between two renewals, however quickly elements end."""
+"""Seconds between two renewals, even if elements end more quickly."""
 
 
 class Progress(JobListener):
-    """Gives ``push`` the newest numbers, not more often than once an interval; at the end also where the table is."""
+    """Passes the newest numbers to ``push``, at most once per interval; at the end also the name of the table."""
 
     def __init__(self, push: Callable[[str, Any], Awaitable[None]]) -> None:
         self._push = push
@@ -32,13 +32,13 @@ class Progress(JobListener):
         self._news = asyncio.Event()
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:  # noqa: ARG002
-        """Keep how many elements are where."""
+        """Keep the newest tally."""
         if tally is not None:
             self._newest = tally
             self._news.set()
 
     async def keep_telling(self) -> None:
-        """Tell what was heard, until cancelled."""
+        """Push new numbers until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -46,7 +46,7 @@ class Progress(JobListener):
             await asyncio.sleep(INTERVAL)
 
     async def tell(self) -> None:
-        """Tell the newest numbers where they are new; where Airflow gives no answer the next ones do."""
+        """Push the newest numbers if they changed. If Airflow gives no answer, a later call pushes newer numbers."""
         tally, table = self._newest, self.table
         if tally is None or (tally, table) == self._told:
             return
@@ -58,7 +58,7 @@ class Progress(JobListener):
 
 @asynccontextmanager
 async def progress_of(push: Callable[[str, Any], Awaitable[None]]) -> AsyncIterator[Progress]:
-    """Tell while the block runs, and the last numbers at its end."""
+    """Push numbers while the block runs, and the last numbers at its end."""
     progress = Progress(push)
     telling = asyncio.ensure_future(progress.keep_telling())
     try:

@@ -1,4 +1,4 @@
-"""The trigger of the reconciling pass: jobs whose task is over leave the queue, whatever was lost before."""
+"""The trigger of the reconciliation: it cancels jobs whose task is over, even if an earlier cancellation was lost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from hotswap_airflow.cluster.jobs.conductor import JobConductor
 
 SECOND_LOOK = 30.0
-"""Seconds between the two looks that must agree: a task's own end takes its job along by itself."""
+"""Seconds between the two checks that must agree. In this time a task that ends cancels its job by itself."""
 
 
 class ReconcileTrigger(MaintenanceTrigger):
-    """Cancel the active jobs of an installation on one cluster whose tasks have ended or are gone."""
+    """Cancel the active jobs of an installation on one cluster if their tasks have ended or are gone."""
 
     async def maintain(self, conductor: JobConductor) -> None:
-        """Look twice, then cancel."""
+        """Check twice, then cancel."""
         jobs = await owned_jobs(conductor.client, self.installation)
         suspects = [job async for job in self._without_task(jobs)]
         self._report(f"{len(jobs)} active job(s), of which {len(suspects)} without a task that waits for them")
@@ -35,7 +35,7 @@ class ReconcileTrigger(MaintenanceTrigger):
         await conductor.client.cancel((job.key.digest, job.name) for job in ended)
 
     async def _still_without_task(self, jobs: Iterable[OwnedJob]) -> AsyncIterator[OwnedJob]:
-        """What is to be cancelled now; where Airflow gives no answer the rest is left to the next pass."""
+        """The jobs to cancel now. If Airflow gives no answer, the rest is left to the next reconciliation."""
         for job in jobs:
             run = job.key.run
             try:

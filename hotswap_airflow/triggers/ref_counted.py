@@ -1,4 +1,4 @@
-"""Things of an event loop that many use together: made by the first user, closed by the last."""
+"""Values that many users of one event loop share: the first user makes a value, the last user closes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Entry(Generic[Value]):
 
 
 class RefCounted(Generic[Value]):
-    """Values by key, each of one event loop. ``close`` ends a value that nobody uses any more."""
+    """Values by key, each for one event loop. ``close`` closes a value that nobody uses any more."""
 
     def __init__(self, close: Callable[[Value], Awaitable[None]]) -> None:
         self._close = close
@@ -29,7 +29,7 @@ class RefCounted(Generic[Value]):
 
     @asynccontextmanager
     async def use(self, key: Hashable, make: Callable[[], Awaitable[Value]]) -> AsyncIterator[Value]:
-        """Use the value of a key; ``make`` is called where there is none."""
+        """Use the value of a key. ``make`` is called if there is none."""
         loop = asyncio.get_running_loop()
         async with self._locks.setdefault(loop, asyncio.Lock()):
             entry = self._entries.get((loop, key))

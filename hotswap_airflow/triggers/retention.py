@@ -1,4 +1,4 @@
-"""The trigger of the retention pass: folders of finished runs go when their time is over, and not unannounced."""
+"""The trigger of retention: it removes folders of finished runs after their time, and announces this before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RetentionTrigger(MaintenanceTrigger):
-    """Announce, and three days later remove, what finished runs left more than ``retention`` seconds ago."""
+    """Announce, and after three days remove, what finished runs left more than ``retention`` seconds ago."""
 
     def __init__(self, *, retention: float, store: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -30,12 +30,12 @@ class RetentionTrigger(MaintenanceTrigger):
         self.store = store
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Ids, the time that folders stay, and the store, which has the tables of sweeps."""
+        """The plain values that the trigger is made of. The store is needed for the tables of sweeps."""
         path, kwargs = super().serialize()
         return path, {**kwargs, "retention": self.retention, "store": self.store}
 
     async def maintain(self, conductor: JobConductor) -> None:
-        """Find what is due, and do it: first what frees room."""
+        """Find what is due and do it. Removals come before notices, because they free space."""
         client = conductor.client
         found = await retention.inventory(client, self.installation)
         active = {job.key.run for job in await owned_jobs(client, self.installation)}

@@ -1,6 +1,6 @@
-"""What is seen from outside: metrics through Airflow's own interface, and spans that join the task's trace.
+"""Telemetry: metrics through Airflow's own interface, and spans that join the task's trace.
 
-The triggerer sets both up; where metrics or tracing are off, nothing is sent.
+The triggerer sets both up. If metrics or tracing are off, nothing is sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _tracer = trace.get_tracer("hotswap_airflow")
 
 
 class JobTelemetry(JobListener):
-    """Follows one task's jobs; ``cluster`` is the connection's name. Times are seconds since the epoch."""
+    """Follows the jobs of one task. ``cluster`` is the connection's name. Times are in seconds since 1970."""
 
     def __init__(self, cluster: str) -> None:
         self.tags = {"cluster": cluster}
@@ -42,7 +42,7 @@ class JobTelemetry(JobListener):
         self._before: Tally | None = None
 
     def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
-        """Hear that a job was submitted, or found where it was already."""
+        """Notified that a job was submitted, or that an earlier submission was found."""
         self._job = {"hotswap.cluster": self.tags["cluster"], "slurm.job_id": job_id}
         if is_new:
             stats.incr(SUBMITTED, tags=self.tags)
@@ -50,7 +50,7 @@ class JobTelemetry(JobListener):
         self._phase = self._before = None
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:
-        """Hear how the job is; the first tally of an array is what earlier ones have done."""
+        """Notified of the job's status. The first tally of an array counts what earlier arrays have done."""
         self._before = self._before or tally
         phase = status.phase
         if phase is Phase.UNREACHABLE or phase is self._phase:
@@ -73,7 +73,7 @@ class JobTelemetry(JobListener):
         self._span(span, **attributes)
 
     def _span(self, name: str, **attributes: str) -> None:
-        """A span from the end of the one before it until now."""
+        """Send a span from the end of the previous span until now."""
         now = time.time()
         span = _tracer.start_span(name, start_time=int(self._began * _NANO), attributes={**self._job, **attributes})
         span.end(end_time=int(now * _NANO))
@@ -81,7 +81,7 @@ class JobTelemetry(JobListener):
 
 
 def polled(cluster: str, seconds: float, watched: int, *, answered: bool) -> None:
-    """Hear of a look at a cluster."""
+    """Send the metrics of one poll of a cluster."""
     tags = {"cluster": cluster}
     stats.timing(POLL, dt.timedelta(seconds=seconds), tags=tags)
     stats.gauge(WATCHED, watched, tags=tags)

@@ -1,4 +1,4 @@
-"""Everything that can be said about a workflow file before anything runs."""
+"""Runs all checks on a workflow file, before any job runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _CHECKS = (
 
 @dataclass(frozen=True)
 class CheckedWorkflow:
-    """A file that was read: its problems in file order, and its spec where there are none."""
+    """A workflow file after its checks: its problems in file order, and its ``source`` if there are none."""
 
     file: str
     problems: tuple[Problem, ...]
@@ -58,12 +58,12 @@ class CheckedWorkflow:
 
     @property
     def is_ignored(self) -> bool:
-        """Whether the file is no workflow at all, and says nothing about being one."""
+        """Whether the file is not meant as a workflow: it has neither ``hotswap`` nor ``jobs``."""
         return any(problem.is_note for problem in self.problems)
 
 
 def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = None) -> CheckedWorkflow:
-    """Read and judge a workflow file. Never raises for what a person wrote."""
+    """Read a workflow file and find its problems. Never raises because of the content of the file."""
     try:
         document = read_document(raw, file)
     except SpecError as error:
@@ -82,7 +82,7 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
 
 
 def _told_once(problems: list[Problem]) -> tuple[Problem, ...]:
-    """One problem a place, and one of each key of later."""
+    """Keep one problem per place, and report each not-yet-supported key only once."""
     kept = each_place_once(problems)
     told: set[str] = set()
     for place, problem in sorted(kept.items()):
@@ -154,14 +154,14 @@ def _inputs(source: CheckContext, job: str) -> Iterator[Problem]:
 
 
 def _has_no_other(source: CheckContext, here: tuple[str, ...]) -> bool:
-    """Whether an input has no unknown key, which would have been told already."""
+    """Whether an input has no unknown key. An unknown key would already be reported."""
     return set(source.keys_of(*here)) <= vocabulary.SUPPORTED["inputs"]
 
 
 def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None = None) -> list[Problem]:
-    """Workflows of one folder that have the same name; shown in the later path.
+    """Find workflows of one folder that have the same name. The problem is in the file with the later path.
 
-    ``held`` are names that a file has already, by name.
+    ``held`` maps names that are already taken to the files that have them.
     """
     first = dict(held or {})
     problems = []

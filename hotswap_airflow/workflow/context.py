@@ -1,4 +1,4 @@
-"""A workflow file with all that it is judged by: its folder, and the site it is for."""
+"""The input of the checks: a workflow file, its folder, and the site for which it is checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A regular file of the workflow's folder: path relative to it, bytes, permission bits."""
+    """A regular file in the folder of a workflow: its path in the folder, its size in bytes, its permission bits."""
 
     path: str
     size: int
@@ -24,21 +24,21 @@ class FileEntry:
 
 
 class Folder(Protocol):
-    """The folder a workflow file stands in; nothing outside it can be reached."""
+    """The folder of a workflow file. Nothing outside it can be read."""
 
     def walk(self, below: str, depth: int | None) -> Iterator[FileEntry]:
-        """Give the files below a folder, ``depth`` levels deep (None: all); empty where there is none."""
+        """Give the files below a folder, down to ``depth`` levels (None: all); empty if there is no such folder."""
 
     def entry(self, path: str) -> FileEntry | None:
-        """Give one regular file, also a link to one that stays in the folder."""
+        """Give one regular file, or a link to a regular file inside the folder; None if there is none."""
 
     def read(self, path: str) -> bytes:
-        """Give a file's content; only for paths that ``entry`` or ``walk`` gave."""
+        """Give the content of a file. Only for paths that ``entry`` or ``walk`` returned."""
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the checks look at. ``spec`` holds only what has the right shape."""
+    """The input of the checks. ``spec`` holds only the parts of the file that have the right shape."""
 
     document: Document
     spec: WorkflowSpec
@@ -46,21 +46,21 @@ class CheckContext:
     site: Site | None = None
 
     def raw(self, *path: str | int) -> Any:
-        """The plain value a person wrote at a path; None where there is none."""
+        """The plain value at a path, as written in the file; None if there is none."""
         return self.document.raw(*path)
 
     def keys_of(self, *path: str | int) -> list[str]:
-        """The keys a person wrote in a map, in file order; empty where it is none."""
+        """The keys of the map at a path, in file order; empty if there is no map."""
         return self.document.keys_of(*path)
 
     def spelled_out(self, path: Path, key: str) -> Path:
-        """The place of a value that stands alone, or under a key: ``x: 1`` is short for ``x: {default: 1}``."""
+        """The path of a value that is given alone or under a key: ``x: 1`` is short for ``x: {default: 1}``."""
         return (*path, key) if isinstance(self.raw(*path), dict) else path
 
     def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
-        """Say what is wrong at the key of a path."""
+        """Make a problem at the key of a path."""
         return self.document.at_key(path, code, message, remedy)
 
     def at_value(self, path: Path, code: str, message: str, remedy: str) -> Problem:
-        """Say what is wrong at the value of a path."""
+        """Make a problem at the value of a path."""
         return self.document.at_value(path, code, message, remedy)

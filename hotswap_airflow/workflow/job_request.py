@@ -1,4 +1,4 @@
-"""From a planned job and the values of a run to a request that Slurm can be given."""
+"""Makes a request for Slurm from a planned job and the values of a run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.spec.references import Reference
 
 _LONGEST_VARIABLE = 128 << 10
-"""Bytes of a variable with its name that Linux no longer gives to a program."""
+"""Linux does not pass a variable to a program if ``NAME=TEXT`` has this number of bytes or more."""
 
 
 @dataclass(frozen=True)
 class RunValues:
-    """What a run knows when a job starts. Times are ISO 8601 in UTC, empty where there is none."""
+    """The values of a run when a job starts. Times are ISO 8601 in UTC; a text is empty if there is no time."""
 
     run_id: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -36,9 +36,10 @@ class RunValues:
 
 
 def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> JobRequest:
-    """Fill in everything that was only known at run time.
+    """Resolve everything that is only known at run time.
 
-    Raises ``JobFailed`` where a value does not fit its Slurm option or an input has no value.
+    Raises ``JobFailed`` if a value does not fit its Slurm option, an input has no value, a variable is too long, or the
+    sweep cannot be made from the values.
     """
     return JobRequest(
         key=key,
@@ -55,7 +56,7 @@ def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues
 
 
 def _array(plan: Plan, job: PlannedJob, sweep: PlannedSweep, values: RunValues) -> Array:
-    """The elements of a sweep. Raises ``JobFailed`` where what it is made of came out wrong."""
+    """The elements of a sweep. Raises ``JobFailed`` if the values of its axes make no valid sweep."""
     axes = [axis.values if axis.reference is None else _list(plan, job, axis, values) for axis in sweep.axes]
     if sweep.mode == "zip" and len({len(axis) for axis in axes}) > 1:
         lengths = ", ".join(f"{axis.name} has {len(found)}" for axis, found in zip(sweep.axes, axes, strict=True))
@@ -82,7 +83,7 @@ def _list(plan: Plan, job: PlannedJob, axis: PlannedAxis, values: RunValues) -> 
 
 
 def value_of(plan: Plan, reference: Reference, values: RunValues) -> Any:
-    """The value of a reference; null where its job did not succeed."""
+    """The value of a reference; None if the run has no such value, as after a job that did not succeed."""
     match reference.kind:
         case "environment":
             return plan.environment
@@ -154,7 +155,7 @@ def _paths(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[Input]:
 
 
 def is_path(plan: Plan, item: PlannedInput) -> bool:
-    """Whether an input is a file or folder: by its own type, or by the type of what it refers to."""
+    """Whether an input is a file or folder: by its own type, or by the type of the output to which it refers."""
     if item.path is not None:
         return True
     if item.type is not None:

@@ -1,4 +1,4 @@
-"""A parameter as a person types it on a command line."""
+"""Reads parameters from the texts of a command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def read_params(params: Mapping[str, ParamSpec], given: Iterable[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` texts by the parameters' types; add defaults. Raises ``SetupError``."""
+    """Read ``NAME=VALUE`` texts by the types of the parameters, and add the defaults. Raises ``SetupError``."""
     values: dict[str, Any] = {name: param.default for name, param in params.items() if param.has_default}
     for item in given:
         name, equals, text = item.partition("=")
@@ -39,7 +39,7 @@ def _refuse(text: str) -> float:
 
 
 def _finite(text: str) -> float:
-    """A number that JSON has. Raises ``ValueError``."""
+    """Read a finite number, because JSON has no other. Raises ``ValueError``."""
     if not math.isfinite(number := float(text)):
         raise ValueError(text)
     return number

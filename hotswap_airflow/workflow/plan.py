@@ -1,4 +1,4 @@
-"""What will happen, everything resolved that can be before a run starts. Knows no Airflow."""
+"""The plan of a workflow: everything that can be resolved before a run starts. Independent of Airflow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedOption:
-    """An sbatch option: its text, or where the value comes from when the job starts."""
+    """An sbatch option: its text, or a reference that is resolved when the job starts."""
 
     name: str
     text: str | None = None
@@ -52,7 +52,7 @@ class PlannedInput:
 
 @dataclass(frozen=True)
 class PlannedOutput:
-    """An output as the job declares it, and the asset that its success updates."""
+    """An output as the job declares it, and the asset that is updated if the job succeeds."""
 
     output: Output
     asset: str | None = None
@@ -60,7 +60,7 @@ class PlannedOutput:
 
 @dataclass(frozen=True)
 class PlannedAxis:
-    """An axis of a sweep: its values, or where they come from when the job starts."""
+    """An axis of a sweep: its values, or a reference that is resolved when the job starts."""
 
     name: str
     values: tuple[Any, ...] = ()
@@ -69,9 +69,10 @@ class PlannedAxis:
 
 @dataclass(frozen=True)
 class PlannedSweep:
-    """The elements of a job: the points of its axes. ``tolerate`` is a number of elements, or ``N%``.
+    """The elements of a job, which are the points of its axes.
 
-    ``most_indices`` is how many indices the cluster's arrays may have.
+    ``tolerate`` is a number of elements, or ``N%``. ``most_indices`` is the most indices that an array may have on the
+    cluster; None if it is not known.
     """
 
     axes: tuple[PlannedAxis, ...]
@@ -84,7 +85,7 @@ class PlannedSweep:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job with all layers merged. ``needs`` maps jobs to how they must have ended."""
+    """One job with all layers merged. ``needs`` maps each needed job to the end that it must have."""
 
     name: str
     cluster: str
@@ -103,11 +104,11 @@ class PlannedJob:
 
     @property
     def needs_success(self) -> bool:
-        """Whether every job it needs must have succeeded."""
+        """Whether all jobs that it needs must have succeeded."""
         return all(when == "success" for when in self.needs.values())
 
     def references(self) -> Iterator[Reference]:
-        """Every value that is only known when the job starts."""
+        """The references to all values that are not known before the job starts."""
         found = [item.reference for item in self.inputs] + [option.reference for option in self.options]
         found += [axis.reference for axis in self.sweep.axes] if self.sweep is not None else []
         yield from (reference for reference in found if reference is not None)
@@ -115,7 +116,7 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """A workflow for one environment of one site."""
+    """A workflow, resolved for one environment of one site."""
 
     workflow: str
     environment: str
@@ -129,7 +130,7 @@ class Plan:
     pack: Pack = field(default_factory=Pack)
 
     def job(self, name: str) -> PlannedJob:
-        """The job of a name. Raises ``KeyError``."""
+        """The job with a name. Raises ``KeyError`` if there is none."""
         for job in self.jobs:
             if job.name == name:
                 return job
@@ -143,7 +144,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """A short digest of everything that decides what a run does; how clusters are reached does not."""
+        """A short digest of everything that decides what a run does. The targets of the clusters are not part of it."""
         params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
         jobs = [{**asdict(job), "needs": dict(job.needs), "target": None} for job in self.jobs]
         parts = [self.workflow, self.environment, jobs, params, self.pack.digest]
@@ -152,7 +153,7 @@ class Plan:
 
 
 def as_json(value: object) -> list[object]:
-    """A set in a plan, in an order that every process gives it. Raises ``TypeError`` for what else JSON has not."""
+    """A set in a plan as a list, in the same order in every process. Raises ``TypeError`` for any other value."""
     if not isinstance(value, (set, frozenset)):
         raise TypeError(f"{type(value).__name__} has no place in a plan")
     return sorted(value)
@@ -161,7 +162,8 @@ def as_json(value: object) -> list[object]:
 def make_plan(source: CheckContext, site: Site, environment: str) -> Plan:
     """Resolve a valid workflow for an environment.
 
-    Raises ``SpecError`` where it names a cluster that the site does not have, ``KeyError`` for such an environment.
+    Raises ``SpecError`` if the workflow names a cluster that the site does not have, and ``KeyError`` if the site does
+    not have the environment.
     """
     spec = source.spec
     if problems := list(resources.unknown_clusters(source, site)):
@@ -209,12 +211,12 @@ def _job(source: CheckContext, name: str, site: Site, environment: str) -> Plann
 
 
 def _retry(spec: WorkflowSpec, name: str, cluster: ClusterConfig) -> Retry:
-    """The rule of a job: its own, or that of the defaults; without one only what is not the user's doing."""
+    """The retry rule of a job, from the job or from the defaults; ``Retry()`` if they set none."""
     body = spec.jobs[name]
     rule = body.retry
     if rule is None:
         layers = (body, spec.defaults, cluster.defaults)
-        # Also null is a word, and the last one.
+        # A null counts as a setting too, and ends the search.
         most = next((layer.retries for layer in layers if {"retry", "retries"} & layer.model_fields_set), None)
         if most is None:
             return Retry()

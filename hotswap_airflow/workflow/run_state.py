@@ -1,4 +1,4 @@
-"""Which jobs of a run may start, which are skipped, and how the run ends. Pure."""
+"""Decides which jobs of a run may start, which jobs are skipped, and how the run ends. Without side effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ACCEPTED: dict[str, frozenset[str]] = {
 
 
 def readiness(job: PlannedJob, states: Mapping[str, JobState]) -> Literal["wait", "start", "skip"]:
-    """Whether a job may start, given the ends of the jobs it needs."""
+    """Whether a job may start, from the ends of the jobs that it needs."""
     if any(need not in states for need in job.needs):
         return "wait"
     fits = all(states[need] in _ACCEPTED[when] for need, when in job.needs.items())
@@ -26,12 +26,12 @@ def readiness(job: PlannedJob, states: Mapping[str, JobState]) -> Literal["wait"
 
 
 def unhandled(plan: Plan, states: Mapping[str, JobState]) -> list[str]:
-    """Jobs of a finished run that failed, and no job that waited for it succeeded."""
+    """Failed jobs of a finished run for which no job that waited for the failure succeeded."""
     return [job.name for job in plan.jobs if states[job.name] == "failed" and not _is_handled(plan, job.name, states)]
 
 
 def run_state(plan: Plan, states: Mapping[str, JobState]) -> Literal["success", "failed"]:
-    """How a finished run ended: every failure that nobody handled counts."""
+    """How a finished run ended: it failed if one of its failed jobs is unhandled."""
     return "failed" if unhandled(plan, states) else "success"
 
 

@@ -1,4 +1,4 @@
-"""A site as the compiler uses it: environments in order, clusters and their limits."""
+"""A site as the checks and the plan use it: environments in order, clusters and their limits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DEFAULT_ENVIRONMENT = "dev"
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """One slurmctld: how it is reached, and what it has.
+    """One cluster: its target, its limits and its defaults.
 
-    ``retention`` is how many seconds the folders of finished runs stay; None: for ever.
+    ``retention`` is the time in seconds for which the folders of finished runs are kept; None means for ever.
     """
 
     name: str
@@ -34,23 +34,23 @@ class ClusterConfig:
 
 @dataclass(frozen=True)
 class Site:
-    """All clusters, and which one each environment uses."""
+    """All clusters, and the cluster that each environment uses."""
 
     environments: Mapping[str, str]
     clusters: Mapping[str, ClusterConfig]
 
     @property
     def default_environment(self) -> str:
-        """The first one of the file."""
+        """The first environment of the file."""
         return next(iter(self.environments))
 
     def cluster_of(self, environment: str) -> ClusterConfig:
-        """The cluster of an environment. Raises ``KeyError`` where it is unknown."""
+        """The cluster of an environment. Raises ``KeyError`` if the environment is unknown."""
         return self.clusters[self.environments[environment]]
 
 
 def implied_site(connection: str) -> Site:
-    """The site where nobody wrote a file: one environment, one cluster, no limits known."""
+    """The site that is used without a site file: one environment, one cluster, no known limits."""
     target = ClusterTarget(connection, "hotswap-runs")
     cluster = ClusterConfig(LOCAL_CLUSTER, target, ClusterLimits(LOCAL_CLUSTER))
     return Site({DEFAULT_ENVIRONMENT: LOCAL_CLUSTER}, {LOCAL_CLUSTER: cluster})

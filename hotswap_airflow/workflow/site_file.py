@@ -65,7 +65,7 @@ def _environments(document: Document, spec: SiteSpec) -> list[Problem]:
 
 
 def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:
-    """Clusters may share a file system, and then a work folder: what one keeps, another must not remove."""
+    """Find clusters that share a work folder but have another ``retention``: none may remove what another keeps."""
     problems = []
     for name, cluster in spec.clusters.items():
         others = (key for key, other in spec.clusters.items() if other.workdir == cluster.workdir)
@@ -78,7 +78,7 @@ def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:
 
 
 def _defaults(document: Document, spec: SiteSpec) -> Iterator[Problem]:
-    """What is wrong in a cluster's defaults would be wrong in every job."""
+    """Find problems in the defaults of each cluster, because they would be problems of every job."""
     for name in spec.clusters:
         path = ("clusters", name, "defaults")
         yield from resources.judge_options(document, (*path, "slurm"), ".".join(path))

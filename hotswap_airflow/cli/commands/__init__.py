@@ -1,1 +1,1 @@
-"""One file a command; each adds its parser by ``add_command``, and its ``action`` gives the exit status."""
+"""One file per command. Each adds its parser with ``add_command``; its ``action`` returns the exit status."""

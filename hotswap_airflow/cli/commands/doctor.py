@@ -1,4 +1,4 @@
-"""``hotswap doctor``: what this host's part of the installation sees, each thing with its remedy."""
+"""``hotswap doctor``: checks of the installation as this host sees it. Each problem has its remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hotswap jobs``: what a person does with the jobs of a run in Airflow."""
+"""``hotswap jobs``: commands for the jobs of a run in Airflow."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _task(arguments: argparse.Namespace) -> tuple[RestClient, tuple[str, str, str, int]]:
-    """Airflow, and the names of a task that it has. Raises ``SetupError``."""
+    """A client of Airflow, and the ids of the named task. Raises ``SetupError`` if Airflow has no such task."""
     airflow = log_in(arguments.airflow)
     ids = (arguments.workflow, arguments.run, arguments.job, arguments.index)
     if airflow.task_state(*ids) == "":

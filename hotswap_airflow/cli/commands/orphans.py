@@ -1,4 +1,4 @@
-"""``hotswap orphans`` and ``hotswap adopt``: jobs on the clusters that no task waits for, shown and settled."""
+"""``hotswap orphans`` and ``hotswap adopt``: show jobs that no task waits for, cancel them or give them back."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed",
 
 @dataclass(frozen=True)
 class Orphan:
-    """An active job that no task waits for; ``state`` is its task's, empty where Airflow has no such task."""
+    """An active job that no task waits for. ``state`` is the state of its task, empty if Airflow has no such task."""
 
     cluster: ClusterConfig
     job: OwnedJob
     state: str
 
     def __str__(self) -> str:
-        """What a person must know of it."""
+        """The orphan as one line for a person."""
         key, why = self.job.key, f"its task is {self.state}" if self.state else "Airflow has no such task any more"
         task = f"{key.job}[{key.index}]" if key.index >= 0 else key.job
         return f"{self.job.job_id} on {self.cluster.name}: {key.run.workflow} {key.run.run} {task}: {why}"
@@ -71,7 +71,7 @@ def _orphans(arguments: argparse.Namespace) -> int:
 
 
 def _check_airflow(airflow: RestClient, orphans: Sequence[Orphan]) -> None:
-    """Another Airflow than that of the jobs knows none of them. Raises ``SetupError``."""
+    """Raise ``SetupError`` if Airflow has none of the Dags: it may not be the Airflow that the jobs belong to."""
     own = {*MAINTENANCE_DAG_IDS, *(orphan.job.key.run.workflow for orphan in orphans)}
     if not any(map(airflow.has_dag, sorted(own))):
         raise SetupError(
@@ -103,7 +103,7 @@ def _adopt(arguments: argparse.Namespace) -> int:
 
 
 def _find(airflow: RestClient, site_file: str | None) -> list[Orphan]:
-    """Those active jobs of the installation whose task has ended or is not there."""
+    """The active jobs of the installation whose task has ended or does not exist."""
     jobs = asyncio.run(_active(site_file))
     states = ((cluster, job, airflow.task_state(*_task(job.key))) for cluster, job in jobs)
     return [Orphan(cluster, job, state) for cluster, job, state in states if state in _OVER]

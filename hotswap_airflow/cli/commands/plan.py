@@ -1,4 +1,4 @@
-"""``hotswap plan``: what will happen, everything resolved."""
+"""``hotswap plan``: shows the plan of a workflow, with everything resolved."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _rendered(request: JobRequest) -> dict[str, Any]:
 
 
 def _example(plan: Plan, job: PlannedJob) -> JobRequest:
-    """The request of a first try with the parameters' defaults; later values stand as ``<jobs.A.B>``."""
+    """The request of a first try with the parameters' defaults. Values known only later are shown as ``<jobs.A.B>``."""
     options = tuple(
         replace(option, text=shown_reference(option.reference), reference=None) if option.reference else option
         for option in job.options
@@ -75,7 +75,7 @@ def _example(plan: Plan, job: PlannedJob) -> JobRequest:
 
 
 def _example_sweep(sweep: PlannedSweep | None) -> PlannedSweep | None:
-    """Axes that are only known later have one value, their reference."""
+    """The sweep for an example: an axis that is known only later has one value, its reference."""
     if sweep is None:
         return None
     axes = (a if a.reference is None else PlannedAxis(a.name, (shown_reference(a.reference),)) for a in sweep.axes)

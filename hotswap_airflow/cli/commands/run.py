@@ -1,4 +1,4 @@
-"""``hotswap run``: a workflow straight on its cluster, without Airflow or its database."""
+"""``hotswap run``: runs a workflow directly on its cluster, without Airflow or its database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _EXIT = {"success": 0, "failed": 1, "cancelled": INTERRUPTED, "abandoned": INTERRUPTED, "left": 0}
 _CLEARING_UP = 5.0
-"""Seconds that connections and commands under way may take to end, once a person has asked for it."""
+"""Seconds that connections and unfinished commands may take to end."""
 
 
 def add_command(commands: Any) -> None:
@@ -81,7 +81,7 @@ def _begin(arguments: argparse.Namespace) -> SavedRun:
 
 
 def _login_text(site: Site, cluster: str, given: str | None) -> str:
-    """How to reach a cluster; variables and sandboxes are looked up again when the run is attached to."""
+    """A cluster's login as text. ``--attach`` looks up variables and sandboxes again."""
     if given:
         return given if "://" in given or given.startswith("{") else f"ssh://{given}"
     name = site.clusters[cluster].target.connection
@@ -109,7 +109,7 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun, *, is_attached: bool) 
 
 
 async def _until_signal(runner: Runner) -> str:
-    """Run to the end; Ctrl-C cancels the jobs, a second signal does not wait for that, a lost terminal leaves them."""
+    """Run to the end. Ctrl-C cancels the jobs, a second signal ends that wait; SIGHUP and SIGTERM leave the jobs."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[str] = asyncio.Queue()
     for number, how in ((signal.SIGINT, "cancelled"), (signal.SIGHUP, "left"), (signal.SIGTERM, "left")):
@@ -129,7 +129,7 @@ async def _until_signal(runner: Runner) -> str:
 
 
 async def _first_signal(work: asyncio.Future[Any], signals: asyncio.Queue[str]) -> str | None:
-    """How a person stops something; None where it came to its own end before."""
+    """How a signal stops the work; None if the work ends before any signal."""
     stopped = asyncio.ensure_future(signals.get())
     await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if stopped.done():
@@ -148,7 +148,7 @@ def _say(job: str, line: str) -> None:
         for part in re.split(r"\r?\n|\r", line):
             print(f"{datetime.now().astimezone():%H:%M:%S}  {job}  {part}", file=sys.stderr)
     except OSError:
-        return  # the terminal is gone; the signal that says so comes by itself
+        return  # the terminal is gone; its signal arrives separately
 
 
 def _tell_end(state: str, summary: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def _tell_end(state: str, summary: dict[str, Any]) -> None:
 
 
 def _what_goes_on(summary: dict[str, Any]) -> str:
-    """Which jobs may still run, for a person who leaves them."""
+    """A line for a person who leaves a run: the jobs that may still run."""
     attach = f"hotswap run --attach {summary['run']}"
     known = [f"{job} (Slurm job {job_id})" for job, job_id in summary["left"].items() if job_id]
     unknown = [job for job, job_id in summary["left"].items() if not job_id]

@@ -1,4 +1,4 @@
-"""``hotswap runs``: what a person does with runs on the clusters."""
+"""``hotswap runs``: commands for the folders of runs on the clusters."""
 
 from __future__ import annotations
 

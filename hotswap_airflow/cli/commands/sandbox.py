@@ -44,7 +44,7 @@ def _up(arguments: argparse.Namespace) -> int:
             print(f"sandbox {found.name} is up already")
             _show(found.describe())
             return 0
-        found.down()  # what a crash left
+        found.down()  # remains of a crash
     made = sandbox.create(arguments.name)
     options = ClusterOptions(arguments.nodes, arguments.max_array_size, arguments.accounting)
     made.up(options, arguments.clusters, sshd=arguments.sshd)
@@ -68,7 +68,7 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _named(name: str | None, known: list[str]) -> str:
-    """Which sandbox is meant. Raises ``SetupError`` where that is not clear."""
+    """The name of the sandbox that is meant. Raises ``SetupError`` if that is not clear."""
     if name is None and len(known) == 1:
         return known[0]
     if (name or "default") in known:

@@ -65,7 +65,7 @@ def _is_site(path: str) -> bool:
 
 
 def _not_served(found: CheckedWorkflow) -> Iterator[Problem]:
-    """A workflow that no DAGs folder would serve, by its file's name."""
+    """The problem of a workflow file whose name keeps a DAGs folder from serving it."""
     if not found.is_ignored and not found.file.endswith(vocabulary.WORKFLOW_SUFFIXES):
         suffix = ".hotswap.json" if found.file.endswith(".json") else ".hotswap.yaml"
         better = Path(found.file).stem.removesuffix(".hotswap") + suffix

@@ -1,4 +1,4 @@
-"""One job from its request to its end: found or submitted once, watched, read. Whoever waits may die at any point."""
+"""One job from its request to its end: found or submitted once, watched, read. The waiting task may die at any time."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _GOES_ON = {
 _NO_ELEMENTS = Array((), ())
 _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 READY_FOR = 10.0
-"""Seconds for which a run's folder that was seen is taken to be there still, for the other jobs of the run."""
+"""Seconds for which a run's folder that was found is assumed to exist, also for the other jobs of the run."""
 
 
 class JobConductor(Submitter):
-    """The jobs of one connection, from a request to its end."""
+    """Follows the jobs of one connection, each from its request to its end."""
 
     def __init__(self, client: ClusterClient, watcher: JobWatcher, patience: float = PATIENCE) -> None:
         super().__init__(client, patience)
@@ -69,9 +69,9 @@ class JobConductor(Submitter):
         report: Callable[[str], None],
         *listeners: JobListener,
     ) -> Outcome:
-        """Find or submit the job of a request and wait for its end. ``asked`` is ``<try number> <epoch>``.
+        """Find or submit the job of a request and wait for its end. ``asked`` is the attempt: ``<try number> <epoch>``.
 
-        Raises ``LoginRequired`` and ``CommandFailed`` where a person must act; lost connections are waited out.
+        Raises ``LoginRequired`` and ``CommandFailed`` if a person must act. It waits out lost connections.
         """
         listener = JobListeners(*listeners)
         while True:
@@ -85,7 +85,7 @@ class JobConductor(Submitter):
             report(_GOES_ON[outcome.continuation])
 
     async def _was_cancelled(self, key: JobKey, report: Callable[[str], None]) -> bool:
-        """Whether somebody cancelled the job that was to go on: its task was ended, or its run stopped."""
+        """Whether the job that should continue was cancelled: its task was ended, or its run was stopped."""
         folders = await self._persist(lambda: self.client.find(key.stem), report)
         return any(folder.digest == key.digest and folder.tried.is_cancelled for folder in folders)
 
@@ -95,10 +95,10 @@ class JobConductor(Submitter):
         request, submission = await self.find_or_submit(request, asked, report)
         if submission is None:
             return await self._finish_elements(request, None, ArrayState(request.array or _NO_ELEMENTS), asked, report)
-        if try_number(asked) > 1:  # a try that was left behind may have been about to submit when we looked
+        if try_number(asked) > 1:  # an outdated try may have been about to submit when the folders were read
             folders = await self._persist(lambda: self.client.find(request.key.stem), report)
             others = [f for f in folders if f.tried.epoch != request.key.epoch and not f.tried.is_cancelled]
-            # Unless it is us who were left behind.
+            # Only tries with a smaller number: this try itself may be the outdated one.
             late = [f for f in others if try_number(f.tried.asked) < try_number(asked)]
             await self._cancel_older(request.key, late, report)
         recorded_end = request.past.recorded_end
@@ -154,7 +154,7 @@ class JobConductor(Submitter):
         if news.trouble:
             report(f"waiting for {self.client.name}: {news.trouble}")
         elif news.tally is not None and news.status.phase.is_final:
-            pass  # the end is told with the numbers of all tries
+            pass  # the end is reported later, with the numbers of all tries
         elif news.tally is not None:
             status = news.hold or (None if news.tally.running else news.status)
             report(f"{news.tally} ({status.told_of(job_id)})" if status is not None else str(news.tally))
@@ -193,7 +193,7 @@ class JobConductor(Submitter):
     async def _explained(
         self, error: JobError | None, statuses: Iterable[JobStatus], report: Callable[[str], None]
     ) -> JobError | None:
-        """The error of a job, with the names of what to look at where Slurm could not begin it, or an element of it."""
+        """The error of a job; if Slurm could not start it (or an element), with the nodes, folder and user to check."""
         lost = next((status for status in statuses if status.lost_log), None)
         if not isinstance(error, JobFailed) or lost is None:
             return error
@@ -204,31 +204,34 @@ class JobConductor(Submitter):
     async def _report_recorded(
         self, request: JobRequest, recorded_end: End, job_id: int | None, report: Callable[[str], None]
     ) -> Outcome:
-        """The failure of a job that was told before, with what its script noted; Slurm may know nothing of it."""
+        """The failure of a job as it was recorded before, with the exit status that its script noted.
+
+        Slurm may not know the job any more.
+        """
         key = request.key
         noted = await self._persist(lambda: self.client.result(key.digest), report)
         status = JobStatus(recorded_end.state, exit_status=noted.exit_status)
         report(f"Slurm job {job_id or ''} had ended as {status.state}, which was recorded before")
-        if not status.phase.is_final:  # it could never start, and whoever told it may have died before it was cancelled
+        if not status.phase.is_final:  # it could never start; the try that recorded its end may not have cancelled it
             await self._persist(lambda: self.client.cancel([(key.digest, key.job_name)]), report)
         error = _as_recorded(request, error_of(status, key.job))
         return Outcome(key, job_id, status, {}, error, failed_before=request.past.failed)
 
     async def _result(self, request: JobRequest, error: JobError | None, report: Callable[[str], None]) -> Result:
-        """What a job left: its values, or more about a failure; a good end without values leaves nothing."""
+        """What a job left: its values, or details of a failure. Empty if it succeeded and declares no values."""
         if error is None and not request.has_values:
             return Result(None, "", "")
         return await self._persist(lambda: self.client.result(request.key.digest), report)
 
     async def _settle(self, request: JobRequest, end: End, report: Callable[[str], None]) -> None:
-        """Note on the cluster how the end is told, once; the errors' names decide whether and how it is tried again."""
+        """Record the end on the cluster, once; the names of its errors decide whether and how the job is retried."""
         if request.past.recorded_end is None:
             await self._persist(lambda: self.client.record_end(request.key.digest, end.words), report)
 
     async def _finish_elements(
         self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
     ) -> Outcome:
-        """The end of a sweep; without a job where earlier tries have brought every element to an end."""
+        """The end of a sweep; ``job_id`` is None if earlier tries have brought every element to an end."""
         key = request.key
         if not state.status.phase.is_final:
             return await self._never_started(request, job_id, state, asked, report)
@@ -259,7 +262,7 @@ class JobConductor(Submitter):
     async def _never_started(
         self, request: JobRequest, job_id: int | None, state: ArrayState, asked: str, report: Callable[[str], None]
     ) -> Outcome:
-        """The end of a sweep some of whose elements wait for what never comes."""
+        """The end of a sweep of which some elements can never start."""
         key = request.key
         error = _as_recorded(request, error_of(state.status, key.job))
         await self._settle(request, End(asked, state.status.state, ("JobNeverStarts",)), report)
@@ -269,7 +272,7 @@ class JobConductor(Submitter):
         return Outcome(key, job_id, state.status, {}, error, state.tally, failed_before=failed, table=table)
 
     async def _values(self, request: JobRequest, report: Callable[[str], None]) -> dict[int, str]:
-        """The lines of values that elements wrote, in this try and in those before it."""
+        """The lines of values that elements wrote, in this try and in earlier tries."""
         if not request.has_values:
             return {}
         key = request.key
@@ -282,7 +285,7 @@ class JobConductor(Submitter):
         ends = await self._persist(lambda: self.client.ends([*earlier, *own]), report)
         for digest in (*earlier, *own):
             found = await self._wrote(request, digest, report)
-            # What a failed attempt wrote counts for nothing.
+            # Values of an element that did not succeed in that try do not count.
             assumed = 0 if digest == key.digest else None
             noted = ends.get(digest, ElementEnds()).statuses
             good = {e for e in found if noted.get(e, assumed) == 0} - failed.get(digest, frozenset())
@@ -290,7 +293,7 @@ class JobConductor(Submitter):
         return wrote
 
     async def _show_failed(self, key: JobKey, state: ArrayState, report: Callable[[str], None]) -> None:
-        """The ends of the logs of the first elements that failed."""
+        """Report the ends of the logs of the first elements that failed."""
         failed = [element for element, status in state.elements.items() if status.phase is Phase.FAILED]
         indices = list(dict.fromkeys(element // state.array.chunk for element in failed))[:_FAILED_SHOWN]
         if not indices:
@@ -302,7 +305,7 @@ class JobConductor(Submitter):
             report(f"the end of the log of array index {index}:\n{text}")
 
     async def _run_dir(self, request: JobRequest, report: Callable[[str], None]) -> str:
-        """Where the run is on the cluster; asked only where an output's path is made of it."""
+        """The run's folder on the cluster; requested only if an output has a path, otherwise empty."""
         if not any(output.path for output in request.outputs):
             return ""
         folder = request.key.run.folder
@@ -311,20 +314,20 @@ class JobConductor(Submitter):
     async def lay_out(
         self, folder: str, pack: str, archive: Callable[[], AsyncIterator[bytes]], report: Callable[[str], None]
     ) -> None:
-        """Find or make the run's folder; the workflow's files are sent where the cluster lacks them."""
+        """Find or make the run's folder; send the workflow's files if the cluster lacks them."""
         now = time.monotonic()
         self._ready = {laid_out: until for laid_out, until in self._ready.items() if until > now}
         if (folder, pack) in self._ready:
             return
         if await self._persist(lambda: self.client.lay_out(folder, pack), report) is None:
-            async with self._sending[pack]:  # the jobs of a run begin together, and one archive is enough
+            async with self._sending[pack]:  # the jobs of a run start together, and one archive is enough
                 while await self._persist(lambda: self.client.lay_out(folder, pack), report) is None:
                     report(f"sending the workflow's files to {self.client.name}")
                     await self._persist(lambda: self.client.send_pack(pack, archive()), report)
         self._ready[folder, pack] = now + READY_FOR
 
     async def time_out(self, key: JobKey, asked: str, error: JobTimedOut, report: Callable[[str], None]) -> Outcome:
-        """End a job whose task's time is over."""
+        """Cancel the job of a task whose time is over, and record its end."""
         end = End(asked, "TIMEOUT", (type(error).__name__,))
         folders = await self._found(key, report)
         if folders is None:
@@ -340,13 +343,13 @@ class JobConductor(Submitter):
         return Outcome(key, None, JobStatus(end.state), {}, error, failed_before=failed)
 
     async def cancel(self, key: JobKey, report: Callable[[str], None]) -> None:
-        """Cancel every job of a key's epoch, and what older ones left; wait until none is in the queue any more."""
+        """Cancel every job of a key's epoch, and the jobs that older epochs left; wait until none is in the queue."""
         folders = await self._found(key, report)
         if folders is not None:
             await self._leave_queue(await self._cancel(key, folders, report), folders, report)
 
     async def _found(self, key: JobKey, report: Callable[[str], None]) -> list[Folder] | None:
-        """The folders of a job that is to be cancelled; where none can be looked at its jobs are cancelled here."""
+        """The folders of a job that is to be cancelled. If they cannot be read, cancel its jobs here and give None."""
         try:
             return await self._persist(lambda: self.client.find(key.stem), report)
         except CommandFailed as error:
@@ -355,7 +358,7 @@ class JobConductor(Submitter):
             return None
 
     async def _cancel(self, key: JobKey, folders: Sequence[Folder], report: Callable[[str], None]) -> set[str]:
-        """Cancel what ``cancel`` says; give the names of the jobs."""
+        """Cancel the jobs that ``cancel`` describes; give their names."""
         mine = [folder.digest for folder in folders if folder.tried.epoch == key.epoch] or [key.digest]
         older = [f.digest for f in folders if f.tried.epoch < key.epoch and f.tried.end is None]
         names = {digest: key.name_of(digest) for digest in (*mine, *older)}
@@ -383,7 +386,7 @@ class JobConductor(Submitter):
 
 
 def _as_recorded(request: JobRequest, error: JobError | None) -> JobError | None:
-    """The error of a job as it was told before: what Slurm knows of a job becomes less with time."""
+    """The error of a job as it was recorded before, if it was: with time, Slurm knows less about a job."""
     recorded_end = request.past.recorded_end
     if recorded_end is None or not recorded_end.errors or type(error).__name__ == recorded_end.errors[0]:
         return error

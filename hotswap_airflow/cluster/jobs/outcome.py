@@ -1,4 +1,4 @@
-"""How a job ended, and what follows a job while it goes on."""
+"""How a job ended, and the listeners that follow a job until then."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Outcome:
     """How a job ended: its values by output name, or the error that names the remedy.
 
-    ``tally`` and ``submitted`` tell of a sweep's elements how they did, and how many array indices were submitted.
-    ``failed_before`` counts earlier tries of the same epoch that failed; ``continuation`` says why another job follows.
-    ``table`` are a sweep's elements.
+    For a sweep, ``tally`` counts its elements by state, ``submitted`` is the number of array indices that were
+    submitted, and ``table`` has the results of its elements. ``failed_before`` counts earlier tries of the same epoch
+    that failed. ``continuation`` says why another job follows; it is empty if none does.
     """
 
     key: JobKey
@@ -35,16 +35,16 @@ class Outcome:
 
 
 class JobListener:
-    """Follows a job; each method does nothing unless a listener has one of its own."""
+    """Follows a job; each method does nothing unless a subclass overrides it."""
 
     def placed(self, job_id: int, is_new: bool) -> None:  # noqa: FBT001 - one fact of a job
-        """A job was submitted, or found where it was already."""
+        """Note that a job was submitted (``is_new``), or that an earlier submission of it was found."""
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:
-        """There is news of it; ``tally`` of a sweep."""
+        """Note news of the job; ``tally`` is given for a sweep."""
 
     def ended(self, outcome: Outcome) -> None:
-        """It ended; where ``outcome.continuation`` is set another job follows."""
+        """Note that the job ended; if ``outcome.continuation`` is set, another job follows."""
 
 
 class JobListeners(JobListener):

@@ -1,4 +1,4 @@
-"""Whose turn it is to submit, where a cluster takes no more for now: one probes, the others wait, fairly."""
+"""Turns for submission while a cluster takes no more jobs: one task tries again, the others wait in a fair order."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 FIRST_PROBE, LONGEST_PROBE = 1.0, 15.0
 WIDEST = 20
-"""So many have the turn at a time and no more: what one round trip takes."""
+"""The greatest number of tasks that have a turn at a time: as many as one round trip carries."""
 TOLD_EVERY, LINES_A_SECOND = 60.0, 10
-"""Seconds after which a task that waits hears its place again; a triggerer's logs must not be flooded."""
+"""Seconds until a waiting task reports its place again, at least, and lines a second of all waiting tasks together.
+
+A triggerer's logs must not be flooded.
+"""
 
 
 class Turns:
-    """The queue of one account. Groups, as workflows are, take turns; within a group who came first goes first.
+    """The queue of one account. Groups, such as workflows, take turns; within a group the first task goes first.
 
-    One has the turn; after each job that is taken twice as many at a time, until one is refused again.
+    One task submits at a time. Each accepted job doubles that number, up to ``WIDEST``; a refusal resets it to one.
     """
 
     def __init__(self) -> None:
@@ -31,17 +34,17 @@ class Turns:
         self._pause = FIRST_PROBE
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of waiting tasks."""
         return sum(map(len, self._waiting.values()))
 
     @property
     def is_limited(self) -> bool:
-        """Whether somebody was refused, and nobody may submit but by turns."""
+        """Whether a task has a turn: then all other tasks must wait for a turn to submit."""
         return self._holders > 0
 
     @asynccontextmanager
     async def turn(self, group: str, report: Callable[[str], None]) -> AsyncIterator[None]:
-        """Wait for one's turn and have it; ``report`` hears the place."""
+        """Wait for a turn and hold it; ``report`` takes lines with the place in the queue."""
         if self._holders:
             await self._wait(group, report)
         else:
@@ -52,13 +55,13 @@ class Turns:
             self._pass_on()
 
     async def refused(self) -> None:
-        """Rest before whoever has the turn probes again."""
+        """Go back to one turn at a time, and pause before the task tries again."""
         self._width = 1
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, LONGEST_PROBE)
 
     def accepted(self) -> None:
-        """A job was taken: more may be at once."""
+        """Double the number of turns at a time, because a job was accepted."""
         self._pause = FIRST_PROBE
         self._width = min(self._width * 2, WIDEST)
         self._hand_out()
@@ -73,13 +76,13 @@ class Turns:
                     async with asyncio.timeout(max(TOLD_EVERY, len(self) / LINES_A_SECOND)):
                         await asyncio.shield(mine)
         except asyncio.CancelledError:
-            if mine.done():  # the turn came together with the end
+            if mine.done():  # the turn came together with the cancellation
                 self._pass_on()
             mine.cancel()
             raise
 
     def place(self, mine: asyncio.Future[None]) -> int:
-        """After how many turns it is that of one who waits, who counts: in each round every group has one."""
+        """The place of a waiting task in the queue, counted from 1: in each round every group has one turn."""
         group = next(name for name, waiting in self._waiting.items() if mine in waiting)
         names = list(self._waiting)
         rounds = self._waiting[group].index(mine)

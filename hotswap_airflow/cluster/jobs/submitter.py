@@ -1,4 +1,4 @@
-"""How the job of a request comes to be: found where it is already, or submitted once, as much of it as fits."""
+"""Find the job of a request, or submit it once; of a sweep, submit as much as the cluster takes."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
 
 PATIENCE = 60.0
-"""Seconds before a submission whose end is not known may be tried again; longer than sbatch may take."""
+"""Seconds before a submission whose result is not known may be repeated; longer than sbatch may take."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 _RECENTLY = "now-7days"
 SMALL_WAVE, _REFUSALS = 50, 5
-"""A part of a sweep no smaller than so many is waited for, until it was refused so many times."""
+"""A refused part of a sweep is halved if it has more indices than the first, or after the second number of refusals."""
 Value = TypeVar("Value")
 
 
 def _once(report: Callable[[str], None]) -> Callable[[str], None]:
-    """Report each line once, however often it is said."""
+    """Report each line once, even if it is given several times."""
     said: set[str] = set()
 
     def tell(line: str) -> None:
@@ -60,7 +60,7 @@ def _fitting(request: JobRequest) -> int:
 
 
 class Submitter:
-    """Places the jobs of one connection. ``report`` takes lines for the log of the one who waits."""
+    """Finds or submits the jobs of one connection. ``report`` takes lines for the log of the waiting task."""
 
     def __init__(self, client: ClusterClient, patience: float = PATIENCE) -> None:
         self.client = client
@@ -68,16 +68,17 @@ class Submitter:
         self.turns = Turns()
 
     async def last_try(self, key: JobKey, report: Callable[[str], None]) -> int:
-        """The number of the try that asked for a job last; 1 where none has."""
+        """The highest number of the tries that requested a job; 1 if there is none."""
         folders = await self._persist(lambda: self.client.find(key.stem), report)
         return max((try_number(folder.tried.asked) for folder in folders), default=0) or 1
 
     async def while_queued(
         self, key: JobKey, work: Callable[[], Awaitable[Value]], report: Callable[[str], None]
     ) -> Value:
-        """Do what a person must mend where it fails, and do it again where a job of the key waits or runs meanwhile.
+        """Run ``work``. After an error that only a person can fix, retry while a job of the key may be in the queue.
 
-        A file system that is full, read-only or away is waited for then: nobody takes its job for failed.
+        Otherwise raise the error; ``SubmissionRefused`` is always raised. A file system that is full, read-only or away
+        thus does not make a job count as failed.
         """
         said = ""
         while True:
@@ -95,7 +96,7 @@ class Submitter:
             await asyncio.sleep(LONGEST_PAUSE)
 
     async def _why_queued(self, key: JobKey) -> str:
-        """Why a job of a key is to be waited for: it has not ended, or nobody can tell; empty where it has."""
+        """The reason to wait for a job of a key: it has not ended, or the queue gave no answer. Empty if none."""
         try:
             queue = await self.client.unfinished()
         except LoginRequired:
@@ -105,14 +106,14 @@ class Submitter:
         return "the job is in the queue" if any(f".{key.stem}-" in name for name in queue) else ""
 
     async def cancel_unseen(self, key: JobKey, report: Callable[[str], None]) -> None:
-        """Cancel what the queue has of a key's epoch and older ones, where its folders cannot be looked at."""
+        """Cancel the queue's jobs of a key's epoch and of older epochs, without a look at the key folders."""
         while jobs := self._up_to(key, await self._persist(self._queue, report)):
-            with contextlib.suppress(ConnectionLost, UnreadableAnswer):  # nor can it be noted there
+            with contextlib.suppress(ConnectionLost, UnreadableAnswer):  # the folders cannot be written either
                 await self.client.cancel(jobs)
             await asyncio.sleep(FIRST_PAUSE)
 
     def _up_to(self, key: JobKey, queue: Mapping[str, bool]) -> list[tuple[str, str]]:
-        """The digests and names of those jobs that can be cancelled."""
+        """The digests and names of jobs of the key's epoch and of older epochs that can be cancelled."""
         jobs = [(digest_of(name), name) for name, is_active in queue.items() if is_active]
         return [(d, name) for d, name in jobs if d.startswith(f"{key.stem}-") and try_of(d)[0] <= key.epoch]
 
@@ -127,7 +128,7 @@ class Submitter:
     ) -> tuple[JobRequest, Submission | None]:
         """Find the job of a request or submit it; give the request as it was submitted.
 
-        There is no job of a sweep whose elements all have been brought to an end before.
+        The submission is None for a sweep of which earlier tries have brought all elements to an end.
         """
         request = await self._settled_key(request, asked, report)
         if request.array is not None and not request.array.wanted:
@@ -137,7 +138,7 @@ class Submitter:
     async def _submit_what_fits(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission]:
-        """Submit as much of a sweep as the cluster takes, or wait until it takes a job; tell what was submitted."""
+        """Submit as much of a sweep as the cluster takes, or wait until it takes a job; give what was submitted."""
         if not self.turns.is_limited:
             with contextlib.suppress(SubmitLimitReached):
                 return await self._submit_part(request, _fitting(request), asked, report)
@@ -146,12 +147,12 @@ class Submitter:
                 part, found = await self._probe(request, asked, report)
             if not found.is_outdated:
                 return part, found
-            await self._stand_back(report)  # not while it is our turn
+            await self._stand_back(report)  # only after the turn was passed on
 
     async def _probe(
         self, request: JobRequest, asked: str, report: Callable[[str], None]
     ) -> tuple[JobRequest, Submission]:
-        """Submit as soon as the cluster takes something; less of a sweep where it does not take so much."""
+        """Submit as soon as the cluster takes a job; submit a smaller part of a sweep if it refuses a larger one."""
         count, refused = _fitting(request), 0
         while True:
             try:
@@ -184,7 +185,7 @@ class Submitter:
     async def _as_submitted(
         self, request: JobRequest, part: JobRequest, found: Submission, report: Callable[[str], None]
     ) -> JobRequest:
-        """A sweep with the elements that its array has, which may have been submitted by somebody else before."""
+        """The request of a sweep with the elements of its array; an earlier try may have submitted that array."""
         if found.is_new or found.job_id is None or request.array is None:
             return part
         digest = request.key.digest
@@ -193,9 +194,9 @@ class Submitter:
         return replace(request, array=request.array.only(found_with.elements, found_with.base))
 
     async def _settled_key(self, request: JobRequest, asked: str, report: Callable[[str], None]) -> JobRequest:
-        """Cancel what older epochs left, and choose the generation to find or submit.
+        """Cancel the jobs that older epochs left, and choose the generation to find or submit.
 
-        A job that a person gave back to its task is taken up under its own epoch.
+        A job that a person gave back to its task is adopted under its own epoch.
         """
         key = request.key
         while True:
@@ -219,7 +220,7 @@ class Submitter:
     async def _continued(
         self, request: JobRequest, folders: Sequence[Folder], report: Callable[[str], None]
     ) -> JobRequest:
-        """Of a sweep only the elements that no earlier try has brought to an end."""
+        """The request of a sweep with only the elements that no earlier try has brought to an end."""
         earlier = array_result.earlier_tries(folders, request.key, request.rows)
         if not earlier:
             return request
@@ -232,13 +233,13 @@ class Submitter:
         return array_result.continued(request, earlier, ends, members, wrote)
 
     async def _wrote(self, request: JobRequest, digest: str, report: Callable[[str], None]) -> dict[int, str]:
-        """The lines of values that the elements of a try wrote; asked only where some are declared."""
+        """The lines of values that the elements of a try wrote; requested only if the job declares values."""
         if not request.has_values:
             return {}
         return await self._persist(lambda: self.client.element_values(digest), report)
 
     async def _cancel_older(self, key: JobKey, others: Sequence[Folder], report: Callable[[str], None]) -> None:
-        """Also what was cancelled before: the controller may have been away then."""
+        """Cancel jobs without a recorded end, even if cancelled before: the controller may have been away then."""
         older = [(folder.digest, key.name_of(folder.digest)) for folder in others if folder.tried.end is None]
         if older:
             report(f"cancelling {len(older)} job(s) of earlier runs of this task")
@@ -251,10 +252,10 @@ class Submitter:
     async def submit_once(
         self, request: JobRequest, asked: str, report: Callable[[str], None], *, stands_back: bool = True
     ) -> Submission:
-        """Find the job or submit it; never twice. An end that is not known is looked up until it is.
+        """Find the job or submit it, never twice. If the result is not known, look the job up until it is.
 
-        A try that was left behind by a later one ``stands_back`` here, or is told that it is outdated. Nodes that broke
-        down under earlier tries are left out, unless the cluster has no others.
+        If a later try has requested the job, this try waits here (``stands_back``) or gives a submission that is
+        outdated. Nodes that broke down under earlier tries are excluded, unless Slurm refuses the job without them.
         """
         again, pause = False, FIRST_PAUSE
         tell = _once(report)
@@ -288,7 +289,7 @@ class Submitter:
     async def _look_up(
         self, name: str, submission: Submission, report: Callable[[str], None]
     ) -> list[QueuedJob] | None:
-        """The jobs of a name, the newest last; none where all sources say so, None where one gave no answer."""
+        """The jobs of a name, the newest last; empty if no source knows one, None if a source gave no answer."""
         if submission.words:
             report(f"whether {self.client.name} took the job is not known ({submission.words}); looking for it")
         try:
@@ -308,7 +309,7 @@ class Submitter:
             return None
 
     async def _persist(self, ask: Callable[[], Awaitable[Value]], report: Callable[[str], None]) -> Value:
-        """Ask until there is an answer; a lost connection or a garbled answer is waited out."""
+        """Repeat a request until there is an answer; pause after a lost connection or an unreadable answer."""
         pause = FIRST_PAUSE
         while True:
             try:

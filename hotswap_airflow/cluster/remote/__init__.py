@@ -1,1 +1,1 @@
-"""What is asked of a login node: programs, their framing, and their answers."""
+"""Requests to a login node: programs, their framing, and their answers."""

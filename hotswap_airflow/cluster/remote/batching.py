@@ -1,4 +1,4 @@
-"""Many questions of one kind in one round trip: what is asked while an answer is awaited goes along with the next."""
+"""Many requests of one kind in one round trip: requests made while an answer is awaited go with the next round trip."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 PACE = 0.5
-"""Seconds between round trips of one kind that carry few questions."""
+"""Seconds between round trips of one kind that carry few requests."""
 
 
 class Coalescer(Generic[Item, Answer]):
-    """Asks ``ask(items)``, which gives an answer for each item in order, or an error to raise for it.
+    """Collects items for ``ask(items)``, which gives an answer for each item in order, or an error to raise for it.
 
-    The first question goes at once, those soon after it go together: ``pace`` seconds after it, or as soon as they are
-    ``max_items``. At most ``at_once`` round trips are under way. An error of a whole round trip is everybody's.
-    Belongs to one event loop at a time.
+    The first request is sent at once. Requests soon after it are sent together: ``pace`` seconds after the first, or as
+    soon as there are ``max_items``. At most ``at_once`` round trips are under way. An error of a whole round trip is
+    raised for each of its requests. Belongs to one event loop at a time.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Coalescer(Generic[Item, Answer]):
         self._trips: set[asyncio.Future[list[Answer | Exception]]] = set()
 
     async def __call__(self, item: Item) -> Answer:
-        """Ask for one item."""
+        """Request the answer for one item."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._set_out()
@@ -65,7 +65,7 @@ class Coalescer(Generic[Item, Answer]):
         trip.add_done_callback(lambda done: self._come_back(done, [future for _, future in batch]))
 
     def _boarding(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
-        """The first who wait; whoever was cancelled meanwhile needs no answer."""
+        """The first waiting requests, without the requests that were cancelled meanwhile."""
         batch: list[tuple[Item, asyncio.Future[Answer]]] = []
         while self._waiting and len(batch) < self._max_items:
             item, future = self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""Cancelling: many jobs in one round trip, and a look at who is left in the queue."""
+"""Cancel many jobs in one round trip, and list the jobs left in the queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 100
 Jobs = tuple[tuple[str, str], ...]
-"""Digests and names."""
+"""Digests and names of jobs."""
 
 
 class Asker(Protocol):
@@ -84,9 +84,9 @@ end
 
 
 async def cancel_all(account: Asker, items: list[Jobs]) -> list[Exception | None]:
-    """Cancel all jobs of all items; an error for an item whose folders cannot be written.
+    """Cancel all jobs of all items; give an error for an item if a folder cannot be written or its cluster is away.
 
-    Raises ``ConnectionLost`` where the controller is away.
+    Raises ``ConnectionLost`` if the controller is away.
     """
     jobs = list(dict.fromkeys(job for item in items for job in item))
     unnoted: set[str] = set()
@@ -111,7 +111,7 @@ async def cancel_all(account: Asker, items: list[Jobs]) -> list[Exception | None
 
 
 async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> tuple[set[str], set[str]]:
-    """Cancel jobs; give the digests of those whose folders cannot be written, and of those whose cluster is away."""
+    """Cancel jobs; give the digests of jobs whose folder cannot be written, and of jobs whose cluster is away."""
     stdin = "".join(f"{digest} {name}\n" for digest, name in jobs)
     said = await account.run_program(CANCEL, SQUEUE_FORMAT, stdin=stdin.encode())
     try:
@@ -122,9 +122,9 @@ async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> tuple[set[
 
 
 async def unfinished(account: Asker, items: list[None]) -> list[Mapping[str, bool] | Exception]:
-    """The names of the account's jobs that have not ended, for each who asks. Raises ``CommandFailed``.
+    """The names of the account's jobs that have not ended, once for each item. Raises ``CommandFailed``.
 
-    With each whether there is something left to cancel.
+    Each name maps to whether there is something left to cancel.
     """
     said = await account.run_program(QUEUED, SQUEUE_FORMAT)
     found: dict[str, bool] = {}

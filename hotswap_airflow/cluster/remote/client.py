@@ -1,4 +1,4 @@
-"""What we ask of a login node, each in one round trip; answers as values, refusals as errors."""
+"""Requests to a login node, each in one round trip; answers are values, and refusals are errors."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _NOT_FOUND = 127
 OUTPUT_LIMIT = 1_000_000
 VALUES_LIMIT = 64 << 20
 _UNKNOWN = {0, 124}
-"""Exit statuses of sbatch after which it may have submitted: without an id, and when its time was over."""
+"""Exit statuses of sbatch after which the job may have been submitted: 0 without an id, 124 when its time was over."""
 
 
 class ClusterClient:
     """One account on one cluster. ``workdir`` is absolute or below the account's home.
 
-    ``has_push``: jobs announce their ends by a file that is listened to, besides being asked for. ``pace`` are the
-    seconds in which questions of one kind wait for each other. ``slurm_cluster`` is Slurm's name of the cluster where
-    one login serves several, empty for the login's own.
+    ``has_push``: jobs note their ends in a file that is watched, in addition to polls. ``pace`` is the number of
+    seconds in which requests of one kind wait for each other. ``slurm_cluster`` is Slurm's name of the cluster if one
+    login serves several, empty for the login's own cluster.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ClusterClient:
         )
 
     def on(self, slurm_cluster: str) -> ClusterClient:
-        """The same account and work folder on the cluster of a name; on its own where there is no name."""
+        """The same account and work folder on the cluster of a name; the client itself if the name is empty."""
         if slurm_cluster in {"", self.slurm_cluster}:
             return self
         if slurm_cluster not in self._others:
@@ -94,7 +94,7 @@ class ClusterClient:
         return self._others[slurm_cluster]
 
     async def home(self) -> str:
-        """Slurm's name of the cluster that is asked where no other is named; empty where it does not say."""
+        """Slurm's name of the cluster that is used if a command names none; empty if Slurm does not return it."""
         if not self._home:
             self._home = self.slurm_cluster or (await self.run_program(programs.HOME_NAME)).strip()
         return self._home
@@ -106,7 +106,7 @@ class ClusterClient:
         stdin: bytes | AsyncIterator[bytes] = b"",
         limit: float = COMMAND_TIMEOUT,
     ) -> bytes:
-        """Run one of our programs; give what stands between its markers."""
+        """Run one of our programs; give the output between its markers."""
         code = program.encode()
         argv = ("sh", "-c", programs.LOADER, "hotswap", str(len(code)), self.workdir, self.slurm_cluster, *arguments)
         reply = await self.transport.run(argv, _after(code, stdin), limit)
@@ -134,7 +134,7 @@ class ClusterClient:
         return [notes.read_folder(line) for line in parsing.lines(found)]
 
     async def _read_and_note(self, limit: float, items: list[tuple[str, ...]]) -> list[list[str] | Exception]:
-        """Answers for each of the questions of each item; an error for an item of which a file cannot be read."""
+        """The answers to the questions of each item; an error for an item if one of its files cannot be read."""
         questions = [question for item in items for question in item]
         body = await self._ask(programs.NOTES, str(OUTPUT_LIMIT), stdin=_lines(questions), limit=limit)
         answers = list(parts(body))
@@ -153,7 +153,7 @@ class ClusterClient:
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.
 
-        ``again`` is for a submission whose end was unknown and which squeue and sacct do not know.
+        ``again`` repeats a submission whose result was unknown and which squeue and sacct do not know.
         """
         said = await self._submissions((request, asked, again))
         word, _, rest = said.partition(" ")
@@ -191,22 +191,22 @@ class ClusterClient:
         content = b"".join(item(*each, self.slurm_cluster) for each in items)
         body = await self._ask(SUBMIT, stdin=content, limit=SBATCH_LIMIT + COMMAND_TIMEOUT)
         answers = [part.decode("utf-8", "replace") for _, part in parts(body)]
-        # After a script that could not be written the others are not read: they are asked for again.
+        # If one script cannot be written, the program stops; the remaining items are submitted again.
         return [*answers, *["later"] * (len(items) - len(answers))]
 
     async def adopt(self, digest: str, job_id: int, cluster: str = "") -> int:
-        """Write down the id of a job that Slurm knows by the key's name; give the id that counts."""
+        """Note the id of a job that Slurm knows by the key's name in the key folder; give the id that counts."""
         return int((await self.run_program(programs.ADOPT, digest, str(job_id), cluster)).split()[-1])
 
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, FolderNote]]:
-        """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` where squeue fails."""
+        """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` if squeue fails."""
         asked = list(digests)
         said = await self.run_program(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(asked))
         queue, rest = answered(said, "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(asked, rest)
 
     async def queue(self) -> list[QueuedJob]:
-        """Give all jobs in the queue, once for all who ask meanwhile. Raises ``CommandFailed`` where squeue fails."""
+        """Give all jobs in the queue; concurrent calls share one request. Raises ``CommandFailed`` if squeue fails."""
         return await self._queues(None)
 
     async def _queue_for(self, items: list[None]) -> list[list[QueuedJob] | Exception]:
@@ -214,15 +214,15 @@ class ClusterClient:
         return [queue for _ in items]
 
     async def queue_of_all(self) -> list[QueuedJob]:
-        """Give the jobs in the queue that hotswap submitted, whoever's they are. Raises ``CommandFailed``."""
+        """Give the jobs of all users in the queue that hotswap submitted. Raises ``CommandFailed`` if squeue fails."""
         said = await self.run_program(programs.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, NAMES)
-        # The last mark is ours; what stands before it may be a stranger's name for a job.
+        # The last mark is ours; an earlier mark may be part of another user's job name.
         queue, mark, ending = f"\n{said}".rpartition(MARK)
         answered(f"{mark}{ending}", "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))]
 
     async def glimpses(self, digests: Iterable[str]) -> dict[str, FolderNote]:
-        """What each folder shows; no question to Slurm."""
+        """Give what each folder shows, without a request to Slurm."""
         asked = list(digests)
         return await self._glimpses(asked, await self.run_program(programs.STATUS, "", stdin=_lines(asked)))
 
@@ -231,16 +231,16 @@ class ClusterClient:
         async for line in in_slices(parsing.lines(said)):
             reader.read(line)
         glimpses = reader.glimpses
-        if missing := set(asked) - glimpses.keys():  # nothing told is not nothing there
+        if missing := set(asked) - glimpses.keys():  # a missing line does not mean an empty folder
             raise UnreadableAnswer(self.name, f"nothing of {len(missing)} jobs", f"line for each of {len(asked)}")
         return glimpses
 
     async def accounting(
         self, since: str, job_ids: Iterable[int | str] = (), name: str | None = None, *, everybody: bool = False
     ) -> list[QueuedJob]:
-        """Ask sacct for jobs by id, or for those of a name on any cluster; ``everybody``: also those of other users.
+        """Request jobs from sacct by id, or by name on any cluster; ``everybody`` includes the jobs of other users.
 
-        Raises ``CommandFailed`` where there is no accounting.
+        Raises ``CommandFailed`` if sacct fails, as it does without accounting.
         """
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
         own = f"--clusters={self.slurm_cluster}" if self.slurm_cluster else "--federation"
@@ -250,7 +250,7 @@ class ClusterClient:
         return [row async for row in in_slices(rows)]
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
-        """Whose jobs are, by the notes in their folders; a note that cannot be read is left out."""
+        """The job keys of digests, by the notes in their folders; a note that cannot be read is left out."""
         return read_keys(await self.run_program(programs.KEYS, stdin=_lines(digests)))
 
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
@@ -266,7 +266,7 @@ class ClusterClient:
         return {int(name.rpartition("/")[2]): piece for name, piece in found.items()}
 
     async def wait_for_end(self, since: str) -> str:
-        """Wait until some job of this account has ended since a moment, at most for 40 s; give the newest moment."""
+        """Wait until a job of this account has ended since a moment, at most 40 s; give the time of the newest end."""
         return (await self.run_program(programs.WAIT_FOR_END, since)).strip()
 
     async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
@@ -275,7 +275,7 @@ class ClusterClient:
         return notes.read_ends(said)
 
     async def members(self, digests: Iterable[str]) -> dict[str, Members]:
-        """What arrays were submitted with, for each digest; an array without any element cannot have been."""
+        """The elements of submitted arrays, by digest. Raises ``UnreadableAnswer`` if an array has none."""
         said = await self.run_program(programs.MEMBERS, stdin=_lines(digests))
         found = notes.read_members(said)
         if not all(members.elements for members in found.values()):
@@ -283,7 +283,7 @@ class ClusterClient:
         return found
 
     async def element_values(self, digest: str) -> dict[int, str]:
-        """The lines of values that each element of an array wrote. Raises ``CommandFailed`` where they are too many."""
+        """The lines of values that each element of an array wrote. Raises ``CommandFailed`` if they are too long."""
         said = await self.run_program(programs.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
         if len(said.encode()) >= VALUES_LIMIT:
             raise CommandFailed(f"the elements wrote more than {VALUES_LIMIT >> 20} MiB of values; write files instead")
@@ -296,26 +296,26 @@ class ClusterClient:
         return Result(notes.number(exit_status.strip()), reason.strip(), output)
 
     async def record_end(self, digest: str, words: str) -> None:
-        """Note that the end of a job was told to the one who waited."""
+        """Record the end of a job in its key folder. Raises ``ConnectionLost`` if it cannot be written."""
         if await self._notes((f"settle {digest} {words}",)) != ["settled"]:
             raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
         """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more.
 
-        Raises ``ConnectionLost`` where the controller is away: asked again, it cancels all the same.
+        Raises ``ConnectionLost`` if the controller is away; repeat the call until it succeeds.
         """
         await self._cancels(tuple(jobs))
 
     async def unfinished(self) -> Mapping[str, bool]:
         """The names of this account's jobs in the queue, and whether there is something left to cancel.
 
-        Raises ``CommandFailed`` where squeue fails.
+        Raises ``CommandFailed`` if squeue fails.
         """
         return await self._looks(None)
 
     async def lay_out(self, folder: str, pack: str) -> str | None:
-        """Find or make a run's folder; give its absolute path, or None where the pack must be sent first."""
+        """Find or make a run's folder; give its absolute path, or None if the pack must be sent first."""
         said = await self._folders((folder, pack))
         word, _, rest = said.partition(" ")
         if word == "error":
@@ -323,7 +323,7 @@ class ClusterClient:
         return None if word == "missing" else rest
 
     async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
-        each = list(dict.fromkeys(items))  # the jobs of a run ask for the same one
+        each = list(dict.fromkeys(items))  # the jobs of a run request the same folder
         said = await self.run_program(
             run_folders.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
@@ -342,11 +342,11 @@ class ClusterClient:
         return user, folder
 
     async def probe(self) -> ClusterFacts:
-        """Give what the cluster says about itself."""
+        """Give the facts that the cluster returns about itself."""
         return parse_probe(await self.run_program(programs.PROBE))
 
     def key_dir(self, digest: str) -> str:
-        """Where a job's own files are, as a person would find them."""
+        """The path of a key folder, as a person would find it."""
         return posixpath.join(self.workdir, key_folder(digest))
 
 

@@ -1,4 +1,4 @@
-"""What stands in the answers of our programs: Slurm's words with their exit status, and pieces with their length."""
+"""The format of our programs' answers: Slurm's output with its exit status, and pieces with their length."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
 MARK = "\nhotswap-answered "
-# Begins with a text that is searched for quickly; `^` would be tried at each of a million characters.
+# The pattern begins with a fixed text, which is found fast; `^` would be tried at each of a million characters.
 _ANSWERED = re.compile(f"{MARK}([0-9]+) (.*)")
 _SLICE = 250
 NO_PROGRAM = "name the folder of Slurm's programs in the field `path` of the connection"
-"""What to do where a login node's shells without a terminal find no such program."""
+"""The remedy if shells without a terminal on the login node do not find a program."""
 Item = TypeVar("Item")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
 def answered(said: str, program: str, name: str) -> tuple[str, str]:
-    """Split an answer at the program's exit status; a failure of the program is an error."""
+    """Split an answer at the program's exit status. Raises ``CommandFailed`` if the program failed."""
     match = _ANSWERED.search(said)
     if match is None:
         raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
@@ -33,7 +33,7 @@ def answered(said: str, program: str, name: str) -> tuple[str, str]:
 
 
 async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """Items of which there may be ten thousand, with a breath for the event loop now and then."""
+    """Give the items, of which there may be ten thousand, and let the event loop run after each slice."""
     for number, item in enumerate(items, 1):
         yield item
         if number % _SLICE == 0:
@@ -41,17 +41,17 @@ async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
 
 
 def lacks_accounting(error: CommandFailed) -> bool:
-    """Whether a failure of sacct means that the cluster has none; else it is away."""
+    """Whether a failure of sacct means that the cluster has no accounting; otherwise accounting is away."""
     return _NO_ACCOUNTING.search(str(error)) is not None
 
 
 def sized(body: bytes) -> dict[str, bytes]:
-    """What stands under each name."""
+    """The bytes of each part by its name."""
     return dict(parts(body))
 
 
 def parts(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Read ``name size``, then so many bytes, again and again."""
+    """Read parts one after another: a line ``name size``, then that many bytes."""
     at = 0
     while (end := body.find(b"\n", at)) > at:
         name, _, size = body[at:end].partition(b" ")

@@ -1,6 +1,6 @@
-"""The shell programs that run on the login node. Constant text: whatever varies comes as arguments or on stdin.
+"""The shell programs that run on the login node. Their text is constant: values come as arguments or on stdin.
 
-Every answer stands between two marker lines, so that login banners do no harm and a cut answer is noticed.
+Every answer stands between two marker lines, so that login banners do no harm and an incomplete answer is noticed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 BEGIN = "hotswap-begin"
 END = "hotswap-end"
 LOADER = 'program=$(head -c "$1"); shift; eval "$program"'
-"""The program comes on stdin, its length first: the command line stays one line for any login shell."""
+"""The program comes on stdin, its length as an argument: the command line stays one line for any login shell."""
 
 HOME = """\
 set -u

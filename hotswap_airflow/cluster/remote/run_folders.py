@@ -1,4 +1,4 @@
-"""The folders of runs on a cluster, and the workflow's files in them: the programs that make them."""
+"""The programs that make the folders of runs on a cluster, with the workflow's files in them."""
 
 from __future__ import annotations
 

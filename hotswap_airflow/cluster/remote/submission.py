@@ -1,4 +1,4 @@
-"""Submitting: the program that finds a job or submits it once, what it reads, and what it answers."""
+"""Submission: the program that finds a job or submits it once, its input, and the answer that it returns."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
 
 SBATCH_LIMIT = 45
-"""Seconds that sbatch may take before it is ended; what it did is then unknown."""
+"""Seconds that sbatch may take before it is ended; its result is then unknown."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What became of a submission: a job, or why there is none yet.
+    """The result of a submission: a job, or the reason why there is none yet.
 
-    ``age`` is how long ago, in seconds, somebody began to submit whose end is not known; ``is_outdated`` that a
-    later try, after a clear, has asked for the job meanwhile. ``cluster`` is where the job is, empty where that is the
-    cluster which was asked. ``words`` are sbatch's own, where they leave open whether it took the job.
+    ``age`` is the number of seconds since the start of a submission whose result is not known. ``is_outdated``: a later
+    try, after a clear, has requested the job meanwhile. ``cluster`` is where the job is, empty if it is the cluster to
+    which the request was sent. ``words`` is the output of sbatch if it leaves open whether sbatch took the job.
     """
 
     job_id: int | None = None
@@ -34,7 +34,7 @@ class Submission:
 
 
 def sbatch_argv(request: JobRequest, slurm_cluster: str) -> tuple[str, ...]:
-    """The sbatch command line of a request for a cluster; without a name it goes to the login's own.
+    """The sbatch command line of a request for a cluster; without a name it goes to the login's own cluster.
 
     Slurm needs its accounting database to know clusters by name.
     """
@@ -43,7 +43,7 @@ def sbatch_argv(request: JobRequest, slurm_cluster: str) -> tuple[str, ...]:
 
 
 def item(request: JobRequest, asked: str, again: bool, slurm_cluster: str = "") -> bytes:  # noqa: FBT001 - of a batch
-    """One item of the submitting program's input: its words in lines of their own, the script, the table, and a dot."""
+    """One item of the program's input: the number of words, the words one a line, the script, the table, a dot."""
     script = render_script(request).encode()
     table = render_table(request.array).encode() if request.array is not None else b""
     rows = f"{request.rows} {request.array.base}" if request.array is not None else ""
@@ -54,7 +54,7 @@ def item(request: JobRequest, asked: str, again: bool, slurm_cluster: str = "") 
 
 
 def read_answer(word: str, number: str) -> Submission | None:
-    """What became of a submission that sbatch did not refuse; None where the word is none that we know."""
+    """The result of a submission that sbatch did not refuse; None if the word is not known."""
     match word:
         case "found" | "submitted" if (job := number.partition(" "))[0].isdecimal():
             return Submission(int(job[0]), job[2], is_new=word == "submitted")

@@ -1,1 +1,1 @@
-"""How commands reach a login node; nothing here knows Slurm."""
+"""The ways in which commands reach a login node; no module here knows Slurm."""

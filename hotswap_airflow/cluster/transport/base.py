@@ -1,4 +1,4 @@
-"""What carries a command to a login node and its answer back."""
+"""Transports, which carry a command to a login node and its answer back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 COMMAND_TIMEOUT, TRANSFER_TIMEOUT = 60.0, 600.0
-"""Seconds after which a command without an answer counts as a lost connection; the second where files are moved."""
+"""Seconds after which a command without an answer counts as a lost connection; the second is for file transfers."""
 _ON_PATH = 'PATH=$1:$PATH; export PATH; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a command answered; ``status`` is its exit status."""
+    """The answer of a command; ``status`` is its exit status."""
 
     status: int
     stdout: bytes
@@ -28,14 +28,14 @@ class Transport(Protocol):
     async def run(
         self, argv: tuple[str, ...], stdin: bytes | AsyncIterator[bytes] = b"", limit: float = COMMAND_TIMEOUT
     ) -> Reply:
-        """Run a command. Raises ``ConnectionLost`` where no answer came, ``LoginRequired`` where we are not let in."""
+        """Run a command. Raises ``ConnectionLost`` if no answer came, ``LoginRequired`` if the login is refused."""
 
     async def close(self) -> None:
-        """Give the connection up; the next ``run`` opens a new one."""
+        """Close the connection; the next ``run`` opens a new connection."""
 
 
 class OnPath:
-    """A transport whose commands find programs in one more folder first, as where Slurm's are on no PATH."""
+    """A transport whose commands search one more folder for programs first, for example if Slurm is not on the PATH."""
 
     def __init__(self, inner: Transport, path: str) -> None:
         self._inner = inner
@@ -48,12 +48,12 @@ class OnPath:
         return await self._inner.run(("sh", "-c", _ON_PATH, "hotswap", self._path, *argv), stdin, limit)
 
     async def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         await self._inner.close()
 
 
 async def write_all(stream: Any, data: bytes | AsyncIterator[bytes]) -> None:
-    """Write what a command reads, no faster than it does; the streams of asyncio and asyncssh have the same methods."""
+    """Write the input of a command, no faster than it reads; streams of asyncio and asyncssh have the same methods."""
     if isinstance(data, bytes):
         stream.write(data)
         return

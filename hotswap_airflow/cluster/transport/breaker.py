@@ -1,4 +1,4 @@
-"""A login that failed rests: nobody hammers a node that wants a person, or comes back after it was away."""
+"""Pauses after a failed login, so that a node that needs a person, or was away, does not get too many attempts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 FIRST_REST, LONGEST_REST = 60.0, 300.0
-"""Seconds until a login is tried again: after the first refusal, and after many."""
+"""Seconds until a login is tried again: after the first refusal, and after many refusals."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
-"""The same where there was no answer; half of it or half as much more, so that not all come back at once."""
+"""The same if there was no answer; multiplied by 0.5 to 1.5 at random, so that not all clients come back at once."""
 
 
 class Breaker:
-    """Lets logins be tried, one at a time, but not while they rest after a refusal.
+    """Tries logins, but not during the pause after a failed login.
 
-    Where it ``waits_for_login``, and after a login that went well, a refusal is ``LoginAwaited``: jobs go on meanwhile.
-    Otherwise it is ``LoginRequired``: whoever waits for the answer hears at once what is wrong.
+    With ``waits_for_login``, and after a login that succeeded, a refusal is ``LoginAwaited``: jobs go on meanwhile.
+    Otherwise it is ``LoginRequired``: the caller gets the reason at once.
     """
 
     def __init__(self, *, waits_for_login: bool = False, clock: Callable[[], float] = time.time) -> None:
@@ -36,7 +36,7 @@ class Breaker:
         self._pause = FIRST_PAUSE
 
     async def attempt(self, login: Callable[[], Awaitable[Value]]) -> Value:
-        """Log in. Raises ``LoginAwaited``, ``LoginRequired``, ``ConnectionLost``, and what else the login raises."""
+        """Log in. Raises ``LoginAwaited``, ``LoginRequired``, ``ConnectionLost``, and any other error of the login."""
         if self._clock() < self._until:
             if self._refusal is not None:
                 raise self._told(self._refusal)
@@ -59,9 +59,9 @@ class Breaker:
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def refused(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
-        """Note a refusal; give what is to be raised."""
+        """Note a refusal; give the error to raise."""
         if self._refusal is not None and self._clock() < self._until:
-            return self._told(self._refusal)  # of several commands that were under way
+            return self._told(self._refusal)  # several commands were under way: one refusal counts
         if self._refusal is not None:
             self._rest = min(self._rest * 2, LONGEST_REST)
         self._refusal, self._until = error, self._clock() + self._rest

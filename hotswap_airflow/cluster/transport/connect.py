@@ -1,4 +1,4 @@
-"""From a connection as Airflow writes it to a transport, without Airflow."""
+"""Make a transport from a connection in the format of Airflow, without Airflow."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _WORDS = frozenset(
     "known_hosts host_key no_host_key_check ignore_hostkey_verification conn_timeout cmd_timeout timeout compress "
     "look_for_keys allow_host_key_change disabled_algorithms ciphers".split()
 )
-"""The extra fields of a connection: ours, and those of Airflow's ssh provider."""
+"""The extra fields of a connection: our own fields, and the fields of Airflow's ssh provider."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """How an account on a cluster is reached. ``extra`` holds the words of the ssh provider's connections.
+    """The way to reach an account on a cluster. ``extra`` holds its extra fields, named as in the ssh provider.
 
-    ``is_of_sandbox``: it is that of a sandbox on this host, which Airflow does not know.
+    ``is_of_sandbox``: the login belongs to a sandbox on this host, which Airflow does not know.
     """
 
     name: str
@@ -52,16 +52,16 @@ class Login:
 
     @property
     def transport(self) -> str:
-        """How commands are carried."""
+        """The word for how commands are carried; ``ssh`` if the connection has none."""
         return str(self.extra.get("transport") or "ssh")
 
     @property
     def is_local(self) -> bool:
-        """Whether the cluster's programs run on this very machine."""
+        """Whether the cluster's programs run on this machine."""
         return self.transport == "local"
 
     def local_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What local programs get: this process's environment, and which slurm.conf counts."""
+        """The environment of local programs: ``environ``, and the path of slurm.conf if the connection names it."""
         conf = self.extra.get("slurm_conf")
         return {**environ, **({"SLURM_CONF": str(conf)} if conf else {})}
 
@@ -118,7 +118,7 @@ def make_transport(
 ) -> Transport:
     """The transport of a login; ``connect`` opens an ssh connection in another way. Raises ``SetupError``.
 
-    With a ``breaker`` a file that is not there now is waited for: jobs may run meanwhile.
+    With a ``breaker``, a missing key or known_hosts file is no error here: jobs may run meanwhile.
     """
     check_words(login)
     if breaker is None:
@@ -132,7 +132,7 @@ def make_transport(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a transport may be made of."""
+    """The values from which a transport is made."""
 
     login: Login
     environ: Mapping[str, str]
@@ -149,9 +149,9 @@ def _ssh(wanted: _Wanted) -> Transport:
 
 
 def check_words(login: Login) -> None:
-    """Judge the words of a connection: its transport, and fields that are misspelled. Raises ``SetupError``.
+    """Check the transport, ``workdir`` and misspelled fields of a connection. Raises ``SetupError``.
 
-    Fields that nobody reads may be there for a person's own use.
+    Other unknown fields are allowed: they may be there for a person's own use.
     """
     if login.transport not in TRANSPORTS:
         near = get_close_matches(login.transport, TRANSPORTS, 1, 0.5)
@@ -166,7 +166,7 @@ def check_words(login: Login) -> None:
 
 
 def _openssh(wanted: _Wanted) -> Transport:
-    """The system's ssh; what is not said comes from the user's ssh configuration, a ProxyJump too."""
+    """The system's ssh; missing settings come from the user's ssh configuration, also a ProxyJump."""
     login, extra = wanted.login, wanted.login.extra
     if _passphrase(login) or extra.get("private_key"):
         words = "the transport `openssh` takes neither a `private_key` nor a passphrase"
@@ -188,11 +188,11 @@ def _openssh(wanted: _Wanted) -> Transport:
 
 
 TRANSPORTS: dict[str, Callable[[_Wanted], Transport]] = {"ssh": _ssh, "openssh": _openssh, "local": _local}
-"""How commands are carried, by the word in a connection: the first is meant if it has none."""
+"""The makers of transports, by the word in a connection: ``ssh`` is used if it has none."""
 
 
 def _connect(login: Login) -> Connect:
-    """Opens connections with what asyncssh needs; what is not said comes from the user's ssh configuration."""
+    """Give a function that opens asyncssh connections; missing settings come from the user's ssh configuration."""
     options: dict[str, Any] = {"port": login.port, "username": login.user, "password": login.password}
     options = {name: value for name, value in options.items() if value is not None}
     if keys := _client_keys(login):
@@ -237,14 +237,14 @@ def _passphrase(login: Login) -> str | None:
 
 
 def _file(login: Login, word: str) -> str:
-    """The file that a field names; empty where none does."""
+    """The file that a field names; empty if it names none."""
     named = str(login.extra.get(word) or "")
     is_none = word == "known_hosts" and named.lower() == "none"
     return str(Path(named).expanduser()) if named and not is_none else ""
 
 
 def _check_files(login: Login) -> None:
-    """Raise ``SetupError`` where a file that a connection names is not there."""
+    """Raise ``SetupError`` if a file that a connection names does not exist."""
     for word in ("key_file", "known_hosts"):
         if (path := _file(login, word)) and not Path(path).is_file():
             words = f"its `{word}` {login.extra[word]} is not there on this host; correct the path"

@@ -1,4 +1,4 @@
-"""Commands as processes of this machine: Airflow itself runs on a login node."""
+"""Commands as processes on this machine, for an Airflow that runs on a login node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LocalTransport:
-    """Runs commands here, in ``environment`` where one is given."""
+    """Runs commands on this machine, in ``environment`` if it is given."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment
@@ -29,7 +29,7 @@ class LocalTransport:
             process = await self._start(argv)
         except (FileNotFoundError, PermissionError) as error:
             raise CommandFailed(f"{argv[0]} cannot be run here: {error.strerror}") from error
-        except OSError as error:  # no process or file is to be had just now
+        except OSError as error:  # the machine has no free process or file just now
             raise ConnectionLost(f"{argv[0]} cannot be run here now: {error.strerror}") from error
         try:
             async with asyncio.timeout(limit):
@@ -57,13 +57,13 @@ class LocalTransport:
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
-            # Cancelled while it makes a process, asyncio may wait for it for ever: it is made, and then ended.
+            # If it is cancelled while it starts a process, asyncio may wait for it for ever: let it start, then end it.
             with contextlib.suppress(OSError):
                 await _end(await asyncio.shield(making))
             raise
 
     async def close(self) -> None:
-        """Nothing to give up."""
+        """Do nothing: there is no connection."""
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:
@@ -77,7 +77,7 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes | AsyncIterator
         await write_all(stream, data)
         await stream.drain()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the command did not want to read on; its status says why
+        pass  # the command stopped reading; its exit status shows why
     finally:
         stream.close()
 
@@ -86,6 +86,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    # Before the wait, which lasts until its pipes are closed: whoever was cancelled reads them no more.
+    # Close before the wait, which lasts until the pipes are closed: a cancelled task no longer reads them.
     process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way
     await process.wait()

@@ -1,4 +1,4 @@
-"""Commands through the system's own ssh and its control socket: where only a person can log in, they do it once."""
+"""Commands through the system's ssh and its control socket: if only a person can log in, one login is enough."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONTROL_PATH = "~/.ssh/hotswap-%C"
 MAX_CHANNELS = 8
-"""sshd allows ten sessions a connection by default."""
+"""By default, sshd allows ten sessions for each connection."""
 _SSH_FAILED = 255
 _UNUSABLE = re.compile(
     r"ControlPath too long|too long for Unix domain socket|Bad configuration option"
@@ -34,7 +34,7 @@ _REFUSED = re.compile(
 class OpenSshTransport:
     """A login node as the user's ssh configuration knows it; ``options`` are further words for ssh.
 
-    All commands, also those of other processes, share the connection of the control socket, as long as it is there.
+    All commands, also commands of other processes, share the connection of the control socket as long as it exists.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class OpenSshTransport:
         return ("ssh", *shared, "-o", f"ControlPath={self._socket}", *self._options, self._destination, *words)
 
     async def _open(self) -> None:
-        """Let one command open the connection; what comes at the same time would open others."""
+        """Let one command open the connection; without the lock, commands at the same time would open several."""
         async with self._opening:
             if not self._is_open:
                 await self._breaker.attempt(self._login)
@@ -97,5 +97,5 @@ class OpenSshTransport:
         return LoginRequired(f"{self._name} does not let us in ({said}); log in once on this host: {command}")
 
     async def close(self) -> None:
-        """Nothing to give up: the connection belongs to its control socket, and others may use it."""
+        """Forget that the connection is open; it stays, because other processes may use its control socket."""
         self._is_open = False

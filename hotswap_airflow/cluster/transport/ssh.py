@@ -1,4 +1,4 @@
-"""Commands over one ssh connection with channels; a lost connection is opened anew by the next command."""
+"""Commands over one ssh connection with channels; the next command opens a lost connection again."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hotswap_airflow.errors import ConnectionLost, LoginRequired
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-# Every channel of a connection tells its life at INFO, and Airflow would put that into the tasks' logs.
+# asyncssh logs the life of every channel at INFO, and Airflow would write that into the tasks' logs.
 asyncssh.set_log_level("WARNING")
 
 MAX_CHANNELS = 8
-"""sshd allows ten sessions a connection by default."""
+"""By default, sshd allows ten sessions for each connection."""
 SESSION_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 CONNECT_TIMEOUT = 30.0
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 3
 
 
 class SshTransport:
-    """A connection to a login node. ``connect`` opens it; ``name`` is how people call it."""
+    """A connection to a login node. ``connect`` opens it; ``name`` is its name for people."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class SshTransport:
                     process = await _begin(connection, shlex.join(argv))
                     return await _follow(process, stdin)
             except TimeoutError:
-                # Only this channel is given up; a connection that is dead is noticed by its keep-alive.
+                # Only this channel is closed; the keep-alive detects a dead connection.
                 raise ConnectionLost(f"{self._name} gave no answer within {limit:.0f} s") from None
             except (asyncssh.Error, OSError) as error:
                 if isinstance(error, asyncssh.ChannelOpenError) and not connection.is_closed():
-                    # So many sessions are not allowed; those that run must go on.
+                    # The server allows no further session; the running sessions must go on.
                     raise ConnectionLost(f"{self._name} opens no further session: {error}") from error
                 self._drop(connection)
                 raise ConnectionLost(f"the connection to {self._name} was lost: {error}") from error
@@ -92,7 +92,7 @@ class SshTransport:
         connection.abort()
 
     async def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -100,7 +100,7 @@ class SshTransport:
 
 
 async def _begin(connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
-    """Begin a command; an sshd that still counts sessions that have ended is asked again."""
+    """Start a command; if sshd opens no session, retry, because it may still count sessions that have ended."""
     for pause in SESSION_PAUSES:
         try:
             return await connection.create_process(command, encoding=None)
@@ -118,7 +118,7 @@ async def _follow(process: asyncssh.SSHClientProcess[bytes], stdin: bytes | Asyn
         await asyncio.wait((reading, feeding), return_when=asyncio.FIRST_EXCEPTION)
         if not reading.done():
             reading.cancel()
-            feeding.result()  # what could not be fed, as a content that is missing
+            feeding.result()  # raises the error of the input, such as missing content
         stdout, stderr = await reading
         await process.wait_closed()
     finally:
@@ -136,4 +136,4 @@ async def _feed(stream: Any, data: bytes | AsyncIterator[bytes]) -> None:
         await write_all(stream, data)
         stream.write_eof()
     except (BrokenPipeError, asyncssh.Error):
-        return  # the command did not want to read on; its status says why
+        return  # the command stopped reading; its exit status shows why

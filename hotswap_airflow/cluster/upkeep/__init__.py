@@ -1,1 +1,1 @@
-"""What belongs to whom on a cluster, and what may be removed."""
+"""The owners of jobs and folders on a cluster, and the folders that may be removed."""

@@ -1,4 +1,4 @@
-"""Whose the folders on a cluster are, and how a person marks them."""
+"""The owners of folders on a cluster, and the marks that a person sets in them."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ say marked
 
 
 async def keys_of(client: ClusterClient, installation: str, workflow: str, run: str, job: str = "") -> list[JobKey]:
-    """The keys of all tries of a run's jobs, or of one of them, that have a folder on the cluster."""
+    """The job keys of all tries of a run's jobs, or of one of these jobs, that have a folder on the cluster."""
     wanted = (installation, workflow, run)
     found = [key for key in await keys_with(client, run) if job in {"", key.job}]
     return [key for key in found if (key.run.installation, key.run.workflow, key.run.run) == wanted]
 
 
 async def keys_with(client: ClusterClient, text: str) -> list[JobKey]:
-    """The keys of all tries of jobs in which a text stands; a note that cannot be read is left out."""
+    """The job keys of all tries that contain a text; a note that cannot be read is left out."""
     return read_keys(await client.run_program(KEYS_OF, json.dumps(text), limit=TRANSFER_TIMEOUT))
 
 
 async def mark_tries(client: ClusterClient, digests: Iterable[str], mark: str, *, is_on: bool = True) -> None:
-    """Mark tries of jobs, for the next try of their task to see; or take the mark back."""
+    """Mark tries of jobs for the next try of their task, or remove the mark."""
     await _mark(client, [key_folder(digest) for digest in digests], mark, is_on=is_on)
 
 
 async def keep_runs(client: ClusterClient, folders: Collection[str], *, is_kept: bool = True) -> None:
-    """Exempt the folders of runs from being removed, or no longer."""
+    """Exempt the folders of runs from removal, or end the exemption."""
     await _mark(client, [f"runs/{folder}" for folder in folders], KEPT, is_on=is_kept)
 
 

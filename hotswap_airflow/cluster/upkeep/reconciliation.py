@@ -1,4 +1,4 @@
-"""Which jobs in a cluster's queue an installation has submitted, by the notes in their folders."""
+"""The jobs in a cluster's queue that an installation has submitted, by the notes in their folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnedJob:
-    """A job in the queue, and whose it is; an array is one."""
+    """A job in the queue and its job key; an array is one job."""
 
     name: str
     key: JobKey
@@ -36,7 +36,7 @@ end
 
 
 async def _queues(client: ClusterClient) -> list[QueuedJob]:
-    """The queue of the own cluster, and of each other one that a job of ours was sent to."""
+    """The queue of the own cluster, and of each other cluster to which one of our jobs was sent."""
     queue, _ = await client.status([])
     noted = set(filter(None, lines(await client.run_program(CLUSTERS))))
     others = noted - {await client.home()} if noted else noted
@@ -48,7 +48,7 @@ async def _queues(client: ClusterClient) -> list[QueuedJob]:
 
 
 async def owned_jobs(client: ClusterClient, installation: str) -> list[OwnedJob]:
-    """The active jobs of an installation; jobs without a readable note are nobody's. Raises ``ClusterError``."""
+    """The active jobs of an installation; jobs without a readable note are left out. Raises ``ClusterError``."""
     queue = await _queues(client)
     active = (row for row in queue if is_named_by(row.name, installation) and row.status.is_active)
     rows = {digest_of(row.name): row for row in active}

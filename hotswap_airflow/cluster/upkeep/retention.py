@@ -1,4 +1,4 @@
-"""How long the folders of finished runs stay on a cluster, where a site sets that: a notice, then their end."""
+"""The time that folders of finished runs stay on a cluster, if a site limits it: first a notice, then the removal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOTICE = "HOTSWAP-REMOVES-THIS-FOLDER.txt"
 NOTICE_TIME = 3 * 86_400.0
-"""Seconds between the notice and the removal, at least."""
+"""The smallest number of seconds between the notice and the removal."""
 Due = Literal["nothing", "notice", "withdraw", "remove"]
 INVENTORY = (
     PROLOGUE
@@ -89,10 +89,11 @@ say emptied
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run left: the digests of its jobs' folders, and times in seconds since the epoch.
+    """What a run left: the digests of its jobs' folders, and times in seconds since 1970 (Unix time).
 
-    ``changed`` is when it was needed last, or the last of its jobs was begun, ended or told of; ``noticed`` when its
-    end was announced. ``is_there`` is not set where only its jobs' folders are left.
+    ``changed`` is the last time at which the run's folder was needed, or one of its jobs was submitted, ended, recorded
+    or cancelled. ``noticed`` is when its removal was announced. ``is_there`` is false if only its jobs' folders
+    are left.
     """
 
     run: RunKey
@@ -105,16 +106,17 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What runs have left on a cluster, and what time it is there."""
+    """What runs have left on a cluster, and the cluster's time."""
 
     now: float
     runs: tuple[RunFolder, ...]
 
 
 def due(run: RunFolder, now: float, retention: float, *, is_finished: bool) -> Due:
-    """What is to be done with the folder of a run that may stay for ``retention`` seconds after its end.
+    """The action due for the folder of a run that may stay for ``retention`` seconds after its last change.
 
-    No folder of a run is removed that was not announced for the whole time of a notice before.
+    A run's folder is removed only after its removal was announced for the whole ``NOTICE_TIME``. Folders of jobs that
+    are left without it need no notice.
     """
     queue_is_stale = is_finished and not run.is_kept and now >= run.changed + retention - NOTICE_TIME
     if not queue_is_stale:
@@ -126,7 +128,7 @@ def due(run: RunFolder, now: float, retention: float, *, is_finished: bool) -> D
 
 
 def removed_at(run: RunFolder, now: float, retention: float) -> float:
-    """When a folder goes whose end is announced now."""
+    """The time at which a folder is removed if its removal is announced now."""
     return max(run.changed + retention, now + NOTICE_TIME)
 
 
@@ -154,25 +156,25 @@ def _run_folder(run: RunKey, digests: Sequence[str], times: Mapping[str, Mapping
 
 
 async def announce(client: ClusterClient, words: Mapping[str, str]) -> list[str]:
-    """Put a notice into the folders of runs, or withdraw it where the words are empty; give those that took it."""
+    """Write a notice into the folders of runs, or remove it if the words are empty; give the changed folders."""
     stdin = "".join(f"{folder} {text}\n" for folder, text in words.items())
     return lines(await client.run_program(NOTIFY, NOTICE, stdin=stdin.encode()))
 
 
 async def remove(client: ClusterClient, run: RunFolder) -> bool:
-    """Move what a run has left out of the way, unless it was kept or needed meanwhile; tell whether it is gone."""
+    """Move what a run has left out of the way, unless it was kept or needed meanwhile; give whether it is gone."""
     line = f"{run.run.folder} {' '.join(run.digests)}\n"
     said = await client.run_program(REMOVE, KEPT, NOTICE, stdin=line.encode(), limit=TRANSFER_TIMEOUT)
     return run.run.folder in lines(said)
 
 
 async def empty(client: ClusterClient) -> None:
-    """Delete what is out of the way. Takes as long as it takes: where it is cut, the next pass goes on."""
+    """Delete what was moved out of the way. If the time limit ends it, the next pass continues."""
     await client.run_program(EMPTY, limit=TRANSFER_TIMEOUT)
 
 
 def notice_of(run: RunFolder, now: float, retention: float) -> str:
-    """The notice in words, one line."""
+    """The text of the notice, one line."""
     day = time.strftime("%Y-%m-%d", time.gmtime(removed_at(run, now, retention)))
     return (
         f"On {day} this folder is removed, with the logs of its jobs: the cluster keeps the folders of finished runs "

@@ -1,1 +1,1 @@
-"""How jobs are doing: one poll for all of a connection."""
+"""The state of jobs: one poll for all jobs of a connection."""

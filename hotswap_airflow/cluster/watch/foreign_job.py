@@ -1,4 +1,4 @@
-"""How a job is that somebody else submitted: by its id, its name, or the key of one of ours."""
+"""The state of a job that somebody else submitted, by its id, its name, or the job key of one of our jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _NO_SUCH_JOB = "Invalid job id specified"
 
 @dataclass(frozen=True)
 class QueueAndAccounting:
-    """Rows of a job in the queue and in accounting, None without it; ``is_sure``: nobody who may know it is away."""
+    """Rows of a job in the queue and in accounting.
+
+    ``accounted`` is None if sacct failed. ``is_sure`` is false if sacct failed although the cluster has accounting.
+    """
 
     queue: list[QueuedJob]
     accounted: list[QueuedJob] | None
@@ -45,7 +48,7 @@ class SoughtJob:
     key: str | None = None
 
     def check(self) -> None:
-        """Raise ``SetupError`` where it says no job, or several."""
+        """Raise ``SetupError`` if there is not exactly one, or if the name or key is malformed."""
         if sum(part is not None for part in (self.job_id, self.name, self.key)) != 1:
             raise SetupError("give exactly one of job_id, job_name and key")
         if self.name is not None and (not self.name or "," in self.name or not self.name.isprintable()):
@@ -54,14 +57,14 @@ class SoughtJob:
             raise SetupError(f"{self.key!r} is no key; it looks like 0123456789abcdef0123-e0-g0")
 
     def __str__(self) -> str:
-        """How a person would call it."""
+        """Give ``job`` and the id, name or key."""
         return f"job {self.job_id or self.name or self.key}"
 
 
 async def ask_queue_and_accounting(client: ClusterClient, which: str, since: str) -> QueueAndAccounting:
-    """What squeue and sacct say of anybody's job. ``which`` is ``--jobs=ID`` or ``--name=NAME``.
+    """The rows of squeue and sacct for a job of any user. ``which`` is ``--jobs=ID`` or ``--name=NAME``.
 
-    Raises ``CommandFailed`` where squeue fails.
+    Raises ``CommandFailed`` if squeue fails, unless it only does not know the id.
     """
     said = await client.run_program(programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
     try:
@@ -78,11 +81,11 @@ async def ask_queue_and_accounting(client: ClusterClient, which: str, since: str
 
 
 class ForeignJobWatch:
-    """Looks for a job again and again. ``clock`` gives seconds.
+    """Polls one job repeatedly. ``clock`` gives seconds.
 
-    It keeps the names of a job that it saw, since its id may be given again; how parts of it (by Slurm's ids of an
-    array's elements) have ended, since Slurm forgets; and since when the queue shows no part as active: what nobody
-    knows any more counts as gone after a while.
+    It keeps the names with which the job was seen, because Slurm may reuse its id. It keeps how parts of the job (by
+    Slurm's ids of array elements) have ended, because Slurm forgets them. It also keeps since when the queue shows no
+    part as active: a job that no source knows any more counts as gone after a while.
     """
 
     def __init__(self, client: ClusterClient, sought: SoughtJob, clock: Callable[[], float] = time.time) -> None:
@@ -96,7 +99,7 @@ class ForeignJobWatch:
         self._missing_since: float | None = None
 
     async def poll_once(self) -> list[JobStatus]:
-        """How the job is, one status an array element; none where nobody knows it yet. Raises ``ClusterError``."""
+        """The state of the job, one status for each array element; empty if unknown yet. Raises ``ClusterError``."""
         job_id, glimpse, client = self._sought.job_id, None, self._client
         if self._sought.key is not None:
             glimpse = (await self._client.glimpses([self._sought.key]))[self._sought.key]
@@ -114,9 +117,9 @@ class ForeignJobWatch:
         return self._judged(seen, glimpse)
 
     def _recognize(self, rows: Sequence[QueuedJob]) -> None:
-        """Whose rows count: of a name the newest job's, of an id those of the names that it had at first.
+        """Choose the rows that count: for a name, the rows of the newest job; for an id, the rows with its first names.
 
-        The queue knows first: a greater id in accounting may be of a job that ended before ids began anew.
+        The queue comes first: a greater id in accounting may belong to a job that ended before Slurm restarted its ids.
         """
         rows = [row for row in rows if self._is_it(row)]
         newest = max((row.base_id for row in rows), default=self._job_id)
@@ -125,13 +128,13 @@ class ForeignJobWatch:
             self._job_id, self._active, self._ended, self._missing_since = newest, set(), {}, None
 
     def _is_it(self, row: QueuedJob) -> bool:
-        if self._sought.key is not None:  # which is the last part of the job's name
+        if self._sought.key is not None:  # the key is the last part of the job's name
             return row.name.endswith(f".{self._sought.key}")
         return not self._names or row.name in self._names
 
     def _own(self, rows: Iterable[QueuedJob]) -> dict[str, JobStatus]:
         own = [row for row in rows if row.base_id == self._job_id and row.name in self._names]
-        # Of a job that several clusters of a federation know, the row counts of the one that has it.
+        # If several clusters of a federation know a job, the row of the cluster that has it counts.
         own.sort(key=lambda row: row.status.state != REVOKED)
         return {row.job_id: row.status for row in own}
 
@@ -139,9 +142,9 @@ class ForeignJobWatch:
         now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())
         note, signalled = (glimpse.exit_status, glimpse.signalled) if glimpse else (None, False)
         active = {part for part, status in queued.items() if not status.phase.is_final}
-        for part in active:  # it may have been begun again
+        for part in active:  # Slurm may have started it again
             self._ended.pop(part, None)
-        # Of whose end accounting tells, be it in one row for all that never began, there is nothing to remember.
+        # Parts whose end accounting shows need not be kept; one row may stand for all parts that never began.
         over = {part for part, status in accounted.items() if status.phase.is_final}
         told = {f"{self._job_id}_{index}" for part in over for index in indices_in(part)}
         self._active = active | (set() if str(self._job_id) in over else self._active - told)

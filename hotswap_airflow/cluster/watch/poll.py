@@ -1,4 +1,4 @@
-"""What one poll sees: the queue, asked for once, and the folders of jobs, each read by the identity that owns it."""
+"""One poll: the queue, requested once, and the folders of jobs, each read by the identity that owns it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.states import JobStatus
 
 OTHERS_LIMIT = 10.0
-"""Seconds in which a further cluster must answer."""
+"""Seconds in which a further cluster must return its queue."""
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
 class Owned(Protocol):
-    """A job whose folder one identity reads, and which one cluster has."""
+    """A job: one identity reads its folder, and one cluster has it."""
 
     @property
     def client(self) -> ClusterClient:
-        """The identity."""
+        """The identity that reads the folder."""
 
     @property
     def cluster(self) -> str:
-        """Slurm's name of the cluster, empty where that is the asker's own."""
+        """Slurm's name of the cluster, empty if it is the own cluster of ``asker``."""
 
 
 @dataclass
 class PollResult:
     """The rows of the queue, what each job's folder shows, and which identities and further clusters gave no answer.
 
-    ``home`` is Slurm's name of the asker's own cluster, where some folder names one.
+    ``home`` is Slurm's name of the own cluster of ``asker``; it is set only if some folder names a cluster.
     """
 
     queue: list[QueuedJob]
@@ -52,10 +52,10 @@ class PollResult:
 
 
 async def poll_once(asker: ClusterClient, jobs: Mapping[str, Owned]) -> PollResult:
-    """Ask for the queue and for the folders of jobs, in one round trip where they are the asker's own.
+    """Read the queue and the folders of jobs, in one round trip if all jobs belong to ``asker``.
 
-    Further clusters that have some of the jobs are asked each by itself. Raises ``ClusterError`` where the asker's own
-    queue could not be asked for.
+    Each further cluster that has some of the jobs is polled separately. Raises ``ClusterError`` if the queue of
+    ``asker`` itself cannot be read.
     """
     clusters = sorted({job.cluster for job in jobs.values()} - {"", asker.slurm_cluster})
     is_monitor = any(job.client.transport is not asker.transport for job in jobs.values())
@@ -72,7 +72,7 @@ async def poll_once(asker: ClusterClient, jobs: Mapping[str, Owned]) -> PollResu
 
 
 async def _queue(client: ClusterClient, *, of_all: bool) -> list[QueuedJob]:
-    """The queue of a further cluster, which must not hold up the others."""
+    """The queue of a further cluster, with a time limit so that it does not delay the others."""
     try:
         async with asyncio.timeout(OTHERS_LIMIT):
             return await client.queue_of_all() if of_all else (await client.status([]))[0]
@@ -99,7 +99,10 @@ async def of_each(
     items: Iterable[tuple[str, Item]],
     ask: Callable[[ClusterClient, list[Item]], Awaitable[dict[str, Found]]],
 ) -> tuple[dict[str, Found], dict[ClusterClient | str, ClusterError]]:
-    """Ask each identity for the items of its own jobs, given with their digests; errors by identity."""
+    """Call ``ask`` for each identity with the items of its own jobs; ``items`` are given with digests of jobs.
+
+    Gives what was found, and errors by identity.
+    """
     groups: dict[ClusterClient, list[Item]] = defaultdict(list)
     for digest, item in items:
         groups[jobs[digest].client].append(item)
@@ -117,26 +120,26 @@ async def of_each(
 async def by_job(
     rows: Iterable[QueuedJob], wanted: Collection[tuple[int, str]]
 ) -> dict[tuple[int, str], list[QueuedJob]]:
-    """The rows of the wanted jobs by id and name, an array's together.
+    """The rows of the wanted jobs by id and name; all rows of an array are together.
 
-    Slurm gives an id again when all are used up, when the cluster is installed anew, and when a controller died before
-    it wrote down the job that had it: two jobs that are waited for may have one id. Another name is another job. Of a
-    job that several clusters of a federation know, the rows count of the one that has it.
+    Slurm reuses an id after all ids are used up, after a new installation of the cluster, and after a controller died
+    before it wrote down the job with that id: two watched jobs may have the same id. A different name means a different
+    job. If several clusters of a federation know a job, the rows of the cluster that has it count.
     """
     names = {name for _, name in wanted}
     found: dict[tuple[int, str], list[QueuedJob]] = {}
     revoked: dict[tuple[int, str], list[QueuedJob]] = {}
     async for row in in_slices(rows):
-        # The name first: most rows may be other people's, and it takes long to read an id.
+        # Compare the name first: most rows may belong to other users, and it takes long to read an id.
         if row.name in names and (job := (row.base_id, row.name)) in wanted:
             (revoked if row.status.state == REVOKED else found).setdefault(job, []).append(row)
     return revoked | found
 
 
 async def by_index(rows: Iterable[QueuedJob], open_indices: Iterable[int], base: int = 0) -> dict[int, JobStatus]:
-    """The statuses of the indices of an array by its rows; Slurm counts them from ``base``.
+    """The statuses of an array's indices by its rows; Slurm's index 0 is index ``base``.
 
-    A row without an index stands for the rest, which never began.
+    A row without an index stands for all other open indices, which never began.
     """
     found: dict[int, JobStatus] = {}
     rest: JobStatus | None = None

@@ -1,4 +1,4 @@
-"""Ends of jobs that are told as they come, so that nobody waits for the next poll. Polling stays the truth."""
+"""Notice of the ends of jobs at once, so that no task waits for the next regular poll. Only polls judge a job."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "unknown"
 PAUSE = 1.0
-"""Seconds between two ends that are heard: those in between are seen by the same look."""
+"""Seconds between two notices of an end: the same poll finds the ends in between."""
 REST = 15.0
-"""Seconds before a login node that gave no answer is listened to again."""
+"""Seconds until the next request to a login node that gave no answer."""
 
 
 class Listeners:
-    """Listens to the accounts whose jobs tell of their ends; ``hear`` is called for each that is new."""
+    """Waits for ends of jobs on accounts with push; ``hear`` is called after each new end."""
 
     def __init__(self, hear: Callable[[], None]) -> None:
         self._hear = hear
         self._tasks: dict[ClusterClient, asyncio.Task[None]] = {}
 
     def listen_to(self, clients: Iterable[ClusterClient]) -> None:
-        """Listen to these accounts, and to no others any more."""
+        """Listen to the accounts with push among these, and stop listening to all others."""
         wanted = {client for client in clients if client.has_push}
         for client, task in self._tasks.items():
             if client not in wanted:
@@ -41,7 +41,7 @@ class Listeners:
         while True:
             try:
                 now = await client.wait_for_end(last)
-            except ClusterError:  # told by the poll
+            except ClusterError:  # the poll reports it
                 await asyncio.sleep(REST)
                 continue
             if last not in {now, _UNKNOWN}:
@@ -50,7 +50,7 @@ class Listeners:
             last = now
 
     async def close(self) -> None:
-        """Listen no more; whoever is cancelled meanwhile closes again."""
+        """Stop listening. If this call is cancelled, it can be repeated."""
         for task in self._tasks.values():
             task.cancel()
         if self._tasks:

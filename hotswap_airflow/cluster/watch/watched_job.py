@@ -1,4 +1,4 @@
-"""What is watched: a job that somebody waits for, and the news of it; and how often the cluster is asked."""
+"""A watched job, the news of it, and how often the cluster is polled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interval:
-    """Seconds between polls: after a change, as a rule, after a long silence, and when a job told of its end."""
+    """Seconds between polls: after a change, usually, after a long silence, and after a job noted its end."""
 
     shortest: float = POLL[0]
     usual: float = POLL[1]
@@ -25,10 +25,10 @@ class Interval:
     hinted: float = 0.7
     growth: float = 1.5
     patience: int = 20
-    """So many polls without news make a long silence."""
+    """The number of polls without news that make a long silence."""
 
     def after(self, delay: float, silent: int) -> float:
-        """The pause after one of ``delay``, when ``silent`` polls in a row had no news."""
+        """The next pause after a pause of ``delay`` seconds, if ``silent`` polls in a row had no news."""
         most = self.usual if silent < self.patience else self.longest
         return self.shortest if silent == 0 else min(delay * self.growth, most)
 
@@ -37,8 +37,8 @@ class Interval:
 class Observation:
     """News of one job: its status, new text of its log, and how many bytes of it were left out.
 
-    ``is_change``: the status, or the numbers of a sweep, are not what was heard before. ``hold`` is how an element of a
-    sweep is that waits until somebody lets it go on.
+    ``is_change``: the status, the numbers of a sweep or ``hold`` differ from the last observation. ``hold`` is the
+    status of an array index that waits until a person releases it.
     """
 
     status: JobStatus
@@ -52,10 +52,10 @@ class Observation:
 
 @dataclass
 class WatchedJob:
-    """A job that somebody waits for; ``news`` are observations in order, or what ended the watch.
+    """A watched job; ``news`` holds observations in order, or the error that ended the watch.
 
-    ``elements`` is what is known of an array's. ``cluster`` is Slurm's name of the cluster that has the job, empty
-    where that is the one which was asked to run it.
+    ``elements`` is the state of an array, None for a single job. ``cluster`` is Slurm's name of the cluster that has
+    the job, empty if that is the cluster to which it was submitted.
     """
 
     digest: str
@@ -77,11 +77,11 @@ class WatchedJob:
 
     @property
     def named(self) -> tuple[int, str]:
-        """What Slurm knows it by: the id alone may be another job's, too."""
+        """The id and name in Slurm: the id alone may also belong to another job."""
         return self.job_id, self.name
 
     async def observe(self) -> Observation:
-        """Wait for news. Raises ``LoginRequired`` where only a person can go on, and what ended the watcher."""
+        """Wait for news. Raises ``LoginRequired`` if a person must act, or the error that ended the watcher."""
         found = await self.news.get()
         if isinstance(found, BaseException):
             raise found

@@ -1,6 +1,6 @@
-"""One watcher answers for all jobs of a cluster: one squeue, and one sacct for the missing, an interval.
+"""One watcher for all jobs of a cluster: in each interval one squeue, and one sacct for the jobs missing there.
 
-Without a connection that may see all jobs there is one for each identity.
+Without a monitor account there is one watcher for each identity.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _MOST_LOGS = 64
 _LOOKS_AFTER_AN_END = 3
 _MOST_ENDS = 300
 _LONGEST_QUESTION = 100_000
-"""Characters of ids that one question to accounting may have; Linux takes no argument above 128 KiB."""
+"""Characters of ids in one request to accounting; Linux takes no argument above 128 KiB."""
 _SACCT_PAUSE = 600.0
 _NOTES_PAUSE = 60.0
-"""Seconds after which the notes of a sweep's elements are read also where its queue looks as it should."""
+"""Seconds after which the notes of a sweep's elements are read even if the queue gives no reason for it."""
 _SINCE_EVER = "1970-01-01"
 
 
 class JobWatcher:
-    """Polls while anybody waits. Belongs to one event loop.
+    """Polls as long as any job is watched. Belongs to one event loop.
 
-    ``client`` asks Slurm for all jobs; each job's own identity reads its folder. ``polled`` hears of every look: how
-    many seconds it took, how many jobs are watched, and whether there was an answer.
+    ``client`` polls Slurm for all jobs; each job's own identity reads its folder. ``polled`` is called after every poll
+    with the seconds it took, the number of watched jobs, and whether there was an answer.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class JobWatcher:
         elements: ArrayState | None = None,
         client: ClusterClient | None = None,
     ) -> WatchedJob:
-        """Begin to watch a job; news come by ``observe``. ``client`` is its identity, if it is not the asking one."""
+        """Start to watch a job; ``observe`` gives its news. ``client`` is its identity, the watcher's own if None."""
         job = WatchedJob(digest, name, job_id, submitted_at, client or self.client, elements=elements)
         self._jobs[digest] = job
         self._delay, self._silent, self._is_new = self.interval.shortest, 0, True
@@ -93,14 +93,14 @@ class JobWatcher:
         self._task.add_done_callback(self._tell_end)
 
     def forget(self, job: WatchedJob) -> None:
-        """Watch a job no more, unless somebody else watches it by now; the watcher rests when it was the last."""
+        """Stop watching a job, unless a newer watch has replaced this one; after the last job the watcher stops."""
         if self._jobs.get(job.digest) is job:
             del self._jobs[job.digest]
         if not self._jobs:
             self._wake.set()
 
     async def close(self) -> None:
-        """Stop watching; nobody hears any more of these jobs."""
+        """Stop watching all jobs; there is no further news of them."""
         self._jobs.clear()
         if self._task is not None:
             self._task.cancel()
@@ -114,7 +114,7 @@ class JobWatcher:
             await self._listeners.close()
 
     def _hear(self) -> None:
-        """A job has noted its end: Slurm will know it now, or in a moment."""
+        """Poll soon after a job noted its end: Slurm knows of the end now, or in a moment."""
         self._soon = _LOOKS_AFTER_AN_END
         self._wake.set()
 
@@ -140,7 +140,7 @@ class JobWatcher:
             self._delay = self.interval.after(self._delay, self._silent)
 
     async def _rest(self) -> None:
-        """Wait until a poll is due; a new job, or the end of one that was told, makes that sooner."""
+        """Wait until a poll is due; a new job, or notice of an end, makes it due sooner."""
         while self._jobs and (left := self._due - time.monotonic()) > 0:
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -154,12 +154,12 @@ class JobWatcher:
         return self._polled_at + (self.interval.shortest if self._is_new else self._delay)
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
-        """Nobody may wait for a watcher that has died of a defect; each task fails, and is tried again."""
+        """Pass an error that ended the watcher on to all jobs, so that each task fails and is retried."""
         error = None if task.cancelled() else task.exception()
         if error is not None and task is self._task:
             self._give_up(error)
         elif self._jobs and task is self._task and not task.cancelled():
-            self._begin()  # somebody came while it was ending
+            self._begin()  # a job was added while the watcher was ending
 
     def _give_up(self, error: BaseException) -> None:
         for job in self._jobs.values():
@@ -175,7 +175,7 @@ class JobWatcher:
     async def _poll(self) -> bool:
         seen = await poll_once(self.client, jobs := dict(self._jobs))
         for digest, glimpse in seen.glimpses.items():
-            # The note in the folder says which of two jobs of one key does the work, and where.
+            # If two jobs have the same key, the note in the folder names the one that does the work, and its cluster.
             jobs[digest].job_id = glimpse.job_id or jobs[digest].job_id
             if glimpse.cluster and seen.home:
                 jobs[digest].cluster = "" if glimpse.cluster == seen.home else glimpse.cluster
@@ -203,7 +203,7 @@ class JobWatcher:
     def _without(
         self, troubles: Mapping[ClusterClient | str, ClusterError], jobs: dict[str, WatchedJob]
     ) -> dict[str, WatchedJob]:
-        """The jobs whose identities and clusters gave an answer; the others are told why there is no news."""
+        """The jobs whose identity and cluster gave an answer; the other jobs get the error as their news."""
         if not troubles:
             return jobs
         for silent, error in troubles.items():
@@ -214,10 +214,10 @@ class JobWatcher:
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, FolderNote]
     ) -> bool:
         ends = [digest async for digest in in_slices(jobs) if found[digest].phase.is_final]
-        later = set(ends[_MOST_ENDS:])  # of thousands at once, the logs would not come within the limit of a command
+        later = set(ends[_MOST_ENDS:])  # the logs of thousands of ended jobs would exceed the time limit of a command
         jobs = {digest: job for digest, job in jobs.items() if digest not in later}
         tails, troubles = await self._tails(jobs, found, glimpses)
-        # An end is told with the last of its log.
+        # An end is reported together with the last part of the log.
         untold = {digest for digest in ends if digest in jobs and jobs[digest].client in troubles}
         told = {digest: job for digest, job in jobs.items() if digest not in untold}
         changes = [
@@ -230,7 +230,7 @@ class JobWatcher:
     async def _look_at_elements(
         self, jobs: Mapping[str, WatchedJob], queue: Mapping[tuple[int, str], Sequence[QueuedJob]]
     ) -> dict[ClusterClient | str, ClusterError]:
-        """What the queue says of arrays, and the notes of elements where some have left it."""
+        """Update arrays from the queue, and from the notes of elements if needed or due; give errors by identity."""
         ended = []
         for digest, job in jobs.items():
             if job.elements is not None:
@@ -260,7 +260,7 @@ class JobWatcher:
     async def _accounting(
         self, asked: Mapping[str, Sequence[int | str]], jobs: Collection[WatchedJob]
     ) -> list[QueuedJob] | None:
-        """What sacct says of jobs that the queue does not know, or knows as ended, by cluster; None without sacct."""
+        """The rows of sacct for the ids in ``asked``, which are given by cluster; None if sacct fails."""
         self._is_unsure = False
         if self.clock() < self._no_accounting_until:
             return None
@@ -278,7 +278,7 @@ class JobWatcher:
         everybody = any(job.client.transport is not self.client.transport for job in jobs)
         lengths = accumulate(len(f"{one},") for one in asked)
         askable = [one for one, length in zip(asked, lengths, strict=True) if length <= _LONGEST_QUESTION]
-        self._is_unsure |= len(askable) < len(asked)  # whoever was not asked for is not missing
+        self._is_unsure |= len(askable) < len(asked)  # a job that was not requested is not missing
         try:
             return await asker.accounting(_SINCE_EVER, askable, everybody=everybody)
         except CommandFailed as error:
@@ -300,7 +300,7 @@ class JobWatcher:
         if not is_missing(queued, noted_status, signalled=signalled):
             job.missing_since = None
         elif job.missing_since is None or self._is_unsure:
-            job.missing_since = now  # accounting that is away tells nothing
+            job.missing_since = now  # without an answer of accounting, no time counts as missing
         return judge(
             Evidence(
                 now=now,
@@ -317,10 +317,10 @@ class JobWatcher:
     async def _tails(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, FolderNote]
     ) -> tuple[dict[str, tuple[bytes, int]], dict[ClusterClient | str, ClusterError]]:
-        """New bytes of each log, and how many before them are left out because a poll may take only so many.
+        """New bytes of each log, and how many bytes before them are skipped because a poll reads a limited number.
 
-        Of what all logs together have, a poll takes so much and leaves the rest to the next; ends go first, then those
-        that were read longest ago.
+        Logs of ended jobs are always read. The other logs follow, the log read longest ago first, until ``_MOST_LOGS``
+        logs are read in total; the rest is left to the next poll.
         """
         pieces: list[tuple[str, int, int]] = []
         skipped = {}
@@ -355,9 +355,9 @@ class JobWatcher:
 
 
 def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> dict[str, list[int | str]]:
-    """The ids that accounting must be asked for, by cluster: of jobs that the queue does not know, or knows as ended.
+    """The ids to request from accounting, by cluster: of jobs that the queue does not know, or shows as ended.
 
-    Or knows to be with another cluster of a federation.
+    Also of jobs that, by the queue, are with another cluster of a federation (``REVOKED``).
     """
     asked: dict[str, list[int | str]] = {}
     for digest, job in jobs.items():
@@ -374,7 +374,7 @@ def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> 
 def _statuses(
     queue: Mapping[tuple[int, str], Sequence[QueuedJob]], jobs: Mapping[str, WatchedJob]
 ) -> dict[str, JobStatus]:
-    """The status of each single job by its digest: of several of one name, that of the id which counts."""
+    """The status of each single job by its digest: if several jobs have one name, of the job whose id counts."""
     return {
         digest: rows[-1].status
         for digest, job in jobs.items()

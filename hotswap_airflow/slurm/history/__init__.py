@@ -1,1 +1,1 @@
-"""What earlier tries of a job left: their notes, and a sweep's table of elements."""
+"""What earlier tries of a job left: their notes, and the table of a sweep's elements."""

@@ -1,4 +1,4 @@
-"""The notes in the folders of jobs, as our programs on the login node print them. Text in, values out."""
+"""Read the notes in key folders, as our programs on the login node return them. Text in, values out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _END = re.compile(r"([0-9]+)\.([0-9]+)(s?)")
 
 @dataclass(frozen=True)
 class Folder:
-    """The folder of one try of a job: its id, what else it tells of the try, and its cluster as far as it was noted."""
+    """The key folder of one try of a job: the job's id, the other notes of the try, and the cluster if it was noted."""
 
     digest: str
     job_id: int | None
@@ -27,7 +27,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Members:
-    """The elements that an array was submitted with, and what Slurm's index 0 stands for in it."""
+    """The elements that an array was submitted with, and the index that Slurm's index 0 stands for."""
 
     base: int
     elements: frozenset[int]
@@ -35,9 +35,9 @@ class Members:
 
 @dataclass(frozen=True)
 class FolderNote:
-    """What a job's folder shows: the script's exit status, bytes of its log, the job's id; whether it was signalled.
+    """What a key folder shows: the script's exit status, its log's size in bytes, the job's id, whether a signal came.
 
-    ``cluster`` is where the job is, as far as that was noted.
+    ``cluster`` is the cluster on which the job is; empty if it was not noted.
     """
 
     exit_status: int | None
@@ -49,7 +49,7 @@ class FolderNote:
 
 @dataclass(frozen=True)
 class Result:
-    """What a job left: exit status, why it refused to start or end, and the lines of its values."""
+    """What a job left: its exit status, the reason why it refused to start or to end, and the lines of its values."""
 
     exit_status: int | None
     reason: str
@@ -57,7 +57,7 @@ class Result:
 
 
 class GlimpseReader:
-    """Reads what the folders of jobs show, line by line: there may be thousands."""
+    """Reads what key folders show, line by line, because there may be thousands of folders."""
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
@@ -87,7 +87,7 @@ class GlimpseReader:
 
 
 def read_folder(line: str) -> Folder:
-    """The folder of a try, from one line of fields."""
+    """The key folder of a try, from one line of fields."""
     digest, job_id, cluster, cancelled, asked, rows, adopt, void, settled = line.split("|", 8)
     tried = Try(
         *try_of(digest),
@@ -140,5 +140,5 @@ def read_element_values(text: str) -> dict[int, str]:
 
 
 def number(text: str) -> int | None:
-    """A number that a note holds; None where it holds none."""
+    """The number in a note; None if the note holds no number."""
     return int(text) if text.isascii() and text.isdigit() else None

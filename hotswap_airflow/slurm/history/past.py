@@ -1,4 +1,4 @@
-"""The tries of a job that have a folder on the cluster: what each came to, and which one is to be found or made."""
+"""The tries of a job that have a key folder on the cluster: how each ended, and which try to find or to submit."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 ADOPT, ANEW = "adopt", "anew"
-"""A person's marks of a try: its task takes it up again; what it did counts for nothing."""
+"""A person's marks on a try. ``adopt``: its task takes the job over again; ``anew``: what the try did is ignored."""
 _WORDS = 8
 
 
 @dataclass(frozen=True)
 class End:
-    """How the end of a try was told, noted on the cluster as one line of words.
+    """The recorded end of a try: one line of words on the cluster.
 
-    ``asked`` is ``<try number> <epoch>`` of the one who heard it, ``errors`` are the names of errors' classes, the one
-    that was told first; nothing is told yet of a sweep that goes on, whose are those of elements that are run again.
-    ``lost`` are its elements that this epoch does not run again, ``given_up`` their errors, ``again`` those that ended
-    with exit status 0 and yet did not succeed. ``nodes`` broke down under it.
+    ``asked`` is the attempt that recorded it, ``<try number> <epoch>``. ``errors``: names of error classes, the
+    reported one first. For a sweep that continues nothing was reported yet; then they belong to the elements that will
+    run again. ``lost`` are the elements that this epoch does not run again, ``given_up`` their errors. ``again`` are
+    elements that ended with exit status 0 but did not succeed. ``nodes`` broke down under the try.
     """
 
     asked: str
@@ -51,7 +51,7 @@ class End:
 
     @classmethod
     def read(cls, words: str) -> End | None:
-        """Read what was written; None where nothing was. Words at the end may be missing.
+        """Read the line that ``words`` wrote; None if it is empty. Words at its end may be missing.
 
         >>> End.read("2 0 TIMEOUT JobTimedOut").errors, End.read("")
         (('JobTimedOut',), None)
@@ -65,22 +65,22 @@ class End:
 
     @property
     def was_good(self) -> bool:
-        """Whether a success was told."""
+        """Whether a success was recorded."""
         return JobStatus(self.state).phase is Phase.SUCCEEDED
 
     @property
     def continuation(self) -> bool:
-        """Whether nothing was told yet, since another job followed at once."""
+        """Whether nothing was reported yet, because another job followed at once."""
         return self.state in GOES_ON
 
 
 @dataclass(frozen=True)
 class Try:
-    """A try of a job that has a folder on the cluster.
+    """A try of a job that has a key folder on the cluster.
 
-    ``asked`` is who asked last: ``<try number> <epoch>``. ``end`` is how its end was told, ``rows`` a text that changes
-    with the values of a sweep. A person's marks: ``adopt`` is who had asked last when the job was given back to its
-    task, ``is_void`` that what it did counts for nothing.
+    ``asked`` is the attempt that requested the job last: ``<try number> <epoch>``. ``end`` is the recorded end,
+    ``rows`` a text that changes with the values of a sweep. A person's marks: ``adopt`` is the attempt that had
+    requested the job last when the person gave it back to its task; ``is_void``: what the try did does not count.
     """
 
     epoch: int
@@ -94,15 +94,15 @@ class Try:
 
     @property
     def is_part(self) -> bool:
-        """Whether it was a part of a sweep, after which the rest was submitted."""
+        """Whether the try was a part of a sweep, after which the rest was submitted."""
         return self.end is not None and self.end.state == WAVE
 
 
 def adopting_epoch(tries: Sequence[Try], epoch: int, asked: str, rows: str = "") -> int:
     """The epoch under which a try goes on: its own, or that of a job which a person gave back to its task.
 
-    ``epoch`` and ``asked`` are of the one who asks, ``rows`` of the sweep. What was given back counts for the first
-    epoch that asks after the person did it, and for all its tries.
+    ``epoch`` and ``asked`` belong to the attempt that requests the job now, ``rows`` to the sweep. A job that was given
+    back counts for the first epoch that requests it after the person's act, and for all tries of that epoch.
     """
     given = [
         one.epoch
@@ -116,9 +116,10 @@ def adopting_epoch(tries: Sequence[Try], epoch: int, asked: str, rows: str = "")
 def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry) -> int:
     """Give the generation that a try must find or submit.
 
-    ``asked`` is ``<try number> <epoch>`` of the one who asks. A job that is not settled is adopted, and so is an end
-    that was told to the same try. A success, and a failure that ``retry`` lets stand, are told to every later try of
-    the same epoch: it may have been made only because a worker died with the news.
+    ``asked`` is the attempt that requests the job: ``<try number> <epoch>``. A job without a recorded end is found
+    again unless it was cancelled. An end that the same attempt recorded is reported to it again. A success, and a
+    failure after which ``retry`` allows no further try, are reported to every later attempt of the same epoch: that
+    attempt may exist only because a worker died before it reported the end.
     """
     mine = [one for one in tries if one.epoch == epoch]
     if not mine:
@@ -133,19 +134,19 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry
 
 
 def _stands(end: End, retry: Retry, failures: Sequence[Sequence[str]]) -> bool:
-    """Whether the end of the last try is that of the job; ``failures`` has its own too."""
+    """Whether the end of the last try is the end of the job; ``failures`` includes the errors of that try."""
     return end.was_good or (bool(end.errors) and not retry.covers(end.errors[0], len(failures) - 1))
 
 
 @dataclass(frozen=True)
 class Past:
-    """What was before a try of a job.
+    """What happened before a try of a job.
 
-    ``starts`` counts the tries before it, ``failures`` are the errors of those of the same epoch, of each by name,
-    ``parts`` those of the earlier parts of the same sweep, which count as one failure together. ``given_up`` are the
-    errors of elements that this epoch does not run again. ``saved`` are the digests of those after which the work went
-    on, oldest first. ``nodes`` broke down under those of the same epoch. ``recorded_end`` is the end that was
-    recorded for this very try.
+    ``starts`` counts the earlier tries, without parts of a sweep. ``failures`` has an entry for each failed try of the
+    same epoch: the names of its errors. ``parts`` are the names of errors of the earlier parts of the same sweep, which
+    count together as one failure. ``given_up`` are the errors of elements that this epoch does not run again.
+    ``saved`` are the digests of tries after which the work went on, oldest first. ``nodes`` broke down under tries of
+    the same epoch. ``recorded_end`` is the end that was already recorded for this try itself.
     """
 
     starts: int = 0
@@ -182,13 +183,13 @@ def past_of(tries: Mapping[str, Try], epoch: int, generation: int) -> Past:
 
 
 def _failures(tries: Iterable[Try]) -> tuple[tuple[str, ...], ...]:
-    """The errors of the tries that failed; the parts of a sweep are none, and what is void counts for nothing."""
+    """The errors of the tries that failed; a part of a sweep is not a failed try, and a void try does not count."""
     ends = (one.end for one in tries if one.end is not None and not one.is_void)
     return tuple(end.errors for end in ends if end.errors and end.state != WAVE)
 
 
 def try_number(asked: str) -> int:
-    """The try number of ``<try number> <epoch>``; 0 where nobody asked.
+    """The try number of ``<try number> <epoch>``; 0 if the text is empty.
 
     >>> try_number("3 1"), try_number("")
     (3, 0)

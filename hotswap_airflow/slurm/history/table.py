@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.array import Array
 
 SKIPPED = "SKIPPED"
-"""How an element is told that was left out."""
+"""The state of an element that was left out."""
 
 
 @dataclass(frozen=True)
 class ElementResult:
     """One row: the element's number, its values on the axes as text, Slurm's word for its end, and its outputs.
 
-    ``error`` is the name of the error's class, empty where there is none; ``exit_status`` None where not told.
+    ``error`` is the name of the error's class, empty if there is none. ``exit_status`` is None if it is not known.
     """
 
     element: int
@@ -32,7 +32,7 @@ class ElementResult:
     values: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
-        """The row for a person."""
+        """The row as a line for people."""
         point = " ".join(f"{name}={value}" for name, value in self.point.items())
         values = " ".join(f"{name}={json.dumps(value)}" for name, value in (self.values or {}).items())
         status = f" (exit status {self.exit_status})" if self.exit_status else ""
@@ -56,7 +56,8 @@ def tabulate(
 ) -> tuple[ElementResult, ...]:
     """The table of a sweep that has ended.
 
-    ``statuses`` are those of the elements of its last array, ``errors`` names of classes of what went wrong in it.
+    ``statuses`` are those of the elements of its last array, ``errors`` the names of the error classes of elements that
+    went wrong in it.
     """
     table = []
     for element, row in enumerate(array.rows):
@@ -70,7 +71,7 @@ def tabulate(
 
 
 def _error(state: str, exit_status: int | None) -> str:
-    """The name of an element's error that is told by its state alone; empty where it has none."""
+    """The name of an element's error as its state and exit status show it; empty if it has none."""
     if state == "FAILED" and exit_status == 0:
         return "OutputMissing"
     return type(error).__name__ if (error := error_of(JobStatus(state), "")) is not None else ""

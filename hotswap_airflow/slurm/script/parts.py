@@ -1,4 +1,4 @@
-"""The shell text of batch scripts, in pieces that ``slurm.script`` fills in and puts together."""
+"""The shell text of batch scripts, in pieces that ``slurm.script.render`` fills in and puts together."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The batch script of a job. Values are exported, quoted once; nothing is pasted into the person's text.
+"""The batch script of a job. Values are exported, each quoted once; nothing is inserted into the user's own text.
 
-The script is submitted in the job's own folder, ``<workdir>/.hotswap/jobs/…/<key>``, where it keeps
-``id``, ``job.log``, ``output`` and, at the very end, ``exit``; an array ``table``, and for each element
-``logs/INDEX``, ``out/ELEMENT`` and ``ends/ELEMENT.STATUS``, with an ``s`` after a 0 that followed SIGTERM.
-It holds no absolute path of ours, so that ``hotswap render`` shows exactly what sbatch gets.
+The script is submitted in the key folder, ``<workdir>/.hotswap/jobs/…/<key>``. There it keeps ``id``, ``job.log``,
+``output`` and, at the very end, ``exit``. An array keeps ``table``, for each index ``logs/INDEX``, and for each element
+``out/ELEMENT`` and ``ends/ELEMENT.STATUS``, with an ``s`` after a 0 that followed SIGTERM.
+The script holds no absolute path of ours, so that ``hotswap render`` shows exactly what sbatch gets.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 CANCELLED = "cancelled"
-"""The reason of a job that was cancelled before it began, and began before Slurm was told."""
+"""The reason that a job notes if it was cancelled before it began, but began before Slurm knew that."""
 FORWARDED_SIGNALS = "TERM INT HUP USR1 USR2"
-"""Not CONT, which comes before TERM: of two that are pending bash runs one trap only."""
+"""CONT is left out because it comes before TERM: if two signals are pending, bash runs only one trap."""
 _PATIENCE = 120
-"""Seconds that a start waits for the lock of an earlier one; servers of files give up a dead client's sooner."""
+"""Seconds that a start waits for the lock of an earlier start; file servers release a dead client's lock sooner."""
 _DOUBT = 0.5
-"""Seconds in which a signal to all processes of a job has reached each of them."""
+"""Seconds after which a signal to all processes of a job has reached each of them."""
 _NOT_FORWARDED = {*FORWARDED_SIGNALS.split(), "KILL", "STOP", "CHLD", "CONT"}
 
 
@@ -59,13 +59,13 @@ def render_script(request: JobRequest) -> str:
 
 
 def _signals(request: JobRequest) -> str:
-    """What is forwarded to the script: the usual ones, and the one that Slurm is asked to send."""
+    """The signals that are forwarded to the script: the usual ones, and the signal that Slurm is requested to send."""
     asked = _warning(request)
     return f"{FORWARDED_SIGNALS} {asked}" if asked.isalnum() and asked not in _NOT_FORWARDED else FORWARDED_SIGNALS
 
 
 def _warning(request: JobRequest) -> str:
-    """The signal that Slurm is asked to send before the time is over; empty where it is not."""
+    """The signal that Slurm is requested to send before the time is over; empty if there is none."""
     return dict(request.options).get("signal", "").removeprefix("B:").partition("@")[0].removeprefix("SIG")
 
 
@@ -97,7 +97,7 @@ def _ending(request: JobRequest) -> str:
 
 
 def render_table(array: Array) -> str:
-    """Write the values of an array's elements, a line each; ``-`` is an element that is not run."""
+    """Write the values of an array's elements, one line for each; ``-`` means an element that is not run."""
     names = [variable("SWEEP", name) for name in array.variables]
     return "".join(f"{_line(names, row) if array.is_wanted(e) else '-'}\n" for e, row in enumerate(array.rows))
 
@@ -142,17 +142,17 @@ def _prepare(request: JobRequest) -> Iterator[str]:
 
 
 def _command(request: JobRequest) -> str:
-    """What is run, as the positional parameters of the shell, which no variable can change."""
+    """The command to run, as the positional parameters of the shell, which no variable can change."""
     if request.script is not None:
         return parts.SCRIPT.format(script=shlex.quote(posixpath.join(".", request.script)))
     text = request.text or ""
     end = _heredoc_end(text)
     newline = "" if text.endswith("\n") else "\n"
     name = "run" if request.array is None else "run.$SLURM_JOB_ID"
-    # An empty or cut text would run, and end well.
+    # An empty or cut text would run and end well, so the script ends if the text cannot be written.
     full = "finish 1" if request.array is None else "exit 1"
     kept = f"cat > \"$key_dir/{name}\" <<'{end}' || {full}\n{text}{newline}{end}\n"
-    # As in a script whose own first line sets these: what BASH_ENV names, as a site's modules, is read before.
+    # The options are set as if by the script's own first line: bash reads BASH_ENV, such as a site's modules, before.
     return f"""{kept}set -- /bin/bash -c 'set -euo pipefail; . "$0"' "$key_dir/{name}"\n"""
 
 

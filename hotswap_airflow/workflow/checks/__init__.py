@@ -1,1 +1,1 @@
-"""One module a topic: each judges what a file says of it, and resolves it for the plan."""
+"""One module per topic. A module judges its topic in a file and, if the plan needs it, resolves the topic."""

@@ -1,4 +1,4 @@
-"""What a bash text uses and sets, as far as that can be seen without running it. Text in, names out."""
+"""Finds the variables that a bash text uses and sets, as far as possible without running it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from dataclasses import dataclass, field
 
 _NAME = r"(?:PARAM|INPUT|OUTPUT|SWEEP|SECRET)_[A-Za-z0-9_]+"
-"""The names that a workflow file declares; all others are the script's own business."""
+"""The names that a workflow file declares. All other names belong to the script and are not checked."""
 _USE = re.compile(rf"(?<!\$)\$(?:\{{[#!]?)?({_NAME})")
 _OWN_WORD = re.compile(r"\$\{[A-Za-z0-9_]+(?:\[[^]]*\])?(:?[-+=])")
 _PLAIN = re.compile(
-    rf"(?:^|[\s;&|(){{`\"'])({_NAME})(?:\[[^]]*\])?\+?=(?!\"?\$\{{?\1\b)",  # not what only passes it on
+    rf"(?:^|[\s;&|(){{`\"'])({_NAME})(?:\[[^]]*\])?\+?=(?!\"?\$\{{?\1\b)",  # not if it only passes its own value on
     re.MULTILINE,
 )
 _TESTED = re.compile(rf"\$\{{({_NAME})(?:\[[^]]*\])?:?[-+]|(?<!\w)-v\s+({_NAME})\b")
-"""A text that asks whether a variable is set knows that it may not be."""
+"""A text that tests whether a variable is set is expected to work without the variable."""
 _DEFAULT = re.compile(rf"\$\{{({_NAME}):?=")
 _LOOP = re.compile(rf"\b(?:for|select|coproc)\s+({_NAME})\b")
 _REDIRECTION = re.compile(rf"\{{({_NAME})\}}[<>]")
@@ -31,7 +31,7 @@ _SOURCE = re.compile(
     re.MULTILINE,
 )
 _UNSEEN = re.compile(r"(?:^|[\s;&|({`])(?:(?:source|\.)[ \t]+<\(|eval\b[^\n;&|]*[$`])", re.MULTILINE)
-"""What is run as part of the text, and made by a command."""
+"""Code that runs as part of the text but is made by a command, so that it cannot be read here."""
 _HERE = re.compile(r"""^(?:\$\{?HOTSWAP_RUN_DIR\}?/|\$PWD/|\$\(pwd\)/|\./)+""")
 _KNOWN = re.compile(r"(?:^|[ \t;])#[ \t]*hotswap:[ \t]*known[ \t]+(.*)$", re.MULTILINE)
 _HEREDOC = re.compile(r"<<-?[ \t]*(?P<word>(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s;&|<>()'\"\\])+)")
@@ -39,7 +39,7 @@ _HEREDOC = re.compile(r"<<-?[ \t]*(?P<word>(?:'[^'\n]*'|\"[^\"\n]*\"|\\.|[^\s;&|
 
 @dataclass(frozen=True)
 class Use:
-    """A variable that a text expands; ``line`` and ``column`` from 1, of its ``$``."""
+    """A variable that a text expands. ``line`` and ``column`` are the place of its ``$`` and count from 1."""
 
     name: str
     line: int
@@ -49,7 +49,7 @@ class Use:
 def uses(text: str) -> list[Use]:
     """The variables that bash expands without a default of their own, in order.
 
-    Not what stands in single quotes, comments, and here-documents with a quoted delimiter.
+    Text in single quotes, in comments, and in here-documents with a quoted delimiter is skipped.
     """
     seen = _Reader(text).read()
     found = []
@@ -61,7 +61,10 @@ def uses(text: str) -> list[Use]:
 
 
 def assigned(text: str) -> set[str]:
-    """The variables that a text sets, in any of bash's ways, or says to be known by a comment ``# hotswap: known``."""
+    """The variables that a text sets in any way that bash has.
+
+    Also those that it tests for being set, and those that it names in a comment ``# hotswap: known``.
+    """
     found = {name for line in _KNOWN.findall(text) for name in line.replace("$", " ").replace(",", " ").split()}
     code = _Reader(text, keeps_quoted=True).read()
     for pattern in (_PLAIN, _DEFAULT, _LOOP, _REDIRECTION):
@@ -75,7 +78,10 @@ def assigned(text: str) -> set[str]:
 
 
 def sourced(text: str) -> list[str | None]:
-    """The files that a text reads by ``source``, relative to the run directory; None where that cannot be seen."""
+    """The files that a text reads by ``source``, relative to the run directory.
+
+    None stands for each absolute path, and for each file or code that is only known when the text runs.
+    """
     code = _Reader(text, keeps_quoted=True).read()
     return [_path(word) for word in _SOURCE.findall(code)] + [None for _ in _UNSEEN.findall(code)]
 
@@ -87,9 +93,10 @@ def _path(word: str) -> str | None:
 
 @dataclass
 class _Reader:
-    """Goes through a text once; what bash does not expand is blanked out, each character by a space.
+    """Reads a text once and replaces each character that bash does not expand by a space; line breaks stay.
 
-    ``keeps_quoted``: only comments are blanked out.
+    With ``keeps_quoted``, quoted text is kept: only comments, continued line breaks, and escaped characters in
+    here-documents are replaced.
     """
 
     text: str
@@ -100,7 +107,7 @@ class _Reader:
     out: list[str] = field(default_factory=list)
 
     def read(self) -> str:
-        """The text as bash sees it."""
+        """The text with the parts that bash does not expand replaced by spaces."""
         while self.at < len(self.text):
             self._step()
         return "".join(self.out)
@@ -151,7 +158,7 @@ class _Reader:
             self._redirection()
 
     def _redirection(self) -> None:
-        """A here-document, whose body begins in the next line, or any other character."""
+        """Take the start of a here-document, whose body begins in the next line, or any other character."""
         match = _HEREDOC.match(self.text, self.at) if self.inside[-1:] != ["(("] else None
         if match is not None:
             word = match["word"]
@@ -172,11 +179,11 @@ class _Reader:
     def _single_quotes(self, opening: int) -> None:
         end = self.at + opening
         while end < len(self.text) and self.text[end] != "'":
-            end += 2 if opening == 2 and self.text[end] == "\\" else 1  # noqa: PLR2004 - of $'…'
+            end += 2 if opening == 2 and self.text[end] == "\\" else 1  # noqa: PLR2004 - the length of $'
         self._blank(min(end + 1, len(self.text)) - self.at)
 
     def _heredocs(self) -> None:
-        """The bodies of the here-documents that were named in the line before."""
+        """Take the bodies of the here-documents that began in the line before."""
         for word, is_quoted, has_tabs in self.pending:
             while self.at < len(self.text):
                 end = self.text.find("\n", self.at)
@@ -188,7 +195,7 @@ class _Reader:
         self.pending.clear()
 
     def _expanded(self, count: int) -> None:
-        """A line of a here-document: bash expands it, whatever quotes it has."""
+        """Take a line of a here-document. Bash expands it, even inside quotes."""
         self.out.append(re.sub(r"\\.", "  ", self.text[self.at : self.at + count]))
         self.at += count
 
@@ -197,7 +204,7 @@ class _Reader:
         self.at += count
 
     def _blank(self, count: int) -> None:
-        if self.keeps_quoted and self.text.startswith("\\\n", self.at):  # the line goes on
+        if self.keeps_quoted and self.text.startswith("\\\n", self.at):  # the line continues
             self.out.append("  ")
             self.at += 2
         elif self.keeps_quoted:

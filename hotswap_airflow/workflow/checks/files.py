@@ -1,4 +1,4 @@
-"""The workflow's own code: which files its patterns name, and one digest for all of them."""
+"""The files of a workflow: the files that its patterns name, and one digest for all of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WILD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, order=True)
 class PackedFile:
-    """A file of a pack: its path in the run directory, sha256 of its content, executable or not."""
+    """A file of a pack: its path in the run directory, the sha256 of its content, and whether it is executable."""
 
     path: str
     digest: str
@@ -35,28 +35,28 @@ class PackedFile:
 
 @dataclass(frozen=True)
 class Pack:
-    """All files a run begins with, by path. The same content has the same digest everywhere."""
+    """The files that a workflow names, by path. The same files have the same digest everywhere."""
 
     files: tuple[PackedFile, ...] = ()
 
     @property
     def listing(self) -> bytes:
-        """Paths, contents and modes as text; kept in the store under the pack's digest."""
+        """The path, digest and executable flag of each file as JSON; the store keeps it under the pack's digest."""
         return json.dumps([[f.path, f.digest, f.executable] for f in self.files]).encode()
 
     @property
     def digest(self) -> str:
-        """Digest of the listing; the empty text where there are no files."""
+        """The digest of the listing; an empty text if there are no files."""
         return content_digest(self.listing) if self.files else ""
 
     @classmethod
     def from_listing(cls, listing: bytes) -> Pack:
-        """Read what ``listing`` gave."""
+        """Make a pack from its ``listing``."""
         return cls(tuple(PackedFile(*entry) for entry in json.loads(listing)))
 
 
 def content_digest(content: bytes) -> str:
-    """The name of a content in the store."""
+    """The sha256 of a content, which is its name in the store."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -70,10 +70,10 @@ def leads_out(path: str) -> bool:
 
 
 def matches(folder: Folder, pattern: str) -> Iterator[FileEntry]:
-    """Give the files that a path or glob names; a folder means everything below it."""
+    """Give the files that a path or glob names. A folder means all files below it."""
     pattern = posixpath.normpath(pattern)
     found = folder.entry(pattern)
-    if found is not None:  # also where its name looks like a glob
+    if found is not None:  # also if its name looks like a glob
         yield found
         return
     if not _WILD.search(pattern):
@@ -90,7 +90,7 @@ def matches(folder: Folder, pattern: str) -> Iterator[FileEntry]:
 
 
 def _compiled(parts: tuple[str, ...]) -> re.Pattern[str]:
-    """A regular expression; hidden files and ``__pycache__`` only where the pattern names them."""
+    """The regular expression of a glob. It matches hidden files and ``__pycache__`` only if the glob names them."""
     expression = ""
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
@@ -125,14 +125,14 @@ def _part(part: str) -> str:
 
 
 def check_paths(source: CheckContext) -> Iterator[Problem]:
-    """Judge every path: nothing is replaced in one."""
+    """Find paths with parts that would have to be replaced: nothing is replaced in a path."""
     for place, path in _paths(source):
         if fault := literal_fault(path):
             yield source.at_value(place, "wrong-type", *fault)
 
 
 def check_files(source: CheckContext) -> Iterator[Problem]:
-    """Judge ``files`` and every ``script``."""
+    """Find problems in ``files``, in every ``script``, and in the text of every ``run``."""
     for job, body in source.spec.jobs.items():
         if body.script is not None:
             yield from _script(source, job, body.script)
@@ -183,7 +183,7 @@ def _script(source: CheckContext, job: str, path: str) -> Iterator[Problem]:
 
 
 def script_fault(content: bytes) -> tuple[str, str] | None:
-    r"""Why a node could not run a script as it was saved, in sbatch's own words; what is no text is left alone.
+    r"""Why a node cannot run a script as it was saved, in sbatch's own words, and the remedy; None for binary files.
 
     >>> script_fault(b"#!/bin/sh\r\necho\r\n")[1]
     'save it with UNIX line breaks, as `dos2unix` does'
@@ -219,7 +219,7 @@ def _overwritten(source: CheckContext, packed: set[str]) -> Iterator[Problem]:
 
 
 def named_paths(spec: WorkflowSpec) -> list[str]:
-    """The paths and patterns of everything that travels with a workflow."""
+    """The paths and patterns of all files that a workflow names."""
     scripts = [body.script for body in spec.jobs.values() if body.script is not None]
     axes = [axis for body in spec.jobs.values() if body.sweep is not None for axis in body.sweep.over.values()]
     tables = [axis.source for axis in axes if axis.source is not None and axis.reference is None]
@@ -227,7 +227,7 @@ def named_paths(spec: WorkflowSpec) -> list[str]:
 
 
 def pack_of(folder: Folder, patterns: list[str]) -> Pack:
-    """Read everything that a valid workflow names. Raises ``OSError`` where a file has just gone."""
+    """Read all files that a valid workflow names. Raises ``OSError`` if a file was removed meanwhile."""
     entries: dict[str, FileEntry] = {}
     for pattern in patterns:
         entries.update((entry.path, entry) for entry in matches(folder, pattern))

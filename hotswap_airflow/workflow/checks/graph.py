@@ -1,4 +1,4 @@
-"""Who needs whom: needs, the references that imply them, circles, paths that two jobs touch."""
+"""Dependencies of jobs: needs, references that imply needs, cycles, and paths that two jobs use."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[.*\]|\..*)")
 
 @dataclass(frozen=True)
 class Mention:
-    """A ``{from: …}`` of a job: where it stands and what it says."""
+    """A ``{from: …}`` of a job: its path in the file and its text."""
 
     path: Path
     text: str
 
 
 def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
-    """Give every reference of a job, in inputs, in the axes of its sweep, and in slurm options."""
+    """Give every reference of a job: in inputs, in the axes of its sweep, in slurm options, also of the defaults."""
     for name, item in spec.jobs[job].inputs.items():
         if item.source is not None:
             yield Mention(("jobs", job, "inputs", name, "from"), item.source)
@@ -51,7 +51,7 @@ def _axes(spec: WorkflowSpec, job: str) -> Iterator[tuple[str, AxisSpec]]:
 
 
 def needs_of(spec: WorkflowSpec, job: str) -> dict[str, When]:
-    """Give the jobs that a job waits for, said or implied by its references, and how they must end."""
+    """Give the jobs that a job waits for, from its ``needs`` and its references, and how they must end."""
     said: dict[str, When] = {need.job: need.when for need in spec.jobs[job].needs if need.job}
     for mention in mentions(spec, job):
         reference = parse_reference(mention.text)
@@ -61,7 +61,7 @@ def needs_of(spec: WorkflowSpec, job: str) -> dict[str, When]:
 
 
 def check_graph(source: CheckContext) -> Iterator[Problem]:
-    """Judge needs, references and the paths that jobs share."""
+    """Find problems in needs and references, and in the paths and assets that jobs share."""
     for job in source.spec.jobs:
         yield from _needs(source, job)
         for mention in mentions(source.spec, job):
@@ -153,7 +153,7 @@ def _cycles(source: CheckContext) -> Iterator[Problem]:
 
 
 def _way_back(edges: Mapping[str, list[str]], start: str) -> list[str] | None:
-    """The shortest way from a job along its needs back to it."""
+    """The shortest way from a job along its needs back to itself; None if there is none."""
     came: dict[str, str] = {}
     queue = deque([start])
     while queue:
@@ -182,17 +182,17 @@ def _edge_place(source: CheckContext, job: str, other: str) -> Place:
 
 
 def normal(path: str) -> str:
-    """A path as it is compared: ``./a//b`` is ``a/b``."""
+    """The normal form in which paths are compared: ``./a//b`` becomes ``a/b``."""
     return posixpath.normpath(path)
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether a normal path is a folder or lies in it."""
+    """Whether a normal path is the folder itself or lies in it."""
     return folder in {path, "."} or path.startswith(f"{folder}/")
 
 
 def _produced(spec: WorkflowSpec) -> Iterator[tuple[str, str, str, bool]]:
-    """Job, output, normal path, and whether it is a directory."""
+    """Every output with a path: job, output, normal path, and whether it is a directory."""
     for job, body in spec.jobs.items():
         for name, output in body.outputs.items():
             if output.path:

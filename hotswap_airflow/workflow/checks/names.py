@@ -1,4 +1,4 @@
-"""Names: what they may be made of, and which ones become the same variable."""
+"""Names: the characters that they may have, and names that become the same variable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters
 
 
 def check_names(source: CheckContext) -> Iterator[Problem]:
-    """Judge the names of the workflow, of jobs, params, inputs, outputs and variables."""
+    """Find problems in the names of the workflow, of jobs, params, inputs, outputs, axes and variables."""
     yield from _workflow_name(source)
     yield from _names(source, ("params",), "PARAM")
     yield from _names(source, ("jobs",), None)
@@ -35,7 +35,7 @@ def check_names(source: CheckContext) -> Iterator[Problem]:
 
 
 def stem(file: str) -> str:
-    """The name a workflow has when it gives none: that of its file.
+    """The name of a workflow that has no ``name``: the name of its file without the suffix.
 
     >>> stem("dags/fit.hotswap.yaml")
     'fit'
@@ -45,7 +45,7 @@ def stem(file: str) -> str:
 
 
 def workflow_name(source: CheckContext) -> str:
-    """The name a workflow gives, or that of its file."""
+    """The ``name`` of a workflow, or else the name of its file without the suffix."""
     return source.spec.name or stem(source.document.file)
 
 
@@ -65,7 +65,7 @@ def _invalid(name: str) -> tuple[str, str]:
 
 
 def offer(name: str) -> str:
-    """A valid name like the given one.
+    """A valid name that is like the given name.
 
     >>> offer("fit; touch pwned")
     'fit-touch-pwned'
@@ -104,7 +104,7 @@ def _taken_axes(source: CheckContext, job: str) -> Iterator[Problem]:
 
 
 def judge_variables(document: Document, path: Path) -> Iterator[Problem]:
-    """Judge the names of variables for scripts, and whether one of them keeps a secret."""
+    """Find problems in the names of variables for scripts, and variables that look like secrets."""
     for name in document.keys_of(*path):
         place = (*path, name)
         if not _VARIABLE.fullmatch(name):

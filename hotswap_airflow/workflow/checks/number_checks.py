@@ -1,4 +1,4 @@
-"""Numbers that would reach a script otherwise than they were written."""
+"""Finds numbers that would reach a script in another form than they were written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def check_numbers(source: CheckContext) -> Iterator[Problem]:
-    """Judge the numbers that reach a script: defaults of parameters, and values of axes.
+    """Find problems in the numbers that reach a script: defaults of parameters, and values of axes.
 
-    What looks like a number may be a text to its author: a version, a commit, a name with zeros in front.
+    The author may mean a text that only looks like a number: a version, a commit, a name with leading zeros.
     """
     for name, param in source.spec.params.items():
         if param.type not in {"string", "date", "datetime"}:

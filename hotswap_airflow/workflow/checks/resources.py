@@ -1,4 +1,4 @@
-"""What jobs ask of Slurm: options by layer, merged, and held against the cluster."""
+"""The Slurm options of jobs: each layer, the merged options, and whether the cluster can serve them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_resources(source: CheckContext) -> Iterator[Problem]:
-    """Judge every option where it stands, then what comes out for each job."""
+    """Find problems in every option as written, in the names of clusters, and in the merged options of each job."""
     faults = list(judge_options(source.document, ("defaults", "slurm"), "defaults"))
     for job in source.spec.jobs:
         faults += judge_options(source.document, ("jobs", job, "slurm"), f"jobs.{job}")
@@ -31,7 +31,7 @@ def check_resources(source: CheckContext) -> Iterator[Problem]:
 
 
 def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put layers of options together: later wins, null removes, exclusive options drop each other.
+    """Merge layers of options. A later layer wins, null removes an option, exclusive options remove each other.
 
     >>> merged([{"mem": "4G"}, {"mem-per-cpu": "1G"}])
     {'mem-per-cpu': '1G'}
@@ -48,7 +48,7 @@ def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def layers_of(key: Literal["slurm", "env"], *specs: Defaults | JobSpec) -> list[Mapping[str, Any]]:
-    """The maps of some layers; null instead of one takes away all before it."""
+    """The maps of some layers, in order. A layer with null instead of a map removes all layers before it."""
     layers: list[Mapping[str, Any]] = []
     for spec in specs:
         layer = spec.slurm if key == "slurm" else spec.env
@@ -59,13 +59,13 @@ def layers_of(key: Literal["slurm", "env"], *specs: Defaults | JobSpec) -> list[
 
 
 def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
-    """The cluster a job runs on."""
+    """The name of the cluster that a job runs on: from the job, from the defaults, or else ``default``."""
     body = spec.jobs[job]
     return (body.cluster if "cluster" in body.model_fields_set else spec.defaults.cluster) or default
 
 
 def options_of(spec: WorkflowSpec, job: str, cluster: ClusterConfig | None) -> dict[str, Any]:
-    """The options of a job from all layers, as written."""
+    """The options of a job, merged from all layers. Their values are as written."""
     body = spec.jobs[job]
     checkpoint = {"signal": f"B:{body.checkpoint.signal}"} if body.checkpoint is not None else {}
     site = (cluster.defaults,) if cluster is not None else ()
@@ -73,7 +73,7 @@ def options_of(spec: WorkflowSpec, job: str, cluster: ClusterConfig | None) -> d
 
 
 def judge_options(document: Document, path: Path, owner: str) -> Iterator[Problem]:
-    """Judge the options of one layer, each by itself, and those that exclude each other."""
+    """Find problems in each option of one layer, and options of it that exclude each other."""
     keys = document.keys_of(*path)
     for name in keys:
         value = document.raw(*path, name)
@@ -94,7 +94,7 @@ def judge_options(document: Document, path: Path, owner: str) -> Iterator[Proble
 
 
 def is_reference(value: Any) -> bool:
-    """Whether an option's value is only known when its job starts."""
+    """Whether the value of an option is a reference, which is not known before the job starts."""
     return isinstance(value, dict) and set(value) == {"from"} and isinstance(value["from"], str)
 
 
@@ -111,7 +111,7 @@ def _value(document: Document, path: Path, name: str, value: Any) -> Iterator[Pr
 
 
 def unknown_clusters(source: CheckContext, site: Site) -> Iterator[Problem]:
-    """Clusters that a workflow names and a site does not have."""
+    """Find clusters that a workflow names and the site does not have."""
     named: list[tuple[Path, str | None]] = [(("defaults", "cluster"), source.spec.defaults.cluster)]
     named += [(("jobs", job, "cluster"), body.cluster) for job, body in source.spec.jobs.items()]
     for path, name in named:
@@ -124,7 +124,7 @@ def unknown_clusters(source: CheckContext, site: Site) -> Iterator[Problem]:
 
 
 def _limits(source: CheckContext, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
-    """The merged options of each job against the cluster of each environment; each place once."""
+    """Find merged options that the cluster of an environment cannot serve; one problem per place."""
     if source.site is None:
         return
     for job in source.spec.jobs:
@@ -142,7 +142,7 @@ def _limits(source: CheckContext, wrong: set[tuple[int, int]]) -> Iterator[Probl
 
 
 def _readable(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be counted with: options that are right by themselves."""
+    """The options that can be compared with limits: those that have one value and no problem of their own."""
     good = {}
     for name, value in asked.items():
         if name not in options.OPTIONS or isinstance(value, (list, dict)):

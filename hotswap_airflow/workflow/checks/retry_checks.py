@@ -1,4 +1,4 @@
-"""What a job says about being tried again, and about saving its state."""
+"""The keys of a job for a new submission after a failure, and for saving its state."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 _SIGNAL = re.compile(r"(?:SIG)?[A-Z][A-Z0-9]*@([0-9]{1,9})")
 _LONGEST = 65_535
-"""Seconds before the end of a job for which Slurm can send a signal."""
+"""The most seconds before the end of a job at which Slurm can send a signal."""
 
 
 def check_recovery(source: CheckContext) -> Iterator[Problem]:
-    """Judge ``retry``, ``retries`` and ``checkpoint`` of every job."""
+    """Find problems in ``retry``, ``retries`` and ``checkpoint`` of every job."""
     for job, body in source.spec.jobs.items():
         keys = source.keys_of("jobs", job)
         both = [key for key in keys if key in {"retry", "retries"} and source.raw("jobs", job, key) is not None]

@@ -1,4 +1,4 @@
-"""When runs start, and what their parameters may be."""
+"""The schedule of runs, and the values that their parameters may have."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check_timing(source: CheckContext) -> Iterator[Problem]:
-    """Judge the schedule and the parameters."""
+    """Find problems in the schedule and the parameters."""
     yield from _schedule(source)
     for name, param in source.spec.params.items():
         yield from _param(source, name, param)
@@ -71,7 +71,7 @@ def _schedule(source: CheckContext) -> Iterator[Problem]:
 
 
 def cron_fault(text: str) -> tuple[str, str] | None:
-    """What is wrong with a cron text, and the remedy; None where nothing is.
+    """The fault of a cron text, and the remedy; None if there is no fault.
 
     >>> cron_fault("0 25 * * *")
     ('`0 25 * * *` has the hour `25`', 'use 0-23')
@@ -87,7 +87,7 @@ def cron_fault(text: str) -> tuple[str, str] | None:
     for index, (field, (name, allowed)) in enumerate(zip(fields, _FIELDS, strict=True)):
         alone = ["*"] * len(_FIELDS)
         alone[index] = field
-        # croniter's own R and H would be another time at each look.
+        # With croniter's own R and H, each reading could give another time.
         if field[0] in "RrHh" or not croniter.is_valid(" ".join(alone)):
             return f"`{text}` has the {name} `{field}`", f"use {allowed}"
     try:
@@ -119,13 +119,13 @@ def _param(source: CheckContext, name: str, param: ParamSpec) -> Iterator[Proble
 
 
 def _is_whole(source: CheckContext, name: str) -> bool:
-    """Whether the default is really absent, and not only taken out for being wrong."""
+    """Whether the default is absent in the file, and not only removed from the spec because it was wrong."""
     raw = source.raw("params", name)
     return raw is None or (isinstance(raw, dict) and raw.get("default") is None)
 
 
 def value_fault(param: ParamSpec, value: Any) -> str | None:
-    """Why a value does not fit its parameter; None where it does."""
+    """Why a value does not fit its parameter; None if it fits."""
     if not _is_of(param.type, value):
         return f"is {_shown(value)}, not of type {param.type}"
     if param.enum is not None and value not in param.enum:

@@ -34,7 +34,7 @@ _PERCENT = re.compile(r"([0-9]{1,3})%")
 
 
 class AxisFault(ValueError):
-    """An axis that has no values: ``key`` is the part of it that is wrong, with code, words and remedy."""
+    """The values of an axis cannot be resolved. ``key`` is the wrong key of the axis; None means the whole axis."""
 
     def __init__(self, key: str | None, code: str, words: str, remedy: str) -> None:
         self.key, self.code, self.words, self.remedy = key, code, words, remedy
@@ -43,7 +43,7 @@ class AxisFault(ValueError):
 
 @dataclass(frozen=True)
 class Progression:
-    """``count`` numbers from ``start``, each ``step`` further, made when they are asked for."""
+    """``count`` numbers from ``start``, each ``step / divisor`` further. A number is computed on access."""
 
     start: float
     step: float
@@ -61,7 +61,7 @@ class Progression:
 
 
 def axis_values(axis: AxisSpec, folder: Folder) -> list[Any] | Progression | Reference:
-    """The values of an axis, or where they come from when the job starts. Raises ``AxisFault``."""
+    """The values of an axis, or a reference that is resolved when the job starts. Raises ``AxisFault``."""
     if axis.values is not None:
         return axis.values
     if axis.linspace is not None:
@@ -99,12 +99,12 @@ def _range(numbers: list[float]) -> Progression:
         raise AxisFault("range", "out-of-range", "`range` has the step 0", "use another step")
     if not _are_finite(first, stop, step) or abs(stop - first) > _LONGEST * abs(step):
         raise AxisFault("range", "out-of-range", "`range` has too many values", f"{MAX_POINTS} are the most")
-    # A last value that rounding alone puts before the end is not one.
+    # A value that is before the end only because of rounding does not count.
     return Progression(first, step, max(0, math.ceil(round((stop - first) / step, 9))))
 
 
 def _are_finite(*numbers: float) -> bool:
-    """Also of integers that no float can hold; a comparison with what is no number is never true."""
+    """Whether all numbers are finite, also for integers too large for a float. Comparisons with NaN are never true."""
     return all(abs(number) <= _FARTHEST for number in numbers)
 
 
@@ -148,7 +148,7 @@ def _column(path: str, column: str, text: str) -> list[str]:
 
 
 def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not empty, with the lines in which they begin. Raises ``AxisFault``."""
+    """The rows of a CSV file that are not empty, each with the line in which it begins. Raises ``AxisFault``."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = reader.line_num + 1
@@ -166,12 +166,12 @@ def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def count_points(lengths: Sequence[int], mode: str) -> int:
-    """How many points axes of these lengths make."""
+    """The number of points that axes of these lengths make."""
     return min(lengths, default=0) if mode == "zip" else math.prod(lengths)
 
 
 def points(axes: Sequence[Sequence[Any]], mode: str) -> Iterator[tuple[Any, ...]]:
-    """The points of axes, the last of which turns fastest.
+    """The points of axes. In a product, the last axis changes fastest.
 
     >>> list(points([["a", "b"], [1, 2]], "product"))
     [('a', 1), ('a', 2), ('b', 1), ('b', 2)]
@@ -189,7 +189,7 @@ def tolerated(tolerate: int | str, count: int) -> int:
 
 
 def check_sweeps(source: CheckContext) -> Iterator[Problem]:
-    """Judge the axes of every sweep, their lengths, and the outputs of its job."""
+    """Find problems in the axes of every sweep, in their lengths, and in the outputs of its job."""
     for job, body in source.spec.jobs.items():
         if body.sweep is not None:
             yield from _sweep(source, job, body.sweep)
@@ -222,7 +222,7 @@ def _sweep(source: CheckContext, job: str, sweep: SweepSpec) -> Iterator[Problem
 
 
 def _nulls(source: CheckContext, path: Path, axis: AxisSpec) -> Iterator[Problem]:
-    """A null in a list of values is a text to its author, or a slip."""
+    """Find nulls in a list of values: the author meant a text, or made a mistake."""
     here = source.spelled_out(path, "list")
     for index, value in enumerate(axis.values or ()):
         if value is None:
@@ -239,7 +239,7 @@ def _too_many(source: CheckContext, job: str, count: int) -> Problem:
 def _fault(source: CheckContext, axis: Path, fault: AxisFault) -> Iterator[Problem]:
     if fault.key is not None:
         yield source.at_value((*axis, fault.key), fault.code, fault.words, fault.remedy)
-    elif set(source.keys_of(*axis)) <= SUPPORTED["axis"]:  # else what it has is told already
+    elif set(source.keys_of(*axis)) <= SUPPORTED["axis"]:  # else its unknown key is already reported
         yield source.at_value(axis, fault.code, fault.words, fault.remedy)
 
 
@@ -261,7 +261,7 @@ def _lengths(source: CheckContext, job: str, sweep: SweepSpec, lengths: dict[str
 
 
 def _indices(source: CheckContext, job: str, indices: int, count: int) -> Iterator[Problem]:
-    """The indices of an array against the cluster of each environment; the first that is too small counts."""
+    """Find an array with too many indices for the cluster of an environment. Only the first cluster is reported."""
     site: Site | None = source.site
     if site is None:
         return

@@ -1,4 +1,4 @@
-"""Variables that a script uses although nobody declares them. Bash is only looked at, never run."""
+"""Finds variables that a script uses but the workflow does not declare. Scripts are only read, never run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HOME = {"PARAM": "params", "INPUT": "inputs", "OUTPUT": "outputs", "SWEEP": "sw
 
 
 def check_variables(source: CheckContext) -> Iterator[Problem]:
-    """Judge the text of every ``run`` and of every bash ``script``."""
+    """Find undeclared variables in the text of every ``run`` and of every bash ``script``."""
     for job, body in source.spec.jobs.items():
         known = _declared(source, job)
         if body.run is not None and source.raw("jobs", job, "run") is not None:
@@ -35,7 +35,7 @@ def check_variables(source: CheckContext) -> Iterator[Problem]:
 
 
 def _declared(source: CheckContext, job: str) -> dict[str, set[str] | None]:
-    """The variables of each prefix; None where the file declares them by keys that are not read yet."""
+    """The declared variables of each prefix; None if the file declares them by keys that are not supported yet."""
     body = source.spec.jobs[job]
     keys = source.keys_of("jobs", job)
     reuses = "extends" in keys
@@ -50,9 +50,10 @@ def _declared(source: CheckContext, job: str) -> dict[str, set[str] | None]:
 
 
 def _unknown(source: CheckContext, text: str, known: dict[str, set[str] | None]) -> list[Use]:
-    """The variables a script uses without declaring or setting them, each once, where it is used first.
+    """The variables that a script uses although they are neither declared nor set: the first use of each.
 
-    Where it reads a file that is not the workflow's, and may set anything, only what looks like a slip counts.
+    If the script sources code that cannot be read here, that code may set any variable. Then a variable counts only if
+    its name is similar to a declared name, because it is probably misspelled.
     """
     given, is_sure = _set_by(source, text, set())
     found: dict[str, Use] = {}
@@ -64,7 +65,7 @@ def _unknown(source: CheckContext, text: str, known: dict[str, set[str] | None])
 
 
 def _set_by(source: CheckContext, text: str, read: set[str]) -> tuple[set[str], bool]:
-    """What a text sets, with the workflow's own files that it sources; and whether all of these could be read."""
+    """The variables that a text and the files it sources set, and whether all of these files could be read."""
     names, is_sure = bash.assigned(text), True
     for named in bash.sourced(text):
         path = posixpath.normpath(named) if named else ""
@@ -80,7 +81,7 @@ def _set_by(source: CheckContext, text: str, read: set[str]) -> tuple[set[str], 
 
 
 def _near(name: str, names: Collection[str]) -> str | None:
-    """The declared variable that was most likely meant, by the part after the prefix that all have."""
+    """The declared variable that is most similar in the part after the prefix; None if none is similar."""
     prefix, _, own = name.partition("_")
     near = vocabulary.nearest(own, [other.partition("_")[2] for other in names])
     return f"{prefix}_{near}" if near else None
@@ -102,7 +103,7 @@ def _run(source: CheckContext, job: str, known: dict[str, set[str] | None]) -> I
 
 
 def _place(source: CheckContext, path: Path, use: Use) -> Place:
-    """In a block scalar the ``$``, else where the value begins."""
+    """The place of the ``$`` in a block scalar; for other values, the place where the value begins."""
     node = source.document.node(path)
     if node.style not in {"|", ">"}:
         return node.place

@@ -1,1 +1,1 @@
-"""The shape of workflow and site files: keys, types, references, words."""
+"""The shape of workflow and site files: keys, types, references, vocabulary."""

@@ -1,4 +1,4 @@
-"""``params.X``, ``jobs.JOB.OUTPUT``, ``jobs.JOB.state``, ``environment``: values from elsewhere."""
+"""References to values: ``params.X``, ``jobs.JOB.OUTPUT``, ``jobs.JOB.state``, ``environment``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _JOB = re.compile(rf"jobs\.({_NAME})\.({_NAME})")
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a value comes from; ``job`` is set for ``output`` and ``state`` only."""
+    """The source of a value. Only the kinds ``output`` and ``state`` have a ``job``."""
 
     kind: Literal["param", "output", "state", "environment"]
     name: str = ""
@@ -21,7 +21,7 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference | None:
-    """Read a reference; None where it is none.
+    """Read a reference; None if the text is not a reference.
 
     >>> parse_reference("jobs.fit.rmse")
     Reference(kind='output', name='rmse', job='fit')

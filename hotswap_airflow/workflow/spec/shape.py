@@ -1,4 +1,4 @@
-"""From a document to a spec: every error of shape at its own place, in people's words."""
+"""Makes a spec from a document. Each error of shape becomes a problem with its own place and a clear message."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _RANGES = {"greater_than_equal": ("ge", "or more"), "less_than_equal": ("le", "o
 def read_shape(
     document: Document, model: type[Model], judge_key: Callable[[Path, str], tuple[str, str, str]]
 ) -> tuple[Model | None, list[Problem]]:
-    """Validate a document; give the model without what is wrong, and all problems.
+    """Validate a document. Returns the model without the wrong parts, and all problems.
 
-    What is wrong is taken out and the rest validated again, so that the checks which follow can
-    still report their own problems. The model is None where nothing sensible is left.
+    The wrong parts are removed and the rest is validated again, so that the later checks can still find their own
+    problems. The model is None if the rest is still wrong after ``_ROUNDS`` rounds.
     """
     data = document.data
     problems: list[Problem] = []
@@ -54,22 +54,22 @@ def read_shape(
                 path = _known_path(data, detail["loc"])
                 problem = _problem(document, detail, judge_key)
                 is_told = any((p.line, p.column) == (problem.line, problem.column) for p in problems)
-                # What was taken out for being wrong is not missing.
+                # A part that was removed because it was wrong is not missing.
                 if not is_told and not (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken):
                     problems.append(problem)
-                # An item of a list that is wrong once more, being empty now, takes its list along.
+                # A list item that was emptied before and is wrong again: remove its whole list.
                 _take_out(data, path[:-1] if path in taken and path and isinstance(path[-1], int) else path)
                 taken.add(path)
     return None, problems
 
 
 def _known_path(data: Any, location: Path) -> Path:
-    """The part of pydantic's location that the file has; union members and models add steps."""
+    """The part of pydantic's location that exists in the file. Pydantic adds steps for union members and models."""
     path: list[str | int] = []
     for said in location:
         step = said
         if isinstance(data, dict) and isinstance(said, int):
-            # Needs may be written as a map: pydantic then counts its keys. Another map stands for a list of one.
+            # Needs may be written as a map; pydantic then counts its keys. Another map stands for a list with one item.
             if path[-1:] != ["needs"]:
                 continue
             step = list(data)[said] if said < len(data) else said
@@ -159,7 +159,7 @@ def _shown(value: Any) -> str:
 
 
 def judge_workflow_key(path: Path, key: str) -> tuple[str, str, str]:
-    """Say what is wrong with a key that the map at a path of a workflow does not take: code, words, remedy."""
+    """Code, words and remedy for a key that is not allowed in the map at a path of a workflow file."""
     return vocabulary.judge_key(workflow_place(path), key)
 
 

@@ -21,13 +21,13 @@ _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class _SiteModel(BaseModel):
-    """A part of a site file: strict, frozen, and closed. Keys of type ``Any`` are not read by this release."""
+    """A part of a site file: strict, frozen, without extra keys. Keys of type ``Any`` are allowed but not used yet."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class PartitionSpec(_SiteModel):
-    """Nodes of one shape, and the limits of the partition they are in."""
+    """Nodes of one shape, and the limits of their partition."""
 
     nodes: Annotated[int, Field(ge=0)] | None = None
     cpus: Annotated[int, Field(ge=0)] | None = None
@@ -61,7 +61,7 @@ def _workdir(value: Any) -> Any:
 
 
 class PollSpec(_SiteModel):
-    """Seconds between two questions to a cluster."""
+    """Seconds between two polls of a cluster: the least, the usual and the most."""
 
     min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[0])
     usual: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[1])
@@ -76,7 +76,7 @@ class PollSpec(_SiteModel):
 
 
 class SiteDefaults(Defaults):
-    """What every job on a cluster has unless its file says otherwise."""
+    """Values for every job on a cluster if the workflow file does not set its own."""
 
     container: Any = None
     modules: Any = None
@@ -84,7 +84,7 @@ class SiteDefaults(Defaults):
 
 
 class PricesSpec(_SiteModel):
-    """What a cluster's hours cost."""
+    """The prices of hours and storage on a cluster."""
 
     currency: Any = None
     cpu_hour: Any = None
@@ -94,7 +94,7 @@ class PricesSpec(_SiteModel):
 
 
 class CloudSpec(_SiteModel):
-    """What marks a cluster as one to burst to."""
+    """Marks a cluster as a target for bursting, with its limits."""
 
     provider: Any = None
     region: Any = None
@@ -104,14 +104,14 @@ class CloudSpec(_SiteModel):
 
 
 class SoftwareSpec(_SiteModel):
-    """Where environments are built, and how long unused ones stay."""
+    """Where software environments are built, and how long unused environments are kept."""
 
     build_on: Any = None
     retention: Any = None
 
 
 class ClusterSpec(_SiteModel):
-    """One slurmctld: how it is reached and what it has."""
+    """One slurmctld: its target, its limits and its defaults."""
 
     kind: Literal["slurm", "local"] = "slurm"
     connection: str | None = None
@@ -134,7 +134,7 @@ class ClusterSpec(_SiteModel):
 
 
 class EnvironmentSpec(_SiteModel):
-    """A step of the promotion order: which cluster it runs on."""
+    """An environment in the promotion order, and the cluster that it uses."""
 
     cluster: str
     approvals: Any = None
@@ -143,7 +143,7 @@ class EnvironmentSpec(_SiteModel):
 
 
 class ProjectSpec(_SiteModel):
-    """Who works together, and who pays."""
+    """A project: its members, and the budget and account that pay for it."""
 
     members: Any = None
     budget: Any = None
@@ -154,7 +154,7 @@ class ProjectSpec(_SiteModel):
 
 
 class PolicySpec(_SiteModel):
-    """What no workflow may go beyond."""
+    """Limits and rules for all workflows."""
 
     operators: Any = None
     max_jobs: Any = None
@@ -189,11 +189,11 @@ _PLACES: dict[str, type[BaseModel]] = {
     "under `projects.NAME:`": ProjectSpec,
     "under `policy:`": PolicySpec,
 }
-"""The kinds of map in a site file, in words for a person."""
+"""The kinds of map in a site file, by the words that name them in messages."""
 
 
 def judge_site_key(path: Path, key: str) -> tuple[str, str, str]:
-    """Say what is wrong with a key that the map at a path of a site file does not take: code, words, remedy."""
+    """Code, words and remedy for a key that is not allowed in the map at a path of a site file."""
     here = _PLACES[_place(path)].model_fields
     near = nearest(key, here)
     if near and near.replace("_", "-") == key.lower().replace("_", "-"):
@@ -213,4 +213,4 @@ def _place(path: Path) -> str:
 
 
 _NAMED = {"clusters": (0, 2), "environments": (0,), "projects": (0,), "policy": (0,)}
-"""The steps of a path that are keys; the others are names, or numbers in a list."""
+"""The positions in a path that are keys. The other positions are names, or indices of a list."""

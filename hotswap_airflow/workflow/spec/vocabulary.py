@@ -1,4 +1,4 @@
-"""Every key of the format: where it belongs, and whether this release understands it."""
+"""Every key of the format: the maps it belongs to, and whether this version of hotswap supports it."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ SUPPORTED: dict[str, frozenset[str]] = {
         place: frozenset(field.alias or name for name, field in model.model_fields.items())
         for place, model in _MODELS.items()
     },
-    "needs": frozenset({"when"}),  # the model's other field is the key above the map
+    "needs": frozenset({"when"}),  # the model's other field, `job`, is the key above the map
     "slurm": frozenset(OPTIONS),
 }
-"""The keys that this release understands, by the kind of map they stand in: the fields of the models."""
+"""The keys that this version of hotswap supports, by the kind of map: fields of the models, or Slurm options."""
 
 LATER: dict[str, frozenset[str]] = {
     "workflow": frozenset(
@@ -51,7 +51,7 @@ LATER: dict[str, frozenset[str]] = {
     "job": frozenset("uses with extends if shell modules software container burst".split()),
     "outputs": frozenset(["publish"]),
 }
-"""Keys of the format that a later release will understand."""
+"""Keys of the format that a later version of hotswap will support."""
 
 _ELSEWHERE: dict[str, frozenset[str]] = {
     "container": frozenset("image runtime launch binds".split()),
@@ -74,7 +74,7 @@ SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY", re.IGNORECAS
 
 
 def nearest(word: str, known: object) -> str | None:
-    """The known word that a person most likely meant.
+    """The known word that is most like the given word; None if none is similar.
 
     >>> nearest("contianer", ["container", "env"])
     'container'
@@ -92,7 +92,7 @@ _HOMES = (
 
 
 def judge_key(place: str, key: str) -> tuple[str, str, str]:
-    """Say what is wrong with a key that this release does not take: code, words, remedy."""
+    """Code, words and remedy for a key that this version of hotswap does not allow in a kind of map."""
     if key in LATER.get(place, ()):
         return "not-supported", f"`{key}` is not supported yet", "remove it until a later release"
     if key == "<<":

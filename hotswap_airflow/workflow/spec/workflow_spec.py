@@ -1,6 +1,6 @@
 """The shape of a workflow file: types, choices and ranges, checked by pydantic.
 
-Whatever needs more than one value at a time is checked in ``hotswap_airflow.workflow.checked``.
+``hotswap_airflow.workflow.checked`` runs the checks that need more than one value at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ALL = 100
 
 
 class _Model(BaseModel):
-    """Strict, frozen, and closed; a null value means the key's default, and takes away what lower layers say."""
+    """Strict, frozen, and without extra keys. Null means the key's default, and removes values of lower layers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -32,7 +32,7 @@ class _Model(BaseModel):
     @classmethod
     def _null_is_the_default(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            # `model_fields_set` tells where null was written, of what has no other default.
+            # Null is kept if it is the default of its key: `model_fields_set` then shows that it was written.
             nullable = {key for key, field in cls.model_fields.items() if field.default is None}
             known = {field.alias or key for key, field in cls.model_fields.items()}
             return {k: value for k, value in data.items() if value is not None or k in nullable or k not in known}
@@ -55,7 +55,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """Texts take what YAML reads as a number: `version: 2` means the text 2."""
+    """Accept a number if a text is needed: `version: 2` means the text 2."""
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
@@ -64,19 +64,19 @@ ScalarValue = Annotated[Any, BeforeValidator(_scalar)]
 
 
 class Reference(_Model):
-    """``{from: …}``: a value that is only known when the job starts."""
+    """``{from: …}``: a value that is not known before the job starts."""
 
     source: str = Field(alias="from")
 
 
 class ItemsSpec(_Model):
-    """What each item of an array is."""
+    """The type of each item of an array."""
 
     type: Literal["string", "integer", "number", "boolean", "object", "array"]
 
 
 class ParamSpec(_Model):
-    """A parameter: its type, its default (``has_default``) and what it may be."""
+    """A parameter: its type, its default (see ``has_default``) and the values that it allows."""
 
     type: ParamType
     default: Annotated[Any, AfterValidator(plain_numbers)] = None
@@ -89,7 +89,10 @@ class ParamSpec(_Model):
 
     @property
     def item_type(self) -> str | None:
-        """Of an array, what its items are: as the file says, or as those of its default all are."""
+        """The type of an array's items: from ``items``, or else the common type of the items of its default.
+
+        None if the parameter is not an array, or if there is no common type.
+        """
         if self.type != "array" or self.items is not None:
             return self.items.type if self.items is not None else None
         kinds = {_type_of(item) for item in self.default or ()}
@@ -97,7 +100,7 @@ class ParamSpec(_Model):
 
     @property
     def has_default(self) -> bool:
-        """Whether a run can start without anybody filling it in."""
+        """Whether a run can start if no value is given."""
         return self.default is not None
 
 
@@ -121,7 +124,7 @@ def _type_of(value: Any) -> str:
 
 
 class Schedule(_Model):
-    """When runs start: a cron text with its time zone, or assets."""
+    """When runs start: a cron text with its time zone, or the assets that start a run."""
 
     cron: str | None = None
     timezone: str = "UTC"
@@ -129,7 +132,7 @@ class Schedule(_Model):
 
 
 class NeedSpec(_Model):
-    """A job that must have ended, and how."""
+    """A job that must have ended before, and the end that is needed."""
 
     job: str
     when: When = "success"
@@ -149,7 +152,7 @@ def _needs(value: Any) -> Any:
 
 
 class InputSpec(_Model):
-    """A path below the run directory or on the cluster, or a value from elsewhere."""
+    """A path below the run directory or elsewhere on the cluster, or a reference to a value."""
 
     path: Text | None = None
     source: str | None = Field(default=None, alias="from")
@@ -158,7 +161,7 @@ class InputSpec(_Model):
 
 
 class OutputSpec(_Model):
-    """A path or a value that the job makes."""
+    """A path or a value that the job produces."""
 
     path: Text | None = None
     type: Literal["file", "dir", "string", "integer", "number", "boolean", "json"] = "string"
@@ -179,12 +182,12 @@ def _path(value: Any) -> Any:
 
 
 def _empty(value: Any) -> Any:
-    """A key without a value is an empty map; what it lacks is told by the checks."""
+    """Read a key without a value as an empty map. The checks report the missing keys."""
     return {} if value is None else value
 
 
 class AxisSpec(_Model):
-    """One axis of a sweep: its values, or where they come from."""
+    """One axis of a sweep: its values, or their source."""
 
     values: list[Any] | None = Field(default=None, alias="list")
     linspace: list[int | float] | None = None
@@ -203,7 +206,7 @@ class AxisSpec(_Model):
 
     @property
     def reference(self) -> references.Reference | None:
-        """What the values come from at run time; None where they stand here, or in a table as `params.csv`."""
+        """The source of the values at run time; None if they are in this file, or in a table such as `params.csv`."""
         found = references.parse_reference(self.source) if self.source is not None else None
         is_table = self.column is not None or (found is not None and (found.kind, found.name) in _TABLES)
         return None if is_table else found
@@ -234,7 +237,7 @@ def _tolerate(value: Any) -> Any:
 
 
 class SweepSpec(_Model):
-    """One job as many elements of an array."""
+    """A sweep: one job that runs as many elements of a Slurm array."""
 
     over: dict[str, Annotated[AxisSpec, BeforeValidator(_axis)]] = {}
     mode: Literal["product", "zip"] = "product"
@@ -244,17 +247,17 @@ class SweepSpec(_Model):
 
 
 def duration(value: Any) -> Any:
-    """Seconds of a time as Slurm or people write it."""
+    """Seconds of a time: a duration such as ``2d``, one of Slurm's forms, or whole minutes."""
     return converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
 
 
 def size(value: Any) -> Any:
-    """KiB of a size."""
+    """KiB of a size such as ``8000M``."""
     return converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
 
 
 def converted(value: Any, parse: Any, code: Any, expected: str) -> Any:
-    """A value as it is parsed; a problem with this code where it cannot be."""
+    """The parsed value. Raises ``PydanticCustomError`` with this code if it cannot be parsed."""
     try:
         return parse(value)
     except (ValueError, TypeError):
@@ -269,21 +272,21 @@ def _positive(value: Any) -> Any:
 
 
 class MemGrowth(_Model):
-    """How memory grows after it did not suffice; ``max`` in KiB."""
+    """How memory grows after a try that had too little memory; ``max`` is in KiB."""
 
     factor: Annotated[int | float, BeforeValidator(_positive)]
     max: Annotated[int, BeforeValidator(size)]
 
 
 class TimeGrowth(_Model):
-    """How time grows after it did not suffice; ``max`` in seconds."""
+    """How time grows after a try that had too little time; ``max`` is in seconds."""
 
     factor: Annotated[int | float, BeforeValidator(_positive)]
     max: Annotated[int, BeforeValidator(duration)]
 
 
 class Escalate(_Model):
-    """What a job gets more of when it is tried again."""
+    """The resources that grow when a job is submitted again."""
 
     mem: MemGrowth | None = None
     time: TimeGrowth | None = None
@@ -293,7 +296,7 @@ Retries = Annotated[int, Field(ge=0, le=10)]
 
 
 class RetrySpec(_Model):
-    """After which failures a job is submitted again."""
+    """The failures after which a job is submitted again, how often, and with which growth."""
 
     on: list[RetryCause] | None = None
     max: Retries = 2
@@ -301,7 +304,7 @@ class RetrySpec(_Model):
 
 
 class CheckpointSpec(_Model):
-    """How a job is told to save its state, and whether exit status 85 means that it did."""
+    """The signal on which a job saves its state, and whether exit status 85 means that the job saved it."""
 
     signal: str = "USR1@120"
     requeue: bool = True
@@ -312,7 +315,7 @@ EnvMap = dict[str, ScalarValue]
 
 
 class Defaults(_Model):
-    """What every job has unless it says otherwise."""
+    """Values for every job that does not set its own."""
 
     cluster: str | None = None
     slurm: SlurmMap | None = None
@@ -321,7 +324,7 @@ class Defaults(_Model):
 
 
 class JobSpec(_Model):
-    """One job as a person wrote it."""
+    """One job as it is written in the file."""
 
     run: Text | None = None
     script: Text | None = None

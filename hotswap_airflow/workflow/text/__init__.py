@@ -1,1 +1,1 @@
-"""A file as text: YAML with places, what a person did wrong in it, numbers as they were written."""
+"""A file as text: YAML with places, the causes of errors in it, and numbers as they were written."""

@@ -1,4 +1,4 @@
-"""What a person did wrong where the YAML parser only says what it cannot read."""
+"""Finds the likely cause of a YAML error. The parser itself only reports the text that it cannot read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOSERS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 
 def with_invisible_named(problem: Problem) -> Problem:
-    """A problem whose words hold characters that nobody sees, with these made visible and named."""
+    """Make invisible characters in the message of a problem visible, and add their names."""
     found = dict.fromkeys(char for char in problem.message if _is_invisible(char))
     if not found:
         return problem
@@ -42,8 +42,8 @@ def _is_invisible(char: str) -> bool:
 
 
 def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
-    """Turn the parser's error into one problem with its likely cause."""
-    if "maximum nesting depth" in str(error):  # the pure parser would take minutes to say the same
+    """Turn the parser's error into one problem that names the likely cause."""
+    if "maximum nesting depth" in str(error):  # the pure Python parser would take minutes to report the same
         place: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         return Problem(file, place.line + 1, place.column + 1, "yaml-syntax", "too many levels", "nest less")
     lines = text.split("\n")
@@ -70,7 +70,7 @@ def explain(text: str, error: yaml.YAMLError, file: str) -> Problem:
 
 
 def _python_error(text: str) -> yaml.YAMLError | None:
-    """The pure Python parser's error: its words do not change with the C library's version."""
+    """The error of the pure Python parser. Its messages do not depend on the version of the C library."""
     try:
         for _ in yaml.parse(text, Loader=yaml.SafeLoader):
             pass
@@ -107,7 +107,7 @@ def _escape(mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
 
 
 def _first_character(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
-    """A plain value that begins with a character which YAML keeps for itself, as ``@daily`` does."""
+    """Find a plain value that begins with a character which YAML reserves, for example ``@daily``."""
     found = re.search(r"found character ['\"](.)['\"] that cannot start any token", f"{getattr(error, 'problem', '')}")
     if found is None or mark is None:
         return None
@@ -127,7 +127,7 @@ def _unclosed(text: str, error: Any) -> tuple[int, int, str, str, str] | None:
 
 
 def _after_quote(lines: list[str], mark: Any) -> tuple[int, int, str, str, str] | None:
-    """Text behind the closing quote, which the shell would join to the value and YAML does not."""
+    """Find text after the closing quote. A shell would join it to the value, but YAML does not."""
     match = _AFTER_QUOTE.match(lines[mark.line]) if mark is not None else None
     if match is None or match.end("quoted") > mark.column:
         return None
@@ -143,7 +143,7 @@ def _never_closed(mark: Any, opener: str) -> tuple[int, int, str, str, str]:
 
 
 def _open_bracket(text: str) -> tuple[Any, str] | None:
-    """The outermost bracket that is still open where the text ends."""
+    """The outermost bracket that is still open at the end of the text."""
     stack: list[tuple[Any, str]] = []
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -174,7 +174,7 @@ def _no_blank(lines: list[str], row: int) -> tuple[int, int, str, str, str] | No
 
 
 def _colon(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
-    """A colon in a plain value, which YAML takes for that of a second key."""
+    """Find a colon in a plain value, which YAML reads as the colon of a second key."""
     said = f"{getattr(error, 'problem', '')}"
     if mark is None or not ("mapping values" in said or "but got ':'" in said):
         return None
@@ -192,13 +192,13 @@ def _colon(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str,
 def _quote_it(key: str, value: str) -> str:
     if key in {"gres", "gpus"}:
         return f"write it without a space: `{key}: {value.replace(': ', ':')}`"
-    if value.count('"') % 2:  # the value goes on in the next line
+    if value.count('"') % 2:  # the value continues in the next line
         return "quote the whole value, or use `|` and write it below its key"
     return f"quote the value, or use `|`: `{key}: {_quoted(value)}`"
 
 
 def _forgotten_bar(lines: list[str], mark: Any, error: Any) -> tuple[int, int, str, str, str] | None:
-    """A text of several lines below its key, in which a colon begins a map."""
+    """Find a text of several lines below its key, in which a colon begins a map: the ``|`` is missing."""
     if mark is None or "mapping values" not in f"{getattr(error, 'problem', '')}":
         return None
     depth = _depth(lines[mark.line])
@@ -222,7 +222,7 @@ def _quoted(text: str) -> str:
 
 
 def looks_like_a_pair(text: str) -> tuple[str, str] | None:
-    """Key and value of a text in which only the space after the colon is missing."""
+    """Key and value of a text that is a pair except for the missing space after the colon; None if it is not."""
     match = _NO_BLANK.fullmatch(text)
     return (match["key"], match["value"]) if match and not match["lead"] else None
 

@@ -1,4 +1,4 @@
-"""YAML 1.2 core as data: every node knows its line and column; errors say what a person did wrong."""
+"""Reads YAML 1.2 core. Every node has its line and column, and every error names its likely cause."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A line and a column, both from 1, columns in characters."""
+    """A line and a column. Both count from 1; columns count characters."""
 
     line: int
     column: int
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass
 class Node:
-    """A scalar, a list or a map of a file. ``key_places`` belongs to maps only."""
+    """A scalar, a list or a map of a file. Only maps have ``key_places``."""
 
     place: Place
     value: Any
@@ -52,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Document:
-    """One readable file: its data, and where each part of it stands."""
+    """One readable file: its data, and the place of each part."""
 
     file: str
     root: Node
@@ -60,11 +60,11 @@ class Document:
 
     @property
     def data(self) -> Any:
-        """The content as plain lists, maps and scalars; a fresh copy."""
+        """The content as plain lists, maps and scalars. Each call makes a new copy."""
         return plain(self.root)
 
     def node(self, path: Path) -> Node:
-        """The node of a path, or the nearest one above it that the file has."""
+        """The node of a path, or the nearest node above it if the file does not have the path."""
         node = self.root
         for step in path:
             below = _child(node, step)
@@ -74,18 +74,21 @@ class Document:
         return node
 
     def exact_node(self, path: Path) -> Node | None:
-        """The node of a path; None where the file has none."""
+        """The node of a path; None if the file does not have the path."""
         node: Node | None = self.root
         for step in path:
             node = _child(node, step) if node is not None else None
         return node
 
     def value_place(self, path: Path) -> Place:
-        """Where the value of a path begins."""
+        """The place where the value of a path begins. If the file lacks it, the value of the nearest node above."""
         return self.node(path).place
 
     def key_place(self, path: Path) -> Place:
-        """Where the key of a path stands; for an item of a list, the item; at the top 1:1."""
+        """The place of the key of a path. For an item of a list, the place of the item.
+
+        If the file does not have the path, the nearest key or item above it is used; at the top this is 1:1.
+        """
         for end in range(len(path), 0, -1):
             node = self.node(path[: end - 1])
             step = path[end - 1]
@@ -96,30 +99,30 @@ class Document:
         return Place(1, 1)
 
     def raw(self, *path: str | int) -> Any:
-        """The plain value a person wrote at a path; None where there is none."""
+        """The plain value at a path, as written in the file; None if there is none."""
         node = self.exact_node(path)
         return plain(node) if node is not None else None
 
     def keys_of(self, *path: str | int) -> list[str]:
-        """The keys a person wrote in a map, in file order; empty where it is none."""
+        """The keys of the map at a path, in file order; empty if there is no map."""
         node = self.exact_node(path)
         return list(node.value) if node is not None and isinstance(node.value, dict) else []
 
     def at_key(self, path: Path, code: str, message: str, remedy: str) -> Problem:
-        """Say what is wrong at the key of a path."""
+        """Make a problem at the key of a path."""
         return self.problem(self.key_place(path), code, message, remedy)
 
     def at_value(self, path: Path, code: str, message: str, remedy: str) -> Problem:
-        """Say what is wrong at the value of a path."""
+        """Make a problem at the value of a path."""
         return self.problem(self.value_place(path), code, message, remedy)
 
     def problem(self, place: Place, code: str, message: str, remedy: str) -> Problem:
-        """Say what is wrong at a place of this file."""
+        """Make a problem at a place of this file."""
         return Problem(self.file, place.line, place.column, code, message, remedy)
 
 
 def each_place_once(problems: Iterable[Problem]) -> dict[tuple[int, int], Problem]:
-    """Problems by line and column: one wrong value is reported once, what was found first knows best."""
+    """The first problem found at each line and column, so that one wrong value is reported only once."""
     kept: dict[tuple[int, int], Problem] = {}
     for problem in problems:
         kept.setdefault((problem.line, problem.column), problem)
@@ -161,9 +164,9 @@ def read_document(raw: bytes, file: str) -> Document:
 
 
 def _without_old_breaks(text: str) -> tuple[str, dict[int, str]]:
-    """The text without the characters at which YAML 1.1 breaks lines and 1.2 does not, and what brings them back.
+    """Replace the characters that break lines in YAML 1.1 but not in 1.2. Also returns the map that restores them.
 
-    The parser is one of YAML 1.1: private characters that the text has not stand for them meanwhile.
+    The parser follows YAML 1.1. So private characters that the text does not use replace them during parsing.
     """
     breaks = [char for char in _OLD_BREAKS if char in text]
     spare = (chr(code) for code in range(0xE000, 0xF900) if not breaks or chr(code) not in text)
@@ -213,7 +216,7 @@ def _place(mark: Any) -> Place:
 
 
 class _Composer:
-    """Builds nodes from the parser's events; collects what the language does not allow."""
+    """Builds nodes from the parser's events, and collects a problem for everything that is not allowed."""
 
     def __init__(self, file: str, back: dict[int, str]) -> None:
         self.file = file
@@ -250,7 +253,7 @@ class _Composer:
         return node
 
     def scalar(self, text: str, place: Place) -> Any:
-        """A plain scalar with its type; what is no finite number is complained of."""
+        """A plain scalar with its type. A number that is not finite is a problem, and stays a text."""
         value = _resolve(text)
         if isinstance(value, float) and not math.isfinite(value):
             self.complain(

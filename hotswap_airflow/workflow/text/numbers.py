@@ -1,4 +1,4 @@
-"""Numbers as a person wrote them: where a text is wanted, ``0042`` and ``3.10`` arrive as they stand in the file."""
+"""Numbers that keep their written form. If a text is needed, ``0042`` and ``3.10`` stay as they are in the file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _PADDED = re.compile(r"0[0-9]")
 
 
 class _Written:
-    """A number that knows how it was written: ``str`` gives that, arithmetic and JSON the number."""
+    """A number with its written form. ``str`` gives the written form; arithmetic and JSON use the number."""
 
     real: Any
     written: str
 
     def __new__(cls, value: float, written: str) -> Self:
-        """Make the number of a value and its text."""
-        made = super().__new__(cls, value)  # type: ignore[call-arg] # of the kind of number beside it
+        """Make the number from its value and its text in the file."""
+        made = super().__new__(cls, value)  # type: ignore[call-arg] # of int or float, the second base class
         made.written = written
         return made
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, str]]:
-        """What a copy is made of."""
+        """The class and arguments from which ``copy`` and ``pickle`` make a copy."""
         return type(self), (self.real, self.written)
 
     def __str__(self) -> str:
-        """The text in the file."""
+        """The number as it is written in the file."""
         return self.written
 
 
@@ -41,12 +41,12 @@ class WrittenFloat(_Written, float):
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number; true and false are none."""
+    """Whether a value is a number. True and false are not numbers."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def written(value: object) -> str:
-    """A value where a text is wanted: numbers as they stand in the file.
+    """A value as text. Numbers stay as they are written in the file.
 
     >>> written(WrittenInt(42, "0042")), written(True), written("a")
     ('0042', 'true', 'a')
@@ -55,7 +55,7 @@ def written(value: object) -> str:
 
 
 def together(values: list[Any]) -> list[Any]:
-    """The values of a list: where one of them is a text, its numbers are texts, too.
+    """The values of a list. If one of them is a text, the numbers become texts too.
 
     >>> together(["3f9a", WrittenInt(42, "0042")]), together([WrittenFloat(0.5, ".5")])
     (['3f9a', '0042'], [0.5])
@@ -66,7 +66,7 @@ def together(values: list[Any]) -> list[Any]:
 
 
 def plain_numbers(value: Any) -> Any:
-    """A value whose numbers are Python's own, as programs take them that look at a number's very type."""
+    """A value with plain ``int`` and ``float`` numbers, for programs that look at the exact type of a number."""
     if isinstance(value, list):
         return [plain_numbers(item) for item in value]
     if isinstance(value, dict):
@@ -77,7 +77,7 @@ def plain_numbers(value: Any) -> Any:
 
 
 def reads_back(number: WrittenInt | WrittenFloat) -> bool:
-    """Whether a number arrives as it was written, but for an exponent and zeros that a point lacks.
+    """Whether a number arrives as it was written. Exponents and missing zeros beside the point make no difference.
 
     >>> reads_back(WrittenFloat(3.1, "3.10")), reads_back(WrittenFloat(0.5, ".5")), reads_back(WrittenFloat(1e3, "1e3"))
     (False, True, True)
