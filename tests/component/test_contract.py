@@ -241,6 +241,10 @@ async def test_a_job_is_found_by_id_name_or_key(bench: Any, make_request: MakeRe
         (status,) = await search.poll_once()
         assert status.phase is Phase.FAILED
     assert await ForeignJobWatch(bench.client, SoughtJob(job_id=999_999)).poll_once() == []
+    # Together, in a round trip of all: an id that Slurm does not know spoils nothing.
+    many = [ForeignJobWatch(bench.client, sought) for sought in (*ways[1:], SoughtJob(job_id=999_999))]
+    states = await asyncio.gather(*(search.poll_once() for search in [*many, *many]))
+    assert [[status.phase for status in found] for found in states] == [[Phase.FAILED], [Phase.FAILED], []] * 2
     assert await ForeignJobWatch(bench.client, SoughtJob(name="nobody's")).poll_once() == []
 
 

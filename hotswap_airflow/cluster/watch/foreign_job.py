@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.remote import programs
-from hotswap_airflow.cluster.remote.framing import answered, lacks_accounting
-from hotswap_airflow.errors import CommandFailed, SetupError
-from hotswap_airflow.slurm import parsing
+from hotswap_airflow.errors import SetupError
 from hotswap_airflow.slurm.array import indices_in
 from hotswap_airflow.slurm.judgement import GONE_AFTER, Evidence, is_missing, judge
 from hotswap_airflow.slurm.states import REVOKED, Phase
@@ -19,21 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.remote.foreign_rows import QueueAndAccounting
     from hotswap_airflow.slurm.history.notes import FolderNote
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
-
-_SINCE_EVER, _RECENTLY = "1970-01-01", "now-7days"
-_NO_SUCH_JOB = "Invalid job id specified"
-
-
-@dataclass(frozen=True)
-class QueueAndAccounting:
-    """Rows of a job in the queue and in accounting, None without it; ``is_sure``: nobody who may know it is away."""
-
-    queue: list[QueuedJob]
-    accounted: list[QueuedJob] | None
-    is_sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,25 +42,6 @@ class SoughtJob:
     def __str__(self) -> str:
         """How a person would call it."""
         return f"job {self.job_id or self.name or self.key}"
-
-
-async def ask_queue_and_accounting(client: ClusterClient, which: str, since: str) -> QueueAndAccounting:
-    """What squeue and sacct say of anybody's job. ``which`` is ``--jobs=ID`` or ``--name=NAME``.
-
-    Raises ``CommandFailed`` where squeue fails.
-    """
-    said = await client.run_program(programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
-    try:
-        queue, rest = answered(said, "squeue", client.name)
-    except CommandFailed as error:
-        if _NO_SUCH_JOB not in str(error):
-            raise
-        queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
-    try:
-        accounted = list(parsing.parse_sacct(answered(rest, "sacct", client.name)[0]))
-    except CommandFailed as error:
-        return QueueAndAccounting(list(parsing.parse_squeue(queue)), None, is_sure=lacks_accounting(error))
-    return QueueAndAccounting(list(parsing.parse_squeue(queue)), accounted)
 
 
 class ForeignJobWatch:
@@ -105,9 +72,10 @@ class ForeignJobWatch:
                 client = client.on(glimpse.cluster)
             if job_id is None:
                 return []
-        by_id = job_id is not None
-        which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
-        seen = await ask_queue_and_accounting(client, which, since)
+        if job_id is not None:
+            seen = await client.foreign_rows.ask("jobs", str(job_id))
+        else:
+            seen = await client.foreign_rows.ask("name", self._sought.name or "")
         self._recognize(seen.queue)
         if not self._job_id:
             self._recognize(seen.accounted or ())
