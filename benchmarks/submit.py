@@ -37,7 +37,7 @@ async def _submit(conductor: JobConductor, requests: list[JobRequest]) -> float:
 
     async def one(request: JobRequest) -> None:
         await conductor.lay_out(RUN.folder, "", no_files, _quiet)
-        await conductor.find_or_submit(request, "1 0", _quiet)
+        await conductor.submitter("1 0", _quiet).find_or_submit(request)
 
     await asyncio.gather(*(one(request) for request in requests))
     took = time.monotonic() - began

@@ -251,15 +251,16 @@ class FakeSlurm:
     def _squeue(self, options: dict[str, str], _cwd: str) -> Answer:
         cluster = options.get("clusters", "")
         known = [job for job in self.jobs.values() if self._is_in_queue(job) and job.cluster == cluster]
+        ids, names = (options[word].split(",") if word in options else None for word in ("jobs", "name"))
         lines = [
             f"{job.shown_id}|{job.state}|{job.reason}|{job.node}|{job.name}\n"
             for job in known
-            if job.is_named(options.get("jobs", job.shown_id)) and options.get("name", job.name) == job.name
+            if (ids is None or any(map(job.is_named, ids))) and (names is None or job.name in names)
         ]
         for job in self.jobs.values():
             if len(job.states) > 1:
                 job.states.pop(0)
-        if "jobs" in options and not any(job.is_named(options["jobs"]) for job in known):
+        if ids is not None and len(ids) == 1 and not any(job.is_named(ids[0]) for job in known):
             return 1, "", "slurm_load_jobs error: Invalid job id specified\n"
         return 0, "".join(lines), ""
 
@@ -272,11 +273,11 @@ class FakeSlurm:
             return 1, "", f"{self.accounting_error}\n"
         if not self.has_accounting:
             return 1, "", "Slurm accounting storage is disabled\n"
-        asked = set(options.get("jobs", "").split(","))
+        asked, names = (set(options.get(word, "").split(",")) for word in ("jobs", "name"))
         lines = []
         for job in self.jobs.values():
             is_asked = "allclusters" in options or job.cluster == options.get("clusters", "")
-            if is_asked and not job.is_forgotten and (any(map(job.is_named, asked)) or job.name == options.get("name")):
+            if is_asked and not job.is_forgotten and (any(map(job.is_named, asked)) or job.name in names):
                 state = f"{job.state} by {job.by}" if job.by else job.state
                 lines.append(f"{job.shown_id}|{state}|{job.ending}|{job.node}|{job.cluster}|{job.name}\n")
         return 0, "".join(lines), ""

@@ -96,7 +96,8 @@ class AwaitJobTrigger(BaseTrigger):
             if words != said:
                 self.log.log(logging.INFO, "%s", words)
                 said = words
-            await asyncio.sleep(self.interval)
+            # All that wait equally long poll at the same moments, so that they share round trips.
+            await asyncio.sleep(self.interval - time.time() % self.interval)
 
     def _verdict(self, statuses: Sequence[JobStatus]) -> JobError | None:
         self.log.log(logging.INFO, "%s", _sentence(statuses))

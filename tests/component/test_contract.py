@@ -83,7 +83,9 @@ async def test_a_missing_output_is_named(bench: Any, make_request: MakeRequest) 
 async def test_the_same_key_is_one_job_however_often_it_is_asked_for(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("echo ran >> ran; sleep 1")
     await _lay_out(bench, request)
-    found = await asyncio.gather(*(bench.conductor.submit_once(request, "1 0", bench.lines.append) for _ in range(5)))
+    found = await asyncio.gather(
+        *(bench.conductor.submitter("1 0", bench.lines.append).submit_once(request) for _ in range(5))
+    )
     assert len({one.job_id for one in found}) == 1
     assert sum(one.is_new for one in found) == 1
     outcome = await _conduct(bench, request)
@@ -108,7 +110,7 @@ async def test_an_end_is_told_again_until_a_try_that_may_run_the_job_anew(
 async def test_a_clear_cancels_what_an_older_epoch_left(bench: Any, make_request: MakeRequest) -> None:
     old = make_request("sleep 60")
     await _lay_out(bench, old)
-    await bench.conductor.submit_once(old, "1 0", bench.lines.append)
+    await bench.conductor.submitter("1 0", bench.lines.append).submit_once(old)
     new = replace(old, key=replace(old.key, epoch=2), text="echo new")
     outcome = await _conduct(bench, new, "2 2")
     assert outcome.error is None
@@ -133,7 +135,7 @@ async def test_a_cancelled_job_leaves_the_queue_and_is_never_submitted_again(
     assert type(outcome.error) is errors.JobCancelled
     late = make_request("sleep 60", job="late")
     await bench.client.cancel([(late.key.digest, late.key.job_name)])
-    assert (await bench.conductor.submit_once(late, "1 0", bench.lines.append)).is_cancelled
+    assert (await bench.conductor.submitter("1 0", bench.lines.append).submit_once(late)).is_cancelled
 
 
 @pytest.fixture
@@ -202,14 +204,14 @@ async def test_an_option_slurm_does_not_take_is_a_refusal(bench: Any, make_reque
     await _lay_out(bench, bad)
     for _ in range(2):
         with pytest.raises(errors.SubmissionRefused, match=r"[Ii]nvalid partition name specified"):
-            await bench.conductor.submit_once(bad, "1 0", bench.lines.append)
+            await bench.conductor.submitter("1 0", bench.lines.append).submit_once(bad)
 
 
 async def test_a_work_folder_that_cannot_be_made_is_named(bench: Any, make_request: MakeRequest) -> None:
     bench.workdir.parent.mkdir(exist_ok=True)
     bench.workdir.write_text("a file is in the way")
     with pytest.raises(errors.CommandFailed, match="the work folder cannot be made"):
-        await bench.conductor.submit_once(make_request("true"), "1 0", bench.lines.append)
+        await bench.conductor.submitter("1 0", bench.lines.append).submit_once(make_request("true"))
 
 
 async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_record(
@@ -241,6 +243,10 @@ async def test_a_job_is_found_by_id_name_or_key(bench: Any, make_request: MakeRe
         (status,) = await search.poll_once()
         assert status.phase is Phase.FAILED
     assert await ForeignJobWatch(bench.client, SoughtJob(job_id=999_999)).poll_once() == []
+    # Together, in a round trip of all: an id that Slurm does not know spoils nothing.
+    many = [ForeignJobWatch(bench.client, sought) for sought in (*ways[1:], SoughtJob(job_id=999_999))]
+    states = await asyncio.gather(*(search.poll_once() for search in [*many, *many]))
+    assert [[status.phase for status in found] for found in states] == [[Phase.FAILED], [Phase.FAILED], []] * 2
     assert await ForeignJobWatch(bench.client, SoughtJob(name="nobody's")).poll_once() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -41,6 +42,17 @@ async def test_a_job_that_nobody_knows_any_more_is_gone_after_a_while(
     assert await states(search) == ["COMPLETING"]
     fake_slurm.advance(GONE_AFTER)
     assert await states(search) == ["GONE"]
+
+
+async def test_a_hundred_sensors_share_their_round_trips(fake_bench: Bench, fake_slurm: FakeSlurm) -> None:
+    for number in range(1, 101):
+        fake_slurm.jobs[number] = FakeJob(number, f"theirs-{number}", "", states=["RUNNING"])
+    sought = [
+        SoughtJob(job_id=number) if number % 2 else SoughtJob(name=f"theirs-{number}") for number in range(1, 101)
+    ]
+    found = await asyncio.gather(*(states(ForeignJobWatch(fake_bench.client, each)) for each in sought))
+    assert found == [["RUNNING"]] * 100
+    assert len(fake_slurm.calls) <= 8  # squeue and sacct, for the first and for all others, by id and by name
 
 
 @pytest.mark.usefixtures("running")

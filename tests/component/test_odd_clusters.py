@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.jobs import conductor, submitter
+from hotswap_airflow.cluster.jobs import job_end, patient
+from hotswap_airflow.cluster.jobs.outcome import Outcome
 from hotswap_airflow.cluster.transport.base import Reply
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.array import Array
@@ -267,7 +268,7 @@ async def test_a_quota_that_is_used_up_while_a_job_runs_is_waited_out(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits asks again at once."""
-    monkeypatch.setattr(submitter, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(patient, "LONGEST_PAUSE", 0.2)
 
 
 @pytest.mark.usefixtures("quick")
@@ -300,9 +301,7 @@ def _take_away(bench: Bench) -> Path:
     return away
 
 
-async def _taken_over(
-    fake_slurm: FakeSlurm, bench: Bench, request: JobRequest
-) -> tuple[asyncio.Task[conductor.Outcome], Path]:
+async def _taken_over(fake_slurm: FakeSlurm, bench: Bench, request: JobRequest) -> tuple[asyncio.Task[Outcome], Path]:
     """Who takes a running job over while its work folder is away, and waits; and where the folder is."""
     fake_slurm.outcomes = [["RUNNING"]]
     (await bench.begun(request)).cancel()
@@ -351,7 +350,7 @@ async def test_a_job_is_cancelled_also_where_its_work_folder_is_away(
     later = make_request("true", key=replace(request.key, epoch=1))
     other = make_request("true", job="other")
     for one in (later, other):
-        await fake_bench.conductor.submit_once(one, "1 0", fake_bench.lines.append)
+        await fake_bench.conductor.submitter("1 0", fake_bench.lines.append).submit_once(one)
     _take_away(fake_bench)
     async with asyncio.timeout(60):
         if ends == "cancel":
@@ -379,14 +378,14 @@ async def test_no_strangers_name_ends_what_is_read_of_the_queue(
     _wrap(fake_slurm, "squeue", """printf '5|RUNNING|None|n1|x\\nhotswap-answered 0 \\n'; "$real" "$@\"""")
     fake_slurm.outcomes = [["RUNNING"]]
     await fake_bench.lay_out(make_request("true"))
-    await fake_bench.conductor.submit_once(make_request("true"), "1 0", fake_bench.lines.append)
+    await fake_bench.conductor.submitter("1 0", fake_bench.lines.append).submit_once(make_request("true"))
     assert [row.name for row in await fake_bench.client.queue_of_all()] == [make_request("true").key.job_name]
 
 
 async def test_more_output_than_is_read_is_told_and_not_cut(
     fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "OUTPUT_LIMIT", 10)
+    monkeypatch.setattr(job_end, "OUTPUT_LIMIT", 10)
     outcome = await fake_bench.conduct(
         make_request("echo v=12345678 >> $HOTSWAP_OUTPUT", outputs=(Output("v", "string"),))
     )
@@ -439,7 +438,8 @@ async def test_a_sweep_that_was_cancelled_before_it_was_submitted_ends(
     request = make_request("true", array=_array(3))
     await fake_bench.client.cancel([(request.key.digest, request.key.job_name)])
     async with asyncio.timeout(90):
-        _, submission = await fake_bench.conductor._submit_what_fits(request, "1 0", fake_bench.lines.append)
+        ours = fake_bench.conductor.submitter("1 0", fake_bench.lines.append)
+        _, submission = await ours._submit_what_fits(request)
     assert submission.is_cancelled
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from hotswap_airflow import errors
 from hotswap_airflow.cluster.jobs import submitter
+from hotswap_airflow.cluster.jobs.submitter import Submitter
 from hotswap_airflow.cluster.remote import submission
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.array import Array
@@ -142,14 +143,14 @@ async def test_a_try_that_wakes_up_late_leaves_the_job_of_a_later_one_alone(
     fake_slurm.outcomes = [["RUNNING"], ["RUNNING"]]
     old = make_request()
     new = replace(old, key=replace(old.key, epoch=1))
-    place = fake_bench.conductor.find_or_submit
+    find_or_submit = Submitter.find_or_submit
 
-    async def slept(*words: Any) -> Any:
-        placed = await place(*words)
+    async def slept(self: Submitter, request: JobRequest) -> Any:
+        placed = await find_or_submit(self, request)
         await fake_bench.client.submit(new, "3 1")
         return placed
 
-    monkeypatch.setattr(fake_bench.conductor, "find_or_submit", slept)
+    monkeypatch.setattr(Submitter, "find_or_submit", slept)
     stale = await fake_bench.begun(old, "2 0")
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING", "RUNNING"]
     stale.cancel()
@@ -174,7 +175,7 @@ async def test_a_file_system_without_locks_submits_once(
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "COMPLETED"]]
     request = make_request()
     await fake_bench.lay_out(request)
-    submit = partial(fake_bench.conductor.submit_once, request, "1 0", fake_bench.lines.append)
+    submit = partial(fake_bench.conductor.submitter("1 0", fake_bench.lines.append).submit_once, request)
     found = await asyncio.wait_for(asyncio.gather(submit(), submit()), 60)
     assert [one.job_id for one in found] == [1, 1]
     assert len(fake_slurm.jobs) == 1
@@ -294,7 +295,7 @@ async def test_jobs_that_are_submitted_together_share_their_round_trips(
 
     async def place(request: JobRequest) -> Any:
         await fake_bench.lay_out(request)
-        return await fake_bench.conductor.find_or_submit(request, "1 0", fake_bench.lines.append)
+        return await fake_bench.conductor.submitter("1 0", fake_bench.lines.append).find_or_submit(request)
 
     placed = await asyncio.gather(*(place(request) for request in [*requests, bad]), return_exceptions=True)
     assert [one[1].is_new for one in placed[:-1]] == [True] * 60  # type: ignore[index]
@@ -311,7 +312,7 @@ async def test_jobs_that_are_cancelled_together_share_their_round_trips(
     other = make_request("true", job="goes-on")
     await fake_bench.lay_out(other)
     for request in [*requests, other]:
-        await fake_bench.conductor.find_or_submit(request, "1 0", fake_bench.lines.append)
+        await fake_bench.conductor.submitter("1 0", fake_bench.lines.append).find_or_submit(request)
     fake_slurm.calls.clear()
     await asyncio.gather(*(fake_bench.conductor.cancel(request.key, fake_bench.lines.append) for request in requests))
     states = [job.state for job in fake_slurm.jobs.values()]
@@ -330,7 +331,10 @@ async def test_a_slow_sbatch_lets_the_others_of_its_round_trip_wait_their_turn(
     (fake_slurm.folder / "home" / "slow").touch()
     async with asyncio.timeout(90):
         found = await asyncio.gather(
-            *(fake_bench.conductor.submit_once(request, "1 0", fake_bench.lines.append) for request in requests)
+            *(
+                fake_bench.conductor.submitter("1 0", fake_bench.lines.append).submit_once(request)
+                for request in requests
+            )
         )
     assert len({one.job_id for one in found}) == len(fake_slurm.jobs) == 5
 
@@ -350,7 +354,7 @@ async def test_a_full_disk_is_told_to_the_one_it_hits_and_the_others_are_asked_f
     async with asyncio.timeout(90):
         found = await asyncio.gather(
             *(
-                fake_bench.conductor.submit_once(one, "1 0", fake_bench.lines.append)
+                fake_bench.conductor.submitter("1 0", fake_bench.lines.append).submit_once(one)
                 for one in [*requests[:2], big, *requests[2:]]
             ),
             return_exceptions=True,

@@ -102,7 +102,9 @@ async def test_a_sweep_is_one_array_however_often_it_is_asked_for(bench: Any, ma
     request = make_request("echo x >> ran; sleep 1", array=array_of([*"0123"]))
     first = asyncio.create_task(bench.conduct(request))
     await bench.until(lambda: "submitted" in bench.log)
-    found = await asyncio.gather(*(bench.conductor.submit_once(request, "1 0", bench.lines.append) for _ in range(3)))
+    found = await asyncio.gather(
+        *(bench.conductor.submitter("1 0", bench.lines.append).submit_once(request) for _ in range(3))
+    )
     outcome = await first
     assert {one.job_id for one in found} == {outcome.job_id}
     assert outcome.tally == Tally(done=4)

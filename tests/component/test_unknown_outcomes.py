@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hotswap_airflow import errors
-from hotswap_airflow.cluster.jobs import submitter
+from hotswap_airflow.cluster.jobs import patient
 from hotswap_airflow.cluster.transport.local import LocalTransport
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.testing.fake_slurm import FakeSlurm
@@ -67,8 +67,8 @@ async def test_a_controller_that_is_away_is_asked_less_and_less_often_and_told_o
     monkeypatch.setattr(asyncio, "sleep", rest)
     fake_slurm.is_down = True
     running = asyncio.create_task(fake_bench.conduct(make_request("true")))
-    await fake_bench.until(lambda: pauses.count(submitter.LONGEST_PAUSE) > 1)
-    assert [pause for pause in pauses if pause >= submitter.FIRST_PAUSE][:6] == [1, 2, 4, 8, 16, 30]
+    await fake_bench.until(lambda: pauses.count(patient.LONGEST_PAUSE) > 1)
+    assert [pause for pause in pauses if pause >= patient.FIRST_PAUSE][:6] == [1, 2, 4, 8, 16, 30]
     assert fake_bench.log.count("cannot tell yet whether the job was submitted") == 1
     fake_slurm.is_down = False
     assert (await running).error is None

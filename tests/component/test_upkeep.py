@@ -73,7 +73,7 @@ async def test_a_job_that_was_given_back_goes_on_and_is_tried_again_under_its_ow
     fake_slurm.outcomes = [["RUNNING", "RUNNING", "OUT_OF_MEMORY"]]
     text = "echo $HOTSWAP_ATTEMPT >> starts; [ $HOTSWAP_ATTEMPT -ge 3 ] || exit 85"
     request = make_request(text, saves=True, retry=Retry(frozenset({"oom"}), 2, mem=Growth(2, 1 << 20)))
-    await fake_bench.conductor.submit_once(request, "1 0", print)
+    await fake_bench.conductor.submitter("1 0", print).submit_once(request)
     await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     first = await fake_bench.conduct(cleared, "2 1")
@@ -89,7 +89,7 @@ async def test_a_job_that_was_given_back_ends_with_its_task(
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
-    await fake_bench.conductor.submit_once(request, "1 0", print)
+    await fake_bench.conductor.submitter("1 0", print).submit_once(request)
     await ownership.mark_tries(fake_bench.client, [request.key.digest], ADOPT)
     cleared = replace(request, key=replace(request.key, epoch=1))
     waiting = asyncio.create_task(fake_bench.conduct(cleared, "2 1"))
@@ -259,7 +259,7 @@ async def test_a_run_with_a_job_in_the_queue_is_not_finished(
     fake_slurm.outcomes = [["RUNNING"]]
     request = make_request("true")
     await fake_bench.lay_out(request)
-    await fake_bench.conductor.submit_once(request, "1 0", print)
+    await fake_bench.conductor.submitter("1 0", print).submit_once(request)
     _age(fake_bench.run_dir(request), fake_bench.key_dir(request), 100)
     passing = _Passing(fake_bench, monkeypatch)
     assert await passing() == "TaskSuccessEvent"

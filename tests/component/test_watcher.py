@@ -147,7 +147,7 @@ async def test_hundred_jobs_are_two_commands_an_interval(
     fake_slurm.outcomes = [["RUNNING"]] * 100
     await fake_bench.lay_out(requests[0])
     for request in requests:
-        found = await fake_bench.conductor.submit_once(request, "1 0", fake_bench.lines.append)
+        found = await fake_bench.conductor.submitter("1 0", fake_bench.lines.append).submit_once(request)
         fake_bench.conductor.watcher.watch(request.key.digest, request.key.job_name, found.job_id, fake_slurm.clock())
     fake_slurm.calls.clear()
     await Bench.until(lambda: len(fake_slurm.calls) >= 6)

@@ -114,7 +114,7 @@ class Lab:
 
         async def submit() -> None:
             await client.lay_out(key.run.folder, "")
-            await session.submit_once(request, "1 0", print)
+            await session.submitter("1 0", print).submit_once(request)
 
         asyncio.run(submit())
         return key.job_name
@@ -161,7 +161,7 @@ def _lab(name: str, gates: Path, changes: Mapping[str, str]) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The calm one."""
-    changes = {"AIRFLOW__CORE__PARALLELISM": "4", "HOTSWAP_RESUME_DELAY": "4"}
+    changes = {"AIRFLOW__CORE__PARALLELISM": "4", "HOTSWAP_RESUME_DELAY": "8"}
     with _lab("lab", tmp_path_factory.mktemp("gates"), changes) as made:
         yield made
 

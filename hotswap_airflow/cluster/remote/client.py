@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.remote import cancellation, programs, run_folders
 from hotswap_airflow.cluster.remote.batching import PACE, Coalescer
+from hotswap_airflow.cluster.remote.foreign_rows import ForeignRows
 from hotswap_airflow.cluster.remote.framing import MARK, NO_PROGRAM, answered, in_slices, parts, sized
 from hotswap_airflow.cluster.remote.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport.base import COMMAND_TIMEOUT, TRANSFER_TIMEOUT
@@ -77,6 +78,7 @@ class ClusterClient:
         self._folders = Coalescer(self._lay_out_all, pace=pace)
         self._cancels = Coalescer(partial(cancellation.cancel_all, self), max_items=cancellation.AT_ONCE, pace=pace)
         self._queues = Coalescer(self._queue_for, max_items=_EVERYBODY, at_once=1, pace=pace)
+        self.foreign_rows = ForeignRows(self, pace)
         self._looks = Coalescer(partial(cancellation.unfinished, self), max_items=_EVERYBODY, at_once=1, pace=pace)
 
     def below(self, workdir: str, slurm_cluster: str = "") -> ClusterClient:

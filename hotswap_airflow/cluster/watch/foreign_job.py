@@ -1,4 +1,4 @@
-"""The state of a job that somebody else submitted, by its id, its name, or the job key of one of our jobs."""
+"""How a job is that somebody else submitted: by its id, its name, or the key of one of ours."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.cluster.remote import programs
-from hotswap_airflow.cluster.remote.framing import answered, lacks_accounting
-from hotswap_airflow.errors import CommandFailed, SetupError
-from hotswap_airflow.slurm import parsing
+from hotswap_airflow.errors import SetupError
 from hotswap_airflow.slurm.array import indices_in
 from hotswap_airflow.slurm.judgement import GONE_AFTER, Evidence, is_missing, judge
 from hotswap_airflow.slurm.states import REVOKED, Phase
@@ -19,24 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.remote.foreign_rows import QueueAndAccounting
     from hotswap_airflow.slurm.history.notes import FolderNote
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
-
-_SINCE_EVER, _RECENTLY = "1970-01-01", "now-7days"
-_NO_SUCH_JOB = "Invalid job id specified"
-
-
-@dataclass(frozen=True)
-class QueueAndAccounting:
-    """Rows of a job in the queue and in accounting.
-
-    ``accounted`` is None if sacct failed. ``is_sure`` is false if sacct failed although the cluster has accounting.
-    """
-
-    queue: list[QueuedJob]
-    accounted: list[QueuedJob] | None
-    is_sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,25 +42,6 @@ class SoughtJob:
     def __str__(self) -> str:
         """Give ``job`` and the id, name or key."""
         return f"job {self.job_id or self.name or self.key}"
-
-
-async def ask_queue_and_accounting(client: ClusterClient, which: str, since: str) -> QueueAndAccounting:
-    """The rows of squeue and sacct for a job of any user. ``which`` is ``--jobs=ID`` or ``--name=NAME``.
-
-    Raises ``CommandFailed`` if squeue fails, unless it only does not know the id.
-    """
-    said = await client.run_program(programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, since, parsing.SACCT_FIELDS)
-    try:
-        queue, rest = answered(said, "squeue", client.name)
-    except CommandFailed as error:
-        if _NO_SUCH_JOB not in str(error):
-            raise
-        queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
-    try:
-        accounted = list(parsing.parse_sacct(answered(rest, "sacct", client.name)[0]))
-    except CommandFailed as error:
-        return QueueAndAccounting(list(parsing.parse_squeue(queue)), None, is_sure=lacks_accounting(error))
-    return QueueAndAccounting(list(parsing.parse_squeue(queue)), accounted)
 
 
 class ForeignJobWatch:
@@ -108,9 +72,10 @@ class ForeignJobWatch:
                 client = client.on(glimpse.cluster)
             if job_id is None:
                 return []
-        by_id = job_id is not None
-        which, since = (f"--jobs={job_id}", _SINCE_EVER) if by_id else (f"--name={self._sought.name}", _RECENTLY)
-        seen = await ask_queue_and_accounting(client, which, since)
+        if job_id is not None:
+            seen = await client.foreign_rows.ask("jobs", str(job_id))
+        else:
+            seen = await client.foreign_rows.ask("name", self._sought.name or "")
         self._recognize(seen.queue)
         if not self._job_id:
             self._recognize(seen.accounted or ())
@@ -128,13 +93,13 @@ class ForeignJobWatch:
             self._job_id, self._active, self._ended, self._missing_since = newest, set(), {}, None
 
     def _is_it(self, row: QueuedJob) -> bool:
-        if self._sought.key is not None:  # the key is the last part of the job's name
+        if self._sought.key is not None:  # which is the last part of the job's name
             return row.name.endswith(f".{self._sought.key}")
         return not self._names or row.name in self._names
 
     def _own(self, rows: Iterable[QueuedJob]) -> dict[str, JobStatus]:
         own = [row for row in rows if row.base_id == self._job_id and row.name in self._names]
-        # If several clusters of a federation know a job, the row of the cluster that has it counts.
+        # Of a job that several clusters of a federation know, the row counts of the one that has it.
         own.sort(key=lambda row: row.status.state != REVOKED)
         return {row.job_id: row.status for row in own}
 
@@ -142,9 +107,9 @@ class ForeignJobWatch:
         now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())
         note, signalled = (glimpse.exit_status, glimpse.signalled) if glimpse else (None, False)
         active = {part for part, status in queued.items() if not status.phase.is_final}
-        for part in active:  # Slurm may have started it again
+        for part in active:  # it may have been begun again
             self._ended.pop(part, None)
-        # Parts whose end accounting shows need not be kept; one row may stand for all parts that never began.
+        # Of whose end accounting tells, be it in one row for all that never began, there is nothing to remember.
         over = {part for part, status in accounted.items() if status.phase.is_final}
         told = {f"{self._job_id}_{index}" for part in over for index in indices_in(part)}
         self._active = active | (set() if str(self._job_id) in over else self._active - told)
