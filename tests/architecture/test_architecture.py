@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import hotswap_airflow
 PACKAGE = Path(hotswap_airflow.__file__).parent
 ROOT = PACKAGE.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MAX_FUNCTION, MAX_MODULE, TYPICAL_FUNCTION = 50, 400, 10
+MAX_FUNCTION, MAX_MODULE, MAX_ROOM, TYPICAL_FUNCTION = 50, 360, 14, 10
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 AIRFLOW_BEGINS = {
     "hooks", "triggers", "operators", "sensors", "task_groups", "dag_builder", "bundle", "testing", "cli", "web",
@@ -65,6 +66,11 @@ def test_functions_are_typically_short() -> None:
 
 def test_modules_are_short() -> None:
     assert [m.name for m in MODULES if len(m.read_text().splitlines()) > MAX_MODULE] == []
+
+
+def test_rooms_are_small() -> None:
+    rooms = Counter(m.parent for m in MODULES if m.name != "__init__.py" and m.parent != PACKAGE)
+    assert [room.name for room, count in rooms.items() if count > MAX_ROOM] == []
 
 
 def test_nothing_else_stands_at_the_top() -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cluster.remote import cancellation, programs, run_folders
 from hotswap_airflow.cluster.remote.batching import PACE, Coalescer
 from hotswap_airflow.cluster.remote.foreign_rows import ForeignRows
-from hotswap_airflow.cluster.remote.framing import MARK, NO_PROGRAM, answered, in_slices, parts, sized
+from hotswap_airflow.cluster.remote.framing import (
+    MARK,
+    NO_PROGRAM,
+    answered,
+    as_lines,
+    in_slices,
+    parts,
+    sized,
+    stdin_after,
+)
 from hotswap_airflow.cluster.remote.submission import SBATCH_LIMIT, SUBMIT, Submission, item, read_answer
 from hotswap_airflow.cluster.transport.base import COMMAND_TIMEOUT, TRANSFER_TIMEOUT
 from hotswap_airflow.errors import (
@@ -111,7 +120,7 @@ class ClusterClient:
         """Run one of our programs; give the output between its markers."""
         code = program.encode()
         argv = ("sh", "-c", programs.LOADER, "hotswap", str(len(code)), self.workdir, self.slurm_cluster, *arguments)
-        reply = await self.transport.run(argv, _after(code, stdin), limit)
+        reply = await self.transport.run(argv, stdin_after(code, stdin), limit)
         begin, end = f"\n{programs.BEGIN}\n".encode(), f"\n{programs.END}\n".encode()
         _, found, rest = reply.stdout.partition(begin)
         body, ended, _ = rest.rpartition(end)
@@ -138,7 +147,7 @@ class ClusterClient:
     async def _read_and_note(self, limit: float, items: list[tuple[str, ...]]) -> list[list[str] | Exception]:
         """The answers to the questions of each item; an error for an item if one of its files cannot be read."""
         questions = [question for item in items for question in item]
-        body = await self._ask(programs.NOTES, str(OUTPUT_LIMIT), stdin=_lines(questions), limit=limit)
+        body = await self._ask(programs.NOTES, str(OUTPUT_LIMIT), stdin=as_lines(questions), limit=limit)
         answers = list(parts(body))
         if [name.rstrip("!") for name, _ in answers] != [str(number) for number in range(len(questions))]:
             raise UnreadableAnswer(self.name, f"{len(answers)} answers", f"answer for {len(questions)} questions")
@@ -203,7 +212,7 @@ class ClusterClient:
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, FolderNote]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` if squeue fails."""
         asked = list(digests)
-        said = await self.run_program(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=_lines(asked))
+        said = await self.run_program(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=as_lines(asked))
         queue, rest = answered(said, "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(asked, rest)
 
@@ -226,7 +235,7 @@ class ClusterClient:
     async def glimpses(self, digests: Iterable[str]) -> dict[str, FolderNote]:
         """Give what each folder shows, without a request to Slurm."""
         asked = list(digests)
-        return await self._glimpses(asked, await self.run_program(programs.STATUS, "", stdin=_lines(asked)))
+        return await self._glimpses(asked, await self.run_program(programs.STATUS, "", stdin=as_lines(asked)))
 
     async def _glimpses(self, asked: list[str], said: str) -> dict[str, FolderNote]:
         reader = notes.GlimpseReader(self.name)
@@ -253,7 +262,7 @@ class ClusterClient:
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
         """The job keys of digests, by the notes in their folders; a note that cannot be read is left out."""
-        return read_keys(await self.run_program(programs.KEYS, stdin=_lines(digests)))
+        return read_keys(await self.run_program(programs.KEYS, stdin=as_lines(digests)))
 
     async def tails(self, pieces: Iterable[tuple[str, int, int]]) -> dict[str, bytes]:
         """Read pieces of logs: digest, offset and count in bytes."""
@@ -273,12 +282,12 @@ class ClusterClient:
 
     async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
         """The ends that the elements of arrays noted, for each digest."""
-        said = await self.run_program(programs.ENDS, stdin=_lines(digests))
+        said = await self.run_program(programs.ENDS, stdin=as_lines(digests))
         return notes.read_ends(said)
 
     async def members(self, digests: Iterable[str]) -> dict[str, Members]:
         """The elements of submitted arrays, by digest. Raises ``UnreadableAnswer`` if an array has none."""
-        said = await self.run_program(programs.MEMBERS, stdin=_lines(digests))
+        said = await self.run_program(programs.MEMBERS, stdin=as_lines(digests))
         found = notes.read_members(said)
         if not all(members.elements for members in found.values()):
             raise UnreadableAnswer(f"the tables of arrays on {self.name}", said[-500:], "line of elements")
@@ -318,8 +327,7 @@ class ClusterClient:
 
     async def lay_out(self, folder: str, pack: str) -> str | None:
         """Find or make a run's folder; give its absolute path, or None if the pack must be sent first."""
-        said = await self._folders((folder, pack))
-        word, _, rest = said.partition(" ")
+        word, _, rest = (await self._folders((folder, pack))).partition(" ")
         if word == "error":
             raise CommandFailed(f"{self.name}: {rest}")
         return None if word == "missing" else rest
@@ -327,7 +335,7 @@ class ClusterClient:
     async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
         each = list(dict.fromkeys(items))  # the jobs of a run request the same folder
         said = await self.run_program(
-            run_folders.LAYOUT, stdin=_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
+            run_folders.LAYOUT, stdin=as_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
         answers = dict(zip(each, parsing.lines(said), strict=False))
         if len(answers) != len(each):
@@ -350,17 +358,3 @@ class ClusterClient:
     def key_dir(self, digest: str) -> str:
         """The path of a key folder, as a person would find it."""
         return posixpath.join(self.workdir, key_folder(digest))
-
-
-async def _prefixed(code: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield code
-    async for chunk in rest:
-        yield chunk
-
-
-def _after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
-    return code + stdin if isinstance(stdin, bytes) else _prefixed(code, stdin)
-
-
-def _lines(words: Iterable[str]) -> bytes:
-    return "".join(f"{word}\n" for word in words).encode()

@@ -62,3 +62,19 @@ def parts(body: bytes) -> Iterator[tuple[str, bytes]]:
             raise UnreadableAnswer("the login node", f"{len(part)} bytes", f"{int(size)} bytes")
         yield name.decode(), part
         at = end + int(size) + 2
+
+
+async def _prefixed(code: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield code
+    async for chunk in rest:
+        yield chunk
+
+
+def stdin_after(code: bytes, stdin: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
+    """A program's code, and after it what it reads."""
+    return code + stdin if isinstance(stdin, bytes) else _prefixed(code, stdin)
+
+
+def as_lines(words: Iterable[str]) -> bytes:
+    """Words as a program reads them, one a line."""
+    return "".join(f"{word}\n" for word in words).encode()

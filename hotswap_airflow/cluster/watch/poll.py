@@ -13,9 +13,10 @@ from hotswap_airflow.slurm.array import indices_in
 from hotswap_airflow.slurm.states import REVOKED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from hotswap_airflow.cluster.remote.client import ClusterClient
+    from hotswap_airflow.cluster.watch.watched_job import WatchedJob
     from hotswap_airflow.slurm.history.notes import FolderNote
     from hotswap_airflow.slurm.parsing import QueuedJob
     from hotswap_airflow.slurm.states import JobStatus
@@ -154,3 +155,31 @@ async def _tried(asking: Awaitable[Found]) -> Found | ClusterError:
         return await asking
     except ClusterError as error:
         return error
+
+
+def unsure_ids(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> dict[str, list[int | str]]:
+    """The ids to request from accounting, by cluster: of jobs that the queue does not know, or shows as ended.
+
+    Also of jobs that, by the queue, are with another cluster of a federation (``REVOKED``).
+    """
+    asked: dict[str, list[int | str]] = {}
+    for digest, job in jobs.items():
+        if job.elements is not None:
+            ids: Sequence[int | str] = job.elements.asked_of_accounting(job.job_id)
+        else:
+            status = queued.get(digest)
+            ids = [job.job_id] if status is None or status.phase.is_final or status.state == REVOKED else []
+        if ids:
+            asked.setdefault(job.cluster, []).extend(ids)
+    return asked
+
+
+def single_statuses(
+    queue: Mapping[tuple[int, str], Sequence[QueuedJob]], jobs: Mapping[str, WatchedJob]
+) -> dict[str, JobStatus]:
+    """The status of each single job by its digest: if several jobs have one name, of the job whose id counts."""
+    return {
+        digest: rows[-1].status
+        for digest, job in jobs.items()
+        if job.elements is None and (rows := queue.get(job.named))
+    }

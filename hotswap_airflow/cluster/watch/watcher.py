@@ -13,12 +13,12 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.remote.framing import in_slices, lacks_accounting
-from hotswap_airflow.cluster.watch.poll import by_index, by_job, of_each, poll_once
+from hotswap_airflow.cluster.watch.poll import by_index, by_job, of_each, poll_once, single_statuses, unsure_ids
 from hotswap_airflow.cluster.watch.push import Listeners
 from hotswap_airflow.cluster.watch.watched_job import Interval, Observation, WatchedJob
 from hotswap_airflow.errors import ClusterError, CommandFailed, LoginRequired
 from hotswap_airflow.slurm.judgement import Evidence, is_missing, judge
-from hotswap_airflow.slurm.states import REVOKED, UNREACHABLE, JobStatus
+from hotswap_airflow.slurm.states import UNREACHABLE, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -185,9 +185,9 @@ class JobWatcher:
         await asyncio.sleep(0)
         rows_of = await by_job(seen.queue, wanted)
         jobs = self._without(await self._look_at_elements(jobs, rows_of), jobs)
-        queued = _statuses(rows_of, jobs)
+        queued = single_statuses(rows_of, jobs)
         await asyncio.sleep(0)
-        unsure = _unsure(jobs, queued)
+        unsure = unsure_ids(jobs, queued)
         await asyncio.sleep(0)
         rows = await self._accounting(unsure, list(jobs.values()))
         accounted = None if rows is None else await by_job(rows, wanted)
@@ -352,31 +352,3 @@ class JobWatcher:
         if status.phase.is_final:
             self.forget(job)
         return is_new
-
-
-def _unsure(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) -> dict[str, list[int | str]]:
-    """The ids to request from accounting, by cluster: of jobs that the queue does not know, or shows as ended.
-
-    Also of jobs that, by the queue, are with another cluster of a federation (``REVOKED``).
-    """
-    asked: dict[str, list[int | str]] = {}
-    for digest, job in jobs.items():
-        if job.elements is not None:
-            ids: Sequence[int | str] = job.elements.asked_of_accounting(job.job_id)
-        else:
-            status = queued.get(digest)
-            ids = [job.job_id] if status is None or status.phase.is_final or status.state == REVOKED else []
-        if ids:
-            asked.setdefault(job.cluster, []).extend(ids)
-    return asked
-
-
-def _statuses(
-    queue: Mapping[tuple[int, str], Sequence[QueuedJob]], jobs: Mapping[str, WatchedJob]
-) -> dict[str, JobStatus]:
-    """The status of each single job by its digest: if several jobs have one name, of the job whose id counts."""
-    return {
-        digest: rows[-1].status
-        for digest, job in jobs.items()
-        if job.elements is None and (rows := queue.get(job.named))
-    }
