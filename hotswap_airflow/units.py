@@ -119,12 +119,3 @@ def format_size(kib: int) -> str:
         if kib and kib % _KIB[unit] == 0:
             return f"{kib // _KIB[unit]}{unit}"
     return f"{kib}K"
-
-
-def format_number(value: float) -> str:
-    """Write a number as the shortest text that reads back the same.
-
-    >>> format_number(0.3), format_number(3), format_number(1e3)
-    ('0.3', '3', '1000.0')
-    """
-    return repr(value)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hotswap_airflow.slurm.parsing import lines
 
@@ -87,10 +87,6 @@ class JobKey:
             return cls(RunKey(*run), *rest)
         except TypeError as error:
             raise ValueError(text) from error
-
-    def next_generation(self) -> JobKey:
-        """The key of the next try after this try has failed."""
-        return replace(self, generation=self.generation + 1)
 
 
 def read_keys(notes: str) -> list[JobKey]:

@@ -12,7 +12,6 @@ from hotswap_airflow.slurm.states import JobStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SUBMITTED = re.compile(r"([1-9][0-9]{0,9})(?:;([A-Za-z0-9_.-]+))?")
 _UNKNOWN_OUTCOME = re.compile(
     r"Socket timed out|Unable to contact slurm controller|Connection (?:refused|timed out|reset)"
     r"|Zero Bytes were transmitted|Transport endpoint|Unexpected message received"
@@ -44,14 +43,6 @@ def lines(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class SubmittedJob:
-    """A job that Slurm accepted."""
-
-    job_id: int
-    cluster: str | None = None
-
-
-@dataclass(frozen=True)
 class QueuedJob:
     """A line of squeue or sacct: a job's id, name and status; only sacct gives ``cluster``."""
 
@@ -68,18 +59,6 @@ class QueuedJob:
         17
         """
         return int(self.job_id.split("_")[0].split("+")[0])
-
-
-def parse_submission(stdout: str) -> SubmittedJob:
-    r"""Read the answer of ``sbatch --parsable``, also if a site's wrapper printed lines before it.
-
-    >>> parse_submission("Welcome!\n4711;alps\n")
-    SubmittedJob(job_id=4711, cluster='alps')
-    """
-    for line in reversed(lines(stdout)):
-        if match := _SUBMITTED.fullmatch(line.strip()):
-            return SubmittedJob(int(match[1]), match[2])
-    raise UnreadableAnswer("sbatch --parsable", stdout, "line like '4711' or '4711;alps'")
 
 
 def outcome_is_unknown(stderr: str) -> bool:

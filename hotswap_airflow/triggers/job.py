@@ -199,7 +199,7 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _was_ended(self) -> bool:
         """Whether the task is over. Its end may become visible late, and Airflow may not answer: try several times."""
-        words = "Airflow does not say whether the task goes on; the reconciling pass will look at its job"
+        words = "Airflow does not say whether the task goes on; `hotswap-reconcile` will look at its job"
         for _ in range(_STATE_QUESTIONS):
             with contextlib.suppress(TimeoutError):
                 # None also counts: the task was cleared, and its next try starts from the beginning.

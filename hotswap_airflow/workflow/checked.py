@@ -153,11 +153,6 @@ def _inputs(source: CheckContext, job: str) -> Iterator[Problem]:
             yield source.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
 
 
-def _has_no_other(source: CheckContext, here: tuple[str, ...]) -> bool:
-    """Whether an input has no unknown key. An unknown key would already be reported."""
-    return set(source.keys_of(*here)) <= vocabulary.SUPPORTED["inputs"]
-
-
 def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None = None) -> list[Problem]:
     """Find workflows of one folder that have the same name. The problem is in the file with the later path.
 

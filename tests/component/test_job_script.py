@@ -57,7 +57,7 @@ def test_it_runs_in_the_run_directory_and_notes_its_end(tmp_path: Path) -> None:
 
 def test_a_failure_is_the_scripts_own(tmp_path: Path) -> None:
     assert _run(tmp_path, JobRequest(KEY, text="false | cat\necho never"))[0] == 1
-    assert _run(tmp_path, JobRequest(KEY.next_generation(), text="exit 42"))[0] == 42
+    assert _run(tmp_path, JobRequest(replace(KEY, generation=1), text="exit 42"))[0] == 42
     assert _run(tmp_path, JobRequest(JobKey(KEY.run, "u"), text="echo $NOT_SET"))[0] == 1
 
 
@@ -155,7 +155,7 @@ def test_a_try_waits_for_an_earlier_one_that_counts_as_gone_and_runs_all_the_sam
     run = tmp_path / "runs" / KEY.run.folder
     first = _start(tmp_path, JobRequest(KEY, text=WAITING))
     wait_until("the first start", (run / "ran").exists)
-    second = _start(tmp_path, JobRequest(KEY.next_generation(), text="echo next >> ran"), "8")
+    second = _start(tmp_path, JobRequest(replace(KEY, generation=1), text="echo next >> ran"), "8")
     _said(second, "an earlier try still runs")
     assert (run / "ran").read_text() == "begin\n"
     (run / "go").touch()
@@ -169,7 +169,7 @@ def test_an_element_waits_for_itself_in_an_earlier_array(tmp_path: Path) -> None
     array = Array(("i",), (("a",), ("b",)))
     first = JobRequest(KEY, text=WAITING, array=array)
     (_elements(tmp_path, first) / "rows").write_text("digest 0\n")
-    second = JobRequest(KEY.next_generation(), text="echo next >> ran", array=replace(array, submitted_base=1))
+    second = JobRequest(replace(KEY, generation=1), text="echo next >> ran", array=replace(array, submitted_base=1))
     _elements(tmp_path, second)
     started = [_start(tmp_path, first, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")]
     wait_until("the first start", (run / "ran").exists)
@@ -253,7 +253,7 @@ def test_a_try_waits_for_a_start_of_an_earlier_one_after_others_that_came_to_not
     run = tmp_path / "runs" / KEY.run.folder
     first = _start(tmp_path, JobRequest(KEY, text=WAITING), SLURM_RESTART_COUNT="3")
     wait_until("the first start", (run / "ran").exists)
-    second = _start(tmp_path, JobRequest(KEY.next_generation(), text="echo next >> ran"), "8")
+    second = _start(tmp_path, JobRequest(replace(KEY, generation=1), text="echo next >> ran"), "8")
     _said(second, "an earlier try still runs")
     (run / "go").touch()
     assert [process.wait(90) for process in (first, second)] == [3, 0]

@@ -317,7 +317,7 @@ async def test_a_work_folder_that_is_away_while_a_job_runs_is_waited_for(
 ) -> None:
     running, away = await _taken_over(fake_slurm, fake_bench, make_request("true"))
     fake_slurm.is_down = True
-    await fake_bench.until(lambda: "waiting, nobody can tell whether the job is in the queue: " in fake_bench.log)
+    await fake_bench.until(lambda: "waiting, it is not known whether the job is in the queue: " in fake_bench.log)
     fake_slurm.is_down = False
     await fake_bench.until(lambda: fake_bench.log.count("waiting, the job is in the queue: ") == 2)
     assert not running.done()

@@ -11,20 +11,6 @@ from hotswap_airflow.slurm import parsing
 
 
 @pytest.mark.parametrize(
-    ("said", "job_id", "cluster"),
-    [("4711\n", 4711, None), ("4711;alps\n", 4711, "alps"), ("Welcome to alps\nnote: use scratch\n12\n", 12, None)],
-)
-def test_what_sbatch_says(said: str, job_id: int, cluster: str | None) -> None:
-    assert parsing.parse_submission(said) == parsing.SubmittedJob(job_id, cluster)
-
-
-@pytest.mark.parametrize("said", ["", "Submitted batch job 12", "0\n", "job 12 ok"])
-def test_sbatch_without_an_id_is_an_error(said: str) -> None:
-    with pytest.raises(errors.UnreadableAnswer):
-        parsing.parse_submission(said)
-
-
-@pytest.mark.parametrize(
     ("said", "unknown"),
     [("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
      ("sbatch: error: Unable to contact slurm controller (connect failure)", True),
@@ -49,7 +35,7 @@ def test_a_line_that_is_cut_off_is_an_error_and_no_state(parse: object) -> None:
 
 @given(st.text(max_size=300))
 def test_whatever_is_said_is_read_or_an_error(said: str) -> None:
-    for parse in (parsing.parse_squeue, parsing.parse_sacct, lambda said: [parsing.parse_submission(said)]):
+    for parse in (parsing.parse_squeue, parsing.parse_sacct):
         try:
             list(parse(said))
         except errors.UnreadableAnswer as error:

@@ -133,5 +133,6 @@ async def _give_back(orphan: Orphan, *, is_on: bool = True) -> None:
     async with reached(orphan.cluster) as client:
         tries = {folder.digest: folder.tried for folder in await client.find(key.stem)}
         if tries[key.digest].end is not None or tries[key.digest].is_cancelled:
-            raise SetupError(f"{orphan}, and its end was told or it was cancelled: `hotswap orphans --cancel` ends it")
+            words = "its end was recorded, or it was cancelled: `hotswap orphans --cancel` ends it"
+            raise SetupError(f"{orphan}, and {words}")
         await mark_tries(client, [key.digest], ADOPT, is_on=is_on)

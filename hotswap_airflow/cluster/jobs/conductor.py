@@ -99,7 +99,7 @@ class JobConductor:
         except LoginRequired:
             raise
         except ClusterError as error:
-            return "" if "failed with status 127" in str(error) else "nobody can tell whether the job is in the queue"
+            return "" if "failed with status 127" in str(error) else "it is not known whether the job is in the queue"
         return "the job is in the queue" if any(f".{key.stem}-" in name for name in queue) else ""
 
     async def lay_out(

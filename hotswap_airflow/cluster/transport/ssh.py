@@ -127,7 +127,7 @@ async def _follow(process: asyncssh.SSHClientProcess[bytes], stdin: bytes | Asyn
         await asyncio.gather(feeding, reading, return_exceptions=True)
         process.close()
     if process.exit_status is None:
-        raise ConnectionLost("the command's end was not told")
+        raise ConnectionLost("the command's end did not arrive")
     return Reply(process.exit_status, stdout, stderr)
 
 
