@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -70,6 +72,21 @@ def _transport(item: pytest.Item) -> str:
     """What the fixture ``bench`` of the contract suite stands on."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("bench", "fake")) if callspec is not None else "fake"
+
+
+def _process() -> tuple[object, ...]:
+    return os.geteuid(), Path.cwd(), Path(_HOME).is_dir(), sys.getrecursionlimit()
+
+
+_PROCESS = _process()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test leaves the process as it was; else those after it fail for reasons of its own."""
+    yield
+    now = _process()
+    assert now == _PROCESS, f"{item.nodeid} left the process changed: {now}, not {_PROCESS}"
 
 
 @pytest.hookimpl(wrapper=True)
