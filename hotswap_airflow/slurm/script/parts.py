@@ -95,7 +95,7 @@ begin_witness() {{
   witness=$!
   disown "$witness"
 }}
-trap '[ -z "$witness" ] || kill "$witness" 2> /dev/null' EXIT
+trap '{{ [ -z "$witness" ] || kill "$witness"; }} 2> /dev/null' EXIT
 went_to_all() {{
   sleep {doubt}
   ! kill -0 "$witness" 2> /dev/null && begin_witness
