@@ -6,6 +6,7 @@ older program wrote.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.file_store.versions import Manifest
     from hotswap_airflow.settings import Settings
+    from hotswap_airflow.workflow.site import Site
 
 MAINTENANCE_FILE = "hotswap_maintenance.py"
 _PACKAGE = "hotswap_airflow.bundle"
@@ -61,10 +63,22 @@ def maintenance_file(site: str, settings: Settings) -> dict[str, bytes]:
     """The Dag file of the maintenance Dags for a site file, given by its digest; nothing if no such Dag is wanted."""
     schedules = {entry.dag_id: cron for entry in MAINTENANCE_DAGS if (cron := entry.schedule(settings)) is not None}
     values = {"site": site, "schedules": schedules}
-    if not maintenance_dags(values):
+    if not _is_wanted(site, tuple(schedules)):
         return {}
     text = f"# airflow dag: maintenance of clusters\nfrom {_PACKAGE} import maintenance_dags\n\n"
     return {MAINTENANCE_FILE: f"{text}globals().update(maintenance_dags({values!r}))\n".encode()}
+
+
+@lru_cache(maxsize=8)
+def _is_wanted(site: str, dag_ids: tuple[str, ...]) -> bool:
+    """Whether a cluster needs one of the Dags. Kept, since the folder is looked at every few seconds."""
+    clusters = _site(site).clusters.values()
+    entries = (entry for entry in MAINTENANCE_DAGS if entry.dag_id in dag_ids)
+    return any(entry.arguments(cluster) is not None for entry in entries for cluster in clusters)
+
+
+def _site(digest: str) -> Site:
+    return site_of(ContentStore(airflow_settings().store_path), digest) or implied_site(DEFAULT_CONNECTION)
 
 
 def maintenance_dags(values: Mapping[str, Any]) -> dict[str, DAG]:
@@ -72,9 +86,7 @@ def maintenance_dags(values: Mapping[str, Any]) -> dict[str, DAG]:
 
     Raises ``StoreError``.
     """
-    contents = ContentStore(airflow_settings().store_path)
-    site = site_of(contents, values["site"]) or implied_site(DEFAULT_CONNECTION)
-    schedules = values["schedules"]
+    site, schedules = _site(values["site"]), values["schedules"]
     wanted = (entry for entry in MAINTENANCE_DAGS if entry.dag_id in schedules)
     built = (build_maintenance_dag(entry, site, schedules[entry.dag_id]) for entry in wanted)
     return {dag.dag_id.replace("-", "_"): dag for dag in built if dag is not None}

@@ -29,6 +29,11 @@ class ClusterTarget:
     poll: tuple[float, float, float] = POLL
     queue: str | None = None
 
+    @property
+    def placement(self) -> dict[str, Any]:
+        """The argument of an operator that names the triggerers; empty if any of them reaches the cluster."""
+        return {"queue": self.queue} if self.queue else {}
+
     def to_json(self) -> dict[str, Any]:
         """The target as plain values.
 

@@ -30,8 +30,7 @@ class ReconcileOperator(BaseOperator):
     """
 
     def __init__(self, *, target: ClusterTarget, **kwargs: Any) -> None:
-        placed: dict[str, Any] = {"queue": target.queue} if target.queue else {}
-        super().__init__(**placed, **kwargs)
+        super().__init__(**target.placement, **kwargs)
         self.target = target
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002

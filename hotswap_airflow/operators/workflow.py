@@ -43,7 +43,6 @@ class WorkflowJobOperator(SlurmJobOperator):
     def __init__(self, *, plan: Plan, job: str, fault: str = "", **kwargs: Any) -> None:
         self.job = plan.job(job)
         target = self.job.target
-        placed: dict[str, Any] = {"queue": target.queue} if target.queue else {}
         super().__init__(
             task_id=job,
             slurm_conn_id=target.connection,
@@ -51,7 +50,7 @@ class WorkflowJobOperator(SlurmJobOperator):
             slurm_cluster=target.slurm_cluster,
             monitor=target.monitor,
             poll=target.poll,
-            **placed,
+            **target.placement,
             **kwargs,
         )
         self.fault = fault

@@ -97,7 +97,7 @@ class AwaitJobTrigger(BaseTrigger):
                 self.log.log(logging.INFO, "%s", words)
                 said = words
             # All that wait equally long poll at the same moments, so that they share round trips.
-            await asyncio.sleep(self.interval - time.time() % self.interval)
+            await asyncio.sleep(self.interval - time.time() % self.interval if self.interval else 0)
 
     def _verdict(self, statuses: Sequence[JobStatus]) -> JobError | None:
         self.log.log(logging.INFO, "%s", _sentence(statuses))

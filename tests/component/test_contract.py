@@ -226,6 +226,23 @@ async def test_a_long_log_is_cut_with_a_pointer_and_a_burst_of_lines_is_one_reco
     assert len(bench.lines) < 20
 
 
+async def test_files_whose_sending_was_cut_are_sent_whole_again(
+    fake_bench: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, send_pack, lost = make_request("true"), fake_bench.client.send_pack, []
+
+    async def cut_once(pack: str, archive: Any) -> None:
+        if not lost:
+            lost.extend([chunk async for chunk in archive])
+            raise errors.ConnectionLost("cut")
+        await send_pack(pack, archive)
+
+    monkeypatch.setattr(fake_bench.client, "send_pack", cut_once)
+    await _lay_out(fake_bench, request, "cut", {"data": b"1"})
+    assert lost
+    assert (fake_bench.run_dir(request) / "data").read_bytes() == b"1"
+
+
 async def test_a_job_is_found_by_id_name_or_key(bench: Any, make_request: MakeRequest) -> None:
     request = make_request("while [ ! -e go ]; do sleep 0.1; done; exit 3")
     key = SoughtJob(key=request.key.digest)

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from hotswap_airflow.cluster.jobs.outcome import JobListener, JobListeners
+from hotswap_airflow.cluster.watch.foreign_job import ForeignJobWatch
 from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.errors import ConnectionLost, SetupError
 from hotswap_airflow.hooks.settings import airflow_settings
@@ -180,6 +181,20 @@ async def test_triggers_of_a_connection_share_one_session(
             assert other.watcher is one.watcher
             assert other.client.transport is one.client.transport
     assert not _still_shared()
+
+
+async def test_a_sensor_may_poll_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    polled: list[int] = []
+
+    async def poll_once(_: object) -> list[JobStatus]:
+        polled.append(1)
+        return [JobStatus("RUNNING" if len(polled) < 3 else "COMPLETED")]
+
+    monkeypatch.setattr(ForeignJobWatch, "poll_once", poll_once)
+    target = ClusterTarget("slurm_main").to_json()
+    trigger = AwaitJobTrigger(target=target, deadline=time.time() + 60, interval=0.0, job_id=7)
+    assert isinstance(await _event(trigger), TaskSuccessEvent)
+    assert len(polled) == 3
 
 
 def test_triggers_are_written_small_and_read_again(make_trigger: Any, make_request: MakeRequest) -> None:

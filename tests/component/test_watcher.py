@@ -23,10 +23,7 @@ async def test_a_controller_that_is_away_changes_nothing(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
-    request = make_request()
-    await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
-    await Bench.until(lambda: "RUNNING" in fake_bench.log)
+    task = await fake_bench.begun(make_request())
     fake_slurm.is_down = True
     await Bench.until(lambda: "waiting for main" in fake_bench.log)
     fake_slurm.advance(3600)
@@ -40,10 +37,7 @@ async def test_a_job_is_gone_only_when_two_sources_miss_it_for_a_while(
     fake_bench: Any, fake_slurm: FakeSlurm, make_request: MakeRequest
 ) -> None:
     fake_slurm.outcomes = [["RUNNING"]]
-    request = make_request()
-    await fake_bench.lay_out(request)
-    task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
-    await Bench.until(lambda: "RUNNING" in fake_bench.log)
+    task = await fake_bench.begun(make_request())
     fake_slurm.forget(1)
     await Bench.until(lambda: "COMPLETING" in fake_bench.log)
     assert not task.done()

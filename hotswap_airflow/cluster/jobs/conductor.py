@@ -53,8 +53,7 @@ class JobConductor:
 
         Raises ``LoginRequired`` and ``CommandFailed`` if a person must act; lost connections are waited out.
         """
-        run = JobRun(self.submitter(asked, report), self.watcher, asked, report, *listeners)
-        return await run.conduct(request)
+        return await JobRun(self.submitter(asked, report), self.watcher, *listeners).conduct(request)
 
     async def time_out(self, key: JobKey, asked: str, error: JobTimedOut, report: Callable[[str], None]) -> Outcome:
         """Cancel the job of a task whose time is over, and record its end."""
@@ -114,5 +113,5 @@ class JobConductor:
             async with self._sending[pack]:  # the jobs of a run begin together, and one archive is enough
                 while await ask(self.client.lay_out, folder, pack) is None:
                     report(f"sending the workflow's files to {self.client.name}")
-                    await ask(self.client.send_pack, pack, archive())
+                    await ask(lambda: self.client.send_pack(pack, archive()))  # a stream can be sent once
         self._ready[folder, pack] = now + READY_FOR

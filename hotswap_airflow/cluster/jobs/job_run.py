@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cluster.jobs import job_end
 from hotswap_airflow.cluster.jobs.job_end import as_recorded
 from hotswap_airflow.cluster.jobs.outcome import JobListeners, Outcome
-from hotswap_airflow.cluster.jobs.patient import PatientClient
 from hotswap_airflow.errors import JobCancelled, JobError, JobFailed
 from hotswap_airflow.slurm import array_result
 from hotswap_airflow.slurm.array import Array
@@ -20,7 +19,7 @@ from hotswap_airflow.slurm.retry import SAVED, WAVE
 from hotswap_airflow.slurm.states import JobStatus, Phase, error_of, no_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from hotswap_airflow.cluster.jobs.outcome import JobListener
     from hotswap_airflow.cluster.jobs.submitter import Submitter
@@ -39,23 +38,14 @@ _FAILED_SHOWN, _FAILED_TAIL = 5, 2_000
 
 
 class JobRun:
-    """Brings the job of one task to its end. ``asked`` is the task's attempt, ``<try number> <epoch>``."""
+    """Brings the job of one task to its end. The submitter knows the task's attempt and its log."""
 
-    def __init__(
-        self,
-        submitter: Submitter,
-        watcher: JobWatcher,
-        asked: str,
-        report: Callable[[str], None],
-        *listeners: JobListener,
-    ) -> None:
+    def __init__(self, submitter: Submitter, watcher: JobWatcher, *listeners: JobListener) -> None:
         self.client = submitter.client
         self.watcher = watcher
         self._submitter = submitter
-        self._asked = asked
-        self._report = report
+        self._asked, self._report, self._ask = submitter.asked, submitter.report, submitter.ask
         self._listener = JobListeners(*listeners)
-        self._ask = PatientClient(self.client, report).ask
 
     async def conduct(self, request: JobRequest) -> Outcome:
         """Find or submit the job of a request, and the jobs in which it continues, and wait for the end.

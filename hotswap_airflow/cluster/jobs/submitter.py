@@ -71,9 +71,9 @@ class Submitter:
         self.client = client
         self.turns = turns
         self.patience = patience
-        self._asked = asked
-        self._report = report
-        self._ask = PatientClient(client, report).ask
+        self.asked = asked
+        self.report = report
+        self.ask = PatientClient(client, report).ask
 
     async def find_or_submit(self, request: JobRequest) -> tuple[JobRequest, Submission | None]:
         """Find the job of a request or submit it; give the request as it was submitted.
@@ -91,7 +91,7 @@ class Submitter:
             with contextlib.suppress(SubmitLimitReached):
                 return await self._submit_part(request, _fitting(request))
         while True:
-            async with self.turns.turn(request.key.run.workflow, self._report):
+            async with self.turns.turn(request.key.run.workflow, self.report):
                 part, found = await self._probe(request)
             if not found.is_outdated:
                 return part, found
@@ -108,7 +108,7 @@ class Submitter:
                     count //= 2
                     continue
                 if not refused:
-                    self._report(f"waiting: {error}")
+                    self.report(f"waiting: {error}")
                 refused += 1
                 await self.turns.refused()
             else:
@@ -127,7 +127,7 @@ class Submitter:
         if found.is_new or found.job_id is None or request.array is None:
             return part
         digest = request.key.digest
-        members = await self._ask(self.client.members, [digest])
+        members = await self.ask(self.client.members, [digest])
         found_with = members[digest]
         return replace(request, array=request.array.only(found_with.elements, found_with.base))
 
@@ -138,20 +138,20 @@ class Submitter:
         """
         key = request.key
         while True:
-            folders = await self._ask(self.client.find, key.stem)
+            folders = await self.ask(self.client.find, key.stem)
             others = [folder for folder in folders if folder.tried.epoch != key.epoch]
-            if not any(try_number(folder.tried.asked) > try_number(self._asked) for folder in others):
+            if not any(try_number(folder.tried.asked) > try_number(self.asked) for folder in others):
                 break
             await self._stand_back()
         tries = {folder.digest: folder.tried for folder in folders}
-        epoch = adopting_epoch(list(tries.values()), key.epoch, self._asked, request.rows)
+        epoch = adopting_epoch(list(tries.values()), key.epoch, self.asked, request.rows)
         await self.cancel_older(key, [folder for folder in others if folder.tried.epoch != epoch])
-        generation = choose_generation(list(tries.values()), epoch, self._asked, request.retry)
+        generation = choose_generation(list(tries.values()), epoch, self.asked, request.retry)
         key = replace(key, epoch=epoch, generation=generation)
         past = past_of(tries, key.epoch, key.generation)
         options = request.retry.escalated(request.options, past.failures)
         for what in request.retry.idle(request.options, past.failures):
-            self._report(f"retry.escalate.{what} changes nothing: the job has no slurm.{what} that could grow")
+            self.report(f"retry.escalate.{what} changes nothing: the job has no slurm.{what} that could grow")
         request = replace(request, key=key, past=past, options=options)
         return request if request.array is None else await self._continued(request, folders)
 
@@ -162,8 +162,8 @@ class Submitter:
             return request
         digests = [folder.digest for folder in earlier]
         parts = [folder.digest for folder in earlier if folder.tried.is_part]
-        ends = await self._ask(self.client.ends, digests)
-        members = await self._ask(self.client.members, parts) if parts else {}
+        ends = await self.ask(self.client.ends, digests)
+        members = await self.ask(self.client.members, parts) if parts else {}
         untold = [folder.digest for folder in earlier if folder.tried.end is None]
         wrote = {digest: await self.wrote(request, digest) for digest in untold}
         return array_result.continued(request, earlier, ends, members, wrote)
@@ -172,17 +172,17 @@ class Submitter:
         """The lines of values that the elements of a try wrote; requested only if the job declares values."""
         if not request.has_values:
             return {}
-        return await self._ask(self.client.element_values, digest)
+        return await self.ask(self.client.element_values, digest)
 
     async def cancel_older(self, key: JobKey, others: Sequence[Folder]) -> None:
         """Cancel jobs without a recorded end, even if cancelled before: the controller may have been away then."""
         older = [(folder.digest, key.name_of(folder.digest)) for folder in others if folder.tried.end is None]
         if older:
-            self._report(f"cancelling {len(older)} job(s) of earlier runs of this task")
-            await self._ask(self.client.cancel, older)
+            self.report(f"cancelling {len(older)} job(s) of earlier runs of this task")
+            await self.ask(self.client.cancel, older)
 
     async def _stand_back(self) -> None:
-        self._report("a later try of this task is at work, after a clear; this one leaves the job to it")
+        self.report("a later try of this task is at work, after a clear; this one leaves the job to it")
         await asyncio.sleep(patient.LONGEST_PAUSE)
 
     async def submit_once(self, request: JobRequest, *, stands_back: bool = True) -> Submission:
@@ -192,15 +192,15 @@ class Submitter:
         outdated. Nodes that broke down under earlier tries are excluded, unless Slurm refuses the job without them.
         """
         again, pause = False, FIRST_PAUSE
-        tell = _once(self._report)
+        tell = _once(self.report)
         while True:
-            attempt = partial(self.client.submit, request, self._asked, again=again)
+            attempt = partial(self.client.submit, request, self.asked, again=again)
             try:
-                found = await self._ask(attempt)
+                found = await self.ask(attempt)
             except SubmissionRefused as error:
                 if not request.past.nodes:
                     raise
-                self._report(f"{error}; trying again with the nodes that broke down: {', '.join(request.past.nodes)}")
+                self.report(f"{error}; trying again with the nodes that broke down: {', '.join(request.past.nodes)}")
                 request = replace(request, past=replace(request.past, nodes=()))
                 continue
             if found.is_outdated and stands_back:
@@ -218,7 +218,7 @@ class Submitter:
 
     async def _adopt(self, found: Submission, digest: str, job: QueuedJob) -> Submission:
         adopt = partial(self.client.adopt, digest, job.base_id, job.cluster)
-        return replace(found, job_id=await self._ask(adopt), cluster=job.cluster)
+        return replace(found, job_id=await self.ask(adopt), cluster=job.cluster)
 
     async def _look_up(
         self, name: str, submission: Submission, report: Callable[[str], None]

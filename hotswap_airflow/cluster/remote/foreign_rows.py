@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -31,16 +32,6 @@ class QueueAndAccounting:
     accounted: list[QueuedJob] | None
     is_sure: bool = True
 
-    def of(self, kind: Kind, value: str) -> QueueAndAccounting:
-        """The rows of one id or name."""
-
-        def own(rows: list[QueuedJob]) -> list[QueuedJob]:
-            return [row for row in rows if value == (str(row.base_id) if kind == "jobs" else row.name)]
-
-        return QueueAndAccounting(
-            own(self.queue), None if self.accounted is None else own(self.accounted), self.is_sure
-        )
-
 
 class ForeignRows:
     """The rows of jobs by id, or by a name of the last seven days."""
@@ -61,7 +52,21 @@ class ForeignRows:
             programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, _SINCE[kind], parsing.SACCT_FIELDS
         )
         found = _read(said, self._client.name)
-        return [found.of(kind, value) for value in values]
+        queue, accounted = _by_value(kind, found.queue), _by_value(kind, found.accounted or [])
+        return [
+            QueueAndAccounting(
+                queue[value], None if found.accounted is None else accounted[value], is_sure=found.is_sure
+            )
+            for value in values
+        ]
+
+
+def _by_value(kind: Kind, rows: list[QueuedJob]) -> defaultdict[str, list[QueuedJob]]:
+    """The rows by what was requested: a job's id or name."""
+    found: defaultdict[str, list[QueuedJob]] = defaultdict(list)
+    for row in rows:
+        found[str(row.base_id) if kind == "jobs" else row.name].append(row)
+    return found
 
 
 def _read(said: str, name: str) -> QueueAndAccounting:
@@ -72,8 +77,8 @@ def _read(said: str, name: str) -> QueueAndAccounting:
         if _NO_SUCH_JOB not in str(error):
             raise
         queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
+    rows = list(parsing.parse_squeue(queue))
     try:
-        accounted = list(parsing.parse_sacct(answered(rest, "sacct", name)[0]))
+        return QueueAndAccounting(rows, list(parsing.parse_sacct(answered(rest, "sacct", name)[0])))
     except CommandFailed as error:
-        return QueueAndAccounting(list(parsing.parse_squeue(queue)), None, is_sure=lacks_accounting(error))
-    return QueueAndAccounting(list(parsing.parse_squeue(queue)), accounted)
+        return QueueAndAccounting(rows, None, is_sure=lacks_accounting(error))
