@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.file_store.versions import Manifest
-    from hotswap_airflow.workflow.context import CheckContext
+    from hotswap_airflow.workflow.checked import CheckedWorkflow
+    from hotswap_airflow.workflow.site import Site
 
 _CLASSES = "hotswap_airflow.bundle."
 """The beginning of our bundles' class paths in Airflow's configuration."""
@@ -94,14 +95,14 @@ class WorkflowFolder(BaseDagBundle):
             generated = stubs(manifest, discovery.mode(airflow_settings().discovery))
             self._current = self._store.publish(manifest, generated | self._maintenance(manifest))
 
-    def _airflow_refusal(self, source: CheckContext) -> str:
+    def _airflow_refusal(self, checked: CheckedWorkflow, site: Site | None) -> str:
         """Why Airflow does not accept a workflow; an empty text if it does."""
         try:
-            make_dag(source, self._environment).validate()  # type: ignore[no-untyped-call]
+            make_dag(checked, site, self._environment).validate()  # type: ignore[no-untyped-call]
         except HotswapError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - an error of Airflow in one file must not hide the other files
-            return f"{source.document.file}: Airflow does not take this workflow: {type(error).__name__}: {error}"
+            return f"{checked.file}: Airflow does not take this workflow: {type(error).__name__}: {error}"
         return ""
 
     def _maintenance(self, manifest: Manifest) -> dict[str, bytes]:

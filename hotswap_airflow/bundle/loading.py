@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.dag_builder.workflow import build_dag
-from hotswap_airflow.errors import SetupError, SpecError, StoreError
+from hotswap_airflow.errors import SetupError, StoreError
 from hotswap_airflow.file_store.contents import ContentStore
 from hotswap_airflow.file_store.versions import MANIFEST, ManifestFolder, places, read_manifest
 from hotswap_airflow.hooks.settings import airflow_settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
-    from hotswap_airflow.workflow.context import CheckContext
+    from hotswap_airflow.workflow.checked import CheckedWorkflow
     from hotswap_airflow.workflow.site import Site
 
 
@@ -39,18 +39,18 @@ def load_dag(root: Path, workflow: str) -> DAG:
     entry = manifest[path]
     site = site_of(contents, entry.site)
     checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
-    if checked.source is None:
-        raise SpecError(checked.problems)
-    return make_dag(checked.source, entry.environment, is_deleted=entry.is_deleted, fault=entry.error)
+    return make_dag(checked, site, entry.environment, is_deleted=entry.is_deleted, fault=entry.error)
 
 
-def make_dag(source: CheckContext, environment: str, *, is_deleted: bool = False, fault: str = "") -> DAG:
-    """The Dag of a workflow that was checked. Raises ``SpecError`` and ``SetupError``."""
-    site = source.site or implied_site(DEFAULT_CONNECTION)
+def make_dag(
+    checked: CheckedWorkflow, site: Site | None, environment: str, *, is_deleted: bool = False, fault: str = ""
+) -> DAG:
+    """The Dag of a workflow in an environment. Raises ``SpecError`` and ``SetupError``."""
+    site = site or implied_site(DEFAULT_CONNECTION)
     environment = environment or site.default_environment
     if environment not in site.environments:
         raise SetupError(f"[hotswap] environment is {environment!r}, but the site has: {', '.join(site.environments)}")
-    return build_dag(make_plan(source, site, environment), is_deleted=is_deleted, fault=fault)
+    return build_dag(make_plan(checked, site, environment), is_deleted=is_deleted, fault=fault)
 
 
 def site_of(contents: ContentStore, digest: str) -> Site | None:

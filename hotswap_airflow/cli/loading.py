@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.transport.connect import parse_login
-from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.errors import SetupError
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import read_without_airflow
 from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow
@@ -103,12 +103,10 @@ def plan_file(path: str, site_file: str | None, environment: str | None) -> tupl
     """The plan of a valid workflow file, and its site. Raises ``SpecError`` and ``SetupError``."""
     found = find_site(site_file)
     checked = load(path, found)
-    if checked.source is None:
-        raise SpecError(checked.problems)
     site = found or implied_site("")
     name = environment or read_without_airflow().environment or site.default_environment
     check_environment(site, name)
-    return make_plan(checked.source, site, name), site
+    return make_plan(checked, site, name), site
 
 
 def find_login(cluster: str, text: str) -> Login:

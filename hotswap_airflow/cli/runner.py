@@ -16,8 +16,9 @@ from hotswap_airflow.cluster.watch.watcher import JobWatcher
 from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
 from hotswap_airflow.file_store.contents import archive
 from hotswap_airflow.slurm.identity import JobKey, RunKey
-from hotswap_airflow.workflow.job_request import RunValues, make_job_request
+from hotswap_airflow.workflow.job_request import make_job_request
 from hotswap_airflow.workflow.run_state import JobState, readiness, run_state
+from hotswap_airflow.workflow.run_values import RunValues, why_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,10 @@ class Runner:
 
     async def _job(self, job: PlannedJob) -> None:
         try:
+            if reason := why_skipped(self.plan, job, self._values()):
+                self.states[job.name] = "skipped"
+                self.report(job.name, f"skipped: {reason}")
+                return
             outcome = await self._with_retries(job)
         except (JobError, CommandFailed) as error:
             self.states[job.name] = "failed"
@@ -174,7 +179,7 @@ class Runner:
         return RunValues(
             run_id=self.saved.run,
             params=self.saved.params,
-            outputs=self.outputs,
+            outputs={job: found for job, found in self.outputs.items() if self.states[job] == "success"},
             states=self.states,
             date=self.saved.started,
         )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hotswap_airflow.errors import SetupError, SpecError
+from hotswap_airflow.errors import SetupError
 from hotswap_airflow.file_store.contents import ContentStore, write_whole
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import state_folder
@@ -92,9 +92,7 @@ def plan_of(saved: SavedRun) -> tuple[Plan, Site]:
     home = folder_of(saved.run)
     site = read_site(saved.site.encode(), "site.yaml") if saved.site else implied_site("")
     checked = check_workflow((home / "workflow").read_bytes(), saved.file, files_of(saved), site)
-    if checked.source is None:
-        raise SpecError(checked.problems)
-    return make_plan(checked.source, site, saved.environment), site
+    return make_plan(checked, site, saved.environment), site
 
 
 def files_of(saved: SavedRun) -> DiskFolder:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from hotswap_airflow.dag_builder.workflow import START
+from hotswap_airflow.workflow.plan import START
 
 if TYPE_CHECKING:
     from hotswap_airflow.dag_builder.maintenance_dags import MaintenanceDag

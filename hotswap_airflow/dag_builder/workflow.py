@@ -11,10 +11,8 @@ from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOp
 
 if TYPE_CHECKING:
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
-    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
+    from hotswap_airflow.workflow.spec.param_spec import ParamSpec
 
-START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
-MAX_ACTIVE_RUNS = 16
 RETRIES = 15
 """The most retries that a file may set, plus five for failures that no job caused, such as a killed worker.
 
@@ -40,9 +38,10 @@ def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
         dag_id=plan.workflow,
         description=plan.description or None,
         schedule=None if is_deleted else _schedule(plan),
-        start_date=START,
-        catchup=False,
-        max_active_runs=MAX_ACTIVE_RUNS,
+        start_date=plan.start_date,
+        catchup=plan.catchup and not is_deleted,
+        max_active_runs=plan.max_active_runs,
+        dagrun_timeout=dt.timedelta(seconds=plan.timeout) if plan.timeout is not None else None,
         tags=tags,
         doc_md=_BROKEN_PAGE.format(fault.replace("`", "'")) if fault else None,
         params={name: _param(param) for name, param in plan.params.items()},

@@ -11,7 +11,7 @@ from hotswap_airflow.errors import HotswapError, SetupError
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.file_store.versions import Entry, Manifest, places
 from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow, taken_names
-from hotswap_airflow.workflow.checks.files import Pack, matches, named_paths, pack_of
+from hotswap_airflow.workflow.checks.files import Pack, matches, pack_of
 from hotswap_airflow.workflow.checks.names import stem, workflow_name
 from hotswap_airflow.workflow.site_file import read_site
 from hotswap_airflow.workflow.spec import vocabulary
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from hotswap_airflow.file_store.contents import ContentStore
-    from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.site import Site
 
+_MISSING = frozenset({"script-missing", "file-missing", "sweep-source", "software-source"})
 Signature = tuple[object, ...]
 
 
@@ -45,7 +45,7 @@ class FolderScan:
         contents: ContentStore,
         site_file: Path | None,
         environment: str | None,
-        validate: Callable[[CheckContext], str] = lambda _: "",
+        validate: Callable[[CheckedWorkflow, Site | None], str] = lambda *_: "",
     ) -> None:
         self.folder = folder
         self._contents = contents
@@ -152,15 +152,15 @@ class FolderScan:
     def _entry(self, raw: bytes, checked: CheckedWorkflow, folder: DiskFolder, served: Entry | None) -> Entry:
         text = self._contents.put(raw)
         entry = Entry(text, stem(checked.file), site=self.site, environment=self._environment or "")
-        if self._site_error or checked.source is None:
+        if self._site_error or checked.context is None:
             error = self._site_error or "\n".join(map(str, checked.problems))
             return replace(entry, is_valid=False, error=error)
-        pack = self._put_pack(folder, named_paths(checked.source.spec))
+        pack = self._put_pack(folder, checked.named_paths)
         if pack.files:
             self._contents.put(pack.listing)
         files = tuple((file.path, file.digest, file.executable) for file in pack.files)
-        entry = replace(entry, workflow=workflow_name(checked.source), files=files)
-        error = "" if entry == served else self._validate(checked.source)
+        entry = replace(entry, workflow=workflow_name(checked.context), files=files)
+        error = "" if entry == served else self._validate(checked, self._site)
         return replace(entry, is_valid=False, error=error) if error else entry
 
     def _put_pack(self, folder: DiskFolder, patterns: list[str]) -> Pack:
@@ -175,8 +175,8 @@ def _held(before: Manifest, reads: Mapping[str, _Read]) -> dict[str, str]:
     """Workflow names that are taken: by files that still have this name, and by broken files, which keep their name."""
     held = {}
     for name, path in places(before).items():
-        source = reads[path].checked.source if path in reads else None
-        if path in reads and (source is None or workflow_name(source) == name):
+        context = reads[path].checked.context if path in reads else None
+        if path in reads and (context is None or workflow_name(context) == name):
             held[name] = path
     return held
 
@@ -211,10 +211,10 @@ def _stat(path: Path) -> tuple[int, int, int]:
 
 def _named(folder: DiskFolder, checked: CheckedWorkflow) -> Iterator[object]:
     """The present state of the files that a workflow names."""
-    if checked.source is None:
+    if checked.context is None:
         # A missing file may appear later, so look again each time.
-        yield object() if any(p.code in {"script-missing", "file-missing"} for p in checked.problems) else None
+        yield object() if any(p.code in _MISSING for p in checked.problems) else None
         return
-    for pattern in named_paths(checked.source.spec):
+    for pattern in checked.named_paths:
         for entry in matches(folder, pattern):
             yield entry.path, entry.mode, _stat(folder.root / entry.path)

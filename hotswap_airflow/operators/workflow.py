@@ -12,8 +12,9 @@ from hotswap_airflow.errors import JobError, StoreError
 from hotswap_airflow.file_store.results import ResultStore
 from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.operators.slurm import SlurmJobOperator
-from hotswap_airflow.workflow.job_request import RunValues, make_job_request
+from hotswap_airflow.workflow.job_request import make_job_request
 from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
+from hotswap_airflow.workflow.run_values import RunValues, why_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,9 +84,12 @@ class WorkflowJobOperator(SlurmJobOperator):
         return self.plan.pack.digest
 
     def make_request(self, context: Context, key: JobKey) -> JobRequest:
-        """The job of this task, with the values that are known only at its start."""
+        """The job of this task, with the values that are known only at its start; skips it if its ``if`` is false."""
         try:
-            return make_job_request(self.plan, self.job, key, self._values(context, key.run.folder))
+            values = self._values(context, key.run.folder)
+            if reason := why_skipped(self.plan, self.job, values):
+                raise AirflowSkipException(reason)
+            return make_job_request(self.plan, self.job, key, values)
         except (JobError, StoreError) as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from None
 

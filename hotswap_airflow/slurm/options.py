@@ -124,17 +124,33 @@ def argument(name: str, text: str) -> str:
     return f"--{name}={text}" if text else f"--{name}"
 
 
-def _unsafe(name: str, value: str) -> Refusal | None:
+_REMEDIES = {
+    "a line break": "write it in one line",
+    "a space": "give every option its own key",
+    "a character that nobody sees": "write the value anew",
+    "a control character": "remove it",
+}
+
+
+def unsafe_characters(value: str) -> str:
+    """The kind of character of a text that no option may hold; an empty text if there is none.
+
+    >>> unsafe_characters("a b"), unsafe_characters("a")
+    ('a space', '')
+    """
     if not (found := _CONTROL.search(value)):
-        return None
+        return ""
     if found[0] in "\n\r\u2028\u2029\x85":
-        what, remedy = "a line break", "write it in one line"
-    elif found[0].isspace():
-        what, remedy = "a space", "give every option its own key"
-    elif unicodedata.category(found[0]) == "Cf":
-        what, remedy = "a character that nobody sees", "write the value anew"
-    else:
-        what, remedy = "a control character", "remove it"
+        return "a line break"
+    if found[0].isspace():
+        return "a space"
+    return "a character that nobody sees" if unicodedata.category(found[0]) == "Cf" else "a control character"
+
+
+def _unsafe(name: str, value: str) -> Refusal | None:
+    if not (what := unsafe_characters(value)):
+        return None
+    remedy = _REMEDIES[what]
     return Refusal("slurm-value-unsafe", f"`{name}` holds {what}: {value!r}", remedy)
 
 

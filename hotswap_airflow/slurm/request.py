@@ -45,12 +45,22 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Container:
+    """An image for Apptainer, and the folders that it sees: each ``SRC``, ``SRC:DST`` or ``SRC:DST:ro``."""
+
+    image: str
+    binds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobRequest:
     """One try of one job. Paths are relative to the run directory. Either ``text`` or ``script`` is set.
 
-    ``options`` are sbatch's, each a name and a text. ``variables`` arrive in the environment unchanged. An ``array``
-    runs the job once for each of its elements. ``saves``: exit status 85 means that the job wants to go on. ``past`` is
-    known when the job is submitted.
+    ``options`` are sbatch's, each a name and a text. ``variables`` arrive in the environment unchanged; ``aliases`` are
+    variables with the value of another one, which may differ between elements. An ``array`` runs the job once for each
+    of its elements. ``saves``: exit status 85 means that the job wants to go on. ``shell`` is the command that gets
+    ``text`` as a file; empty means bash. ``launch``: ``srun`` runs the script once for each task. ``past`` is known
+    when the job is submitted.
     """
 
     key: identity.JobKey
@@ -63,6 +73,11 @@ class JobRequest:
     array: Array | None = None
     retry: Retry = field(default_factory=Retry)
     saves: bool = False
+    aliases: tuple[tuple[str, str], ...] = ()
+    shell: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    container: Container | None = None
+    launch: Literal["script", "srun"] = "script"
     past: Past = field(default_factory=Past)
 
     @property
@@ -116,6 +131,11 @@ class JobRequest:
                 "array": self.array.to_json() if self.array is not None else None,
                 "retry": self.retry.to_json(),
                 "saves": self.saves,
+                "aliases": self.aliases,
+                "shell": self.shell,
+                "modules": self.modules,
+                "container": [self.container.image, self.container.binds] if self.container is not None else None,
+                "launch": self.launch,
             }
         )
 
@@ -147,6 +167,11 @@ class JobRequest:
             array=Array.from_json(data["array"]) if data["array"] else None,
             retry=Retry.from_json(data["retry"]),
             saves=data["saves"],
+            aliases=tuple((name, other) for name, other in data["aliases"]),
+            shell=tuple(data["shell"]),
+            modules=tuple(data["modules"]),
+            container=Container(data["container"][0], tuple(data["container"][1])) if data["container"] else None,
+            launch=data["launch"],
         )
 
 

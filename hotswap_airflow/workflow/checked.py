@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
-from hotswap_airflow.workflow.checks.files import check_files, check_paths
+from hotswap_airflow.workflow.checks.conditions import check_conditions
+from hotswap_airflow.workflow.checks.environments import judge_overlays
+from hotswap_airflow.workflow.checks.files import check_files, check_paths, named_paths
 from hotswap_airflow.workflow.checks.graph import check_graph
+from hotswap_airflow.workflow.checks.jobs import check_jobs
 from hotswap_airflow.workflow.checks.names import check_names, workflow_name
-from hotswap_airflow.workflow.checks.number_checks import check_numbers
+from hotswap_airflow.workflow.checks.policy import check_policy
+from hotswap_airflow.workflow.checks.releases import check_releases
 from hotswap_airflow.workflow.checks.resources import check_resources
 from hotswap_airflow.workflow.checks.retry_checks import check_recovery
 from hotswap_airflow.workflow.checks.schedule_checks import check_timing
+from hotswap_airflow.workflow.checks.scripts.numbers_as_written import check_numbers
+from hotswap_airflow.workflow.checks.scripts.variables import check_variables
+from hotswap_airflow.workflow.checks.software import check_software
 from hotswap_airflow.workflow.checks.sweep import check_sweeps
-from hotswap_airflow.workflow.checks.variables import check_variables
 from hotswap_airflow.workflow.context import CheckContext
+from hotswap_airflow.workflow.layers import merge_layers
 from hotswap_airflow.workflow.spec import shape, vocabulary
 from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
@@ -28,38 +35,54 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.site import Site
     from hotswap_airflow.workflow.text.document import Document
 
-_BODIES = ("run", "script", "uses")
 _CHECKS = (
+    check_jobs,
     check_names,
     check_timing,
     check_numbers,
     check_graph,
+    check_conditions,
     check_variables,
     check_paths,
     check_files,
+    check_software,
     check_sweeps,
     check_recovery,
     check_resources,
+    check_policy,
+    check_releases,
 )
 
 
 @dataclass(frozen=True)
 class CheckedWorkflow:
-    """A workflow file after its checks: its problems in file order, and its ``source`` if there are none."""
+    """A workflow file after its checks: its problems in file order, and its text for each environment if it has none.
+
+    ``is_ignored``: the file is not meant as a workflow, because it has neither ``hotswap`` nor ``jobs``. ``overlaid``
+    are the environments with an overlay; ``context`` is the text for all others.
+    """
 
     file: str
     problems: tuple[Problem, ...]
-    source: CheckContext | None = None
+    context: CheckContext | None = None
+    overlaid: Mapping[str, CheckContext] = field(default_factory=dict)
+    is_ignored: bool = False
 
     @property
     def is_valid(self) -> bool:
         """Whether the workflow can run."""
-        return self.source is not None
+        return self.context is not None
 
     @property
-    def is_ignored(self) -> bool:
-        """Whether the file is not meant as a workflow: it has neither ``hotswap`` nor ``jobs``."""
-        return any(problem.is_note for problem in self.problems)
+    def named_paths(self) -> list[str]:
+        """The paths and patterns of all files that the workflow names, in any environment."""
+        contexts = [self.context, *self.overlaid.values()]
+        found = (path for context in contexts if context is not None for path in named_paths(context.spec))
+        return list(dict.fromkeys(found))
+
+    def context_of(self, environment: str) -> CheckContext | None:
+        """The text for an environment, with its overlay; None if the file has problems."""
+        return self.overlaid.get(environment, self.context)
 
 
 def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = None) -> CheckedWorkflow:
@@ -69,27 +92,49 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
     except SpecError as error:
         return CheckedWorkflow(file, tuple(map(with_invisible_named, error.problems)))
     if found := _header(document):
-        return CheckedWorkflow(file, (with_invisible_named(found),))
-    spec, problems = shape.read_shape(document, WorkflowSpec, shape.judge_workflow_key)
-    source = CheckContext(document, spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER), folder, site)
-    if spec is not None:
-        problems += _jobs(source)
-        for check in _CHECKS:
-            problems += check(source)
+        return CheckedWorkflow(file, (with_invisible_named(found),), is_ignored=found.is_note)
+    problems = list(judge_overlays(document, site))
+    contexts: dict[str | None, CheckContext] = {}
+    for environment, served in _variants(document, site):
+        contexts[environment], found_here = _checked(document, environment, folder, site, served)
+        problems += found_here
     if problems:
-        return CheckedWorkflow(file, _told_once(problems))
-    return CheckedWorkflow(file, (), source)
+        return CheckedWorkflow(file, tuple(sorted(map(with_invisible_named, each_place_once(problems).values()))))
+    base = contexts.get(None, next(iter(contexts.values())))
+    return CheckedWorkflow(file, (), base, {name: found for name, found in contexts.items() if name is not None})
 
 
-def _told_once(problems: list[Problem]) -> tuple[Problem, ...]:
-    """Keep one problem per place, and report each not-yet-supported key only once."""
-    kept = each_place_once(problems)
-    told: set[str] = set()
-    for place, problem in sorted(kept.items()):
-        if problem.code == "not-supported" and problem.message in told:
-            del kept[place]
-        told.add(problem.message if problem.code == "not-supported" else "")
-    return tuple(sorted(map(with_invisible_named, kept.values())))
+def _variants(document: Document, site: Site | None) -> list[tuple[str | None, tuple[str, ...]]]:
+    """Each text of a file: the environment of its overlay, None if it has none, and the environments it counts for."""
+    overlays = [name for name in document.keys_of("environments") if document.raw("environments", name)]
+    known = tuple(site.environments) if site is not None else ()
+    plain = tuple(name for name in known if name not in overlays)
+    variants: list[tuple[str | None, tuple[str, ...]]] = [(None, plain)] if plain or not known else []
+    return variants + [
+        (name, (name,) if site is not None else ()) for name in overlays if site is None or name in known
+    ]
+
+
+def _checked(
+    document: Document, environment: str | None, folder: Folder, site: Site | None, served: tuple[str, ...]
+) -> tuple[CheckContext, list[Problem]]:
+    """The text of a file for some environments, and its problems."""
+    merged = merge_layers(document, environment)
+    spec, problems = shape.read_shape(merged.document, WorkflowSpec, vocabulary.WORKFLOW)
+    problems += merged.problems
+    known = spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER)
+    context = CheckContext(merged.document, known, folder, site, served, has_broken_templates=bool(merged.problems))
+    if spec is not None:
+        problems += _jobs(context)
+        for check in _CHECKS:
+            problems += check(context)
+    return context, problems
+
+
+def _jobs(context: CheckContext) -> Iterator[Problem]:
+    if context.raw("jobs") in (None, {}):
+        where = ("jobs",) if "jobs" in context.keys_of() else ()
+        yield context.at_key(where, "missing-key", "the file lacks `jobs` with at least one job", "add `jobs:`")
 
 
 def _header(document: Document) -> Problem | None:
@@ -105,7 +150,10 @@ def _header(document: Document) -> Problem | None:
         words = "neither `hotswap` nor `jobs`, so this is not taken for a workflow"
         return Problem(document.file, 0, 0, "ignored", words, remedy)
     if data["hotswap"] != vocabulary.WORKFLOW_HEADER:
-        place, words = document.value_place(("hotswap",)), f"`{data['hotswap']}` is no header this release reads"
+        place, words = (
+            document.value_place(("hotswap",)),
+            f"`{data['hotswap']}` is no header that this version of hotswap reads",
+        )
         if data["hotswap"] == vocabulary.SITE_HEADER:
             words, remedy = (
                 "this is a site file and no workflow",
@@ -117,42 +165,6 @@ def _header(document: Document) -> Problem | None:
     return None
 
 
-def _jobs(source: CheckContext) -> Iterator[Problem]:
-    jobs = source.raw("jobs")
-    if jobs is None or jobs == {}:
-        where = ("jobs",) if "jobs" in source.keys_of() else ()
-        yield source.at_key(where, "missing-key", "the file lacks `jobs` with at least one job", "add `jobs:`")
-    for job in source.keys_of("jobs"):
-        keys = source.keys_of("jobs", job)
-        if source.raw("jobs", job) is None:
-            yield source.at_key(("jobs", job), "missing-key", f"jobs.{job} is empty", "add `run:` or `script:`")
-        elif keys or source.raw("jobs", job) == {}:
-            yield from _body(source, job, [k for k in keys if k in _BODIES and source.raw("jobs", job, k) is not None])
-            yield from _inputs(source, job)
-
-
-def _body(source: CheckContext, job: str, bodies: list[str]) -> Iterator[Problem]:
-    for second in bodies[1:]:
-        words = f"`{bodies[0]}` and `{second}` exclude each other in jobs.{job}"
-        yield source.at_key(("jobs", job, second), "conflict", words, f"keep one of `{bodies[0]}` and `{second}`")
-    if not bodies and "extends" not in source.keys_of("jobs", job):
-        yield source.at_key(("jobs", job), "missing-key", f"jobs.{job} lacks `run`", "add `run:` or `script:`")
-
-
-def _inputs(source: CheckContext, job: str) -> Iterator[Problem]:
-    for name in source.keys_of("jobs", job, "inputs"):
-        keys = source.keys_of("jobs", job, "inputs", name)
-        both = [key for key in keys if key in {"path", "from"}]
-        here = ("jobs", job, "inputs", name)
-        if len(both) > 1:
-            words = f"`path` and `from` exclude each other in {'.'.join(here)}"
-            yield source.at_key((*here, both[1]), "conflict", words, "keep one of them")
-        elif set(keys) <= vocabulary.SUPPORTED["inputs"] - {"path", "from"} and (
-            keys or source.raw(*here) in ({}, None)
-        ):
-            yield source.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
-
-
 def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None = None) -> list[Problem]:
     """Find workflows of one folder that have the same name. The problem is in the file with the later path.
 
@@ -160,10 +172,11 @@ def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None =
     """
     first = dict(held or {})
     problems = []
-    for source in sorted((c.source for c in checked if c.source is not None), key=lambda s: s.document.file):
-        name = workflow_name(source)
-        if first.setdefault(name, source.document.file) != source.document.file:
+    contexts = (c.context for c in checked if c.context is not None)
+    for context in sorted(contexts, key=lambda found: found.document.file):
+        name = workflow_name(context)
+        if first.setdefault(name, context.document.file) != context.document.file:
             words = f"`{name}` is already the name of {first[name]}"
-            place = ("name",) if source.spec.name else ()
-            problems.append(source.at_value(place, "name-taken", words, "give each workflow its own `name`"))
+            place = ("name",) if context.spec.name else ()
+            problems.append(context.at_value(place, "name-taken", words, "give each workflow its own `name`"))
     return problems

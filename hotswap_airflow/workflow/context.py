@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hotswap_airflow.workflow.job_layers import cluster_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap_airflow.errors import Problem
-    from hotswap_airflow.workflow.site import Site
+    from hotswap_airflow.workflow.site import ClusterConfig, Site
     from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
     from hotswap_airflow.workflow.text.document import Document, Path
 
@@ -38,12 +40,25 @@ class Folder(Protocol):
 
 @dataclass(frozen=True)
 class CheckContext:
-    """The input of the checks. ``spec`` holds only the parts of the file that have the right shape."""
+    """The input of the checks: a file with the layers of one or more environments merged.
+
+    ``spec`` holds only the parts of the file that have the right shape. ``environments`` are those of the site for
+    which this text counts; none if no site is known.
+    """
 
     document: Document
     spec: WorkflowSpec
     folder: Folder
     site: Site | None = None
+    environments: tuple[str, ...] = ()
+    has_broken_templates: bool = False
+
+    def clusters_of(self, job: str) -> Iterator[ClusterConfig]:
+        """The clusters on which a job runs in the environments; unknown clusters are left out."""
+        if self.site is not None:
+            homes = (self.site.environments[environment] for environment in self.environments)
+            names = dict.fromkeys(cluster_name(self.spec, job, home) for home in homes)
+            yield from (self.site.clusters[name] for name in names if name in self.site.clusters)
 
     def raw(self, *path: str | int) -> Any:
         """The plain value at a path, as written in the file; None if there is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import JobFailed
@@ -10,37 +9,26 @@ from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, as_text, variable
 from hotswap_airflow.workflow.checks.sweep import MAX_POINTS, count_points, points, tolerated
+from hotswap_airflow.workflow.run_values import value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.workflow.plan import Plan, PlannedAxis, PlannedInput, PlannedJob, PlannedSweep
-    from hotswap_airflow.workflow.spec.references import Reference
+    from hotswap_airflow.workflow.run_values import RunValues
 
 _LONGEST_VARIABLE = 128 << 10
 """Linux does not pass a variable to a program if ``NAME=TEXT`` has this number of bytes or more."""
 
 
-@dataclass(frozen=True)
-class RunValues:
-    """The values of a run when a job starts. Times are ISO 8601 in UTC; a text is empty if there is no time."""
-
-    run_id: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    states: Mapping[str, str] = field(default_factory=dict)
-    date: str = ""
-    interval_start: str = ""
-    interval_end: str = ""
-
-
 def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> JobRequest:
     """Resolve everything that is only known at run time.
 
-    Raises ``JobFailed`` if a value does not fit its Slurm option, an input has no value, a variable is too long, or the
-    sweep cannot be made from the values.
+    Raises ``JobFailed`` if a value does not fit its Slurm option, an input has no value, a variable is too long, the
+    sweep cannot be made from the values, or the job asks for something that this version of hotswap does not act on.
     """
+    _refuse_what_is_only_kept(job)
     return JobRequest(
         key=key,
         text=job.text,
@@ -51,8 +39,34 @@ def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues
         outputs=tuple(planned.output for planned in job.outputs),
         retry=job.retry,
         saves=job.saves,
+        aliases=tuple(_aliases(job)),
+        shell=job.shell,
+        modules=job.modules,
+        container=job.container,
+        launch=job.launch,
         array=_array(plan, job, job.sweep, values) if job.sweep is not None else None,
     )
+
+
+def _refuse_what_is_only_kept(job: PlannedJob) -> None:
+    """A job never runs without what it asked for. Raises ``JobFailed``."""
+    if job.software is not None:
+        raise JobFailed(
+            f"job {job.name} asks for the software `{job.software}`, and this version of hotswap builds none; "
+            "install it on the cluster, and use `modules:` or a path in `run:`"
+        )
+    if job.is_local:
+        raise JobFailed(
+            f"job {job.name} is for cluster {job.cluster} of kind local, where this version of hotswap runs no job; "
+            "name a cluster of kind slurm, for example that of `hotswap sandbox up`"
+        )
+
+
+def _aliases(job: PlannedJob) -> Iterator[tuple[str, str]]:
+    """The inputs that are values of an axis: each as its variable and the variable of the axis."""
+    for item in job.inputs:
+        if item.reference is not None and item.reference.kind == "sweep":
+            yield variable("INPUT", item.name), variable("SWEEP", item.reference.name)
 
 
 def _array(plan: Plan, job: PlannedJob, sweep: PlannedSweep, values: RunValues) -> Array:
@@ -80,19 +94,6 @@ def _list(plan: Plan, job: PlannedJob, axis: PlannedAxis, values: RunValues) -> 
         shown = "has no value" if value is None else "is no list"
         raise JobFailed(f"axis {axis.name} of job {job.name} {shown}; let the job it comes from write a JSON list")
     return value
-
-
-def value_of(plan: Plan, reference: Reference, values: RunValues) -> Any:
-    """The value of a reference; None if the run has no such value, as after a job that did not succeed."""
-    match reference.kind:
-        case "environment":
-            return plan.environment
-        case "param":
-            return values.params.get(reference.name)
-        case "state":
-            return values.states.get(reference.job or "")
-        case "output":
-            return values.outputs.get(reference.job or "", {}).get(reference.name)
 
 
 def _options(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple[str, str]]:
@@ -130,11 +131,12 @@ def _variables(plan: Plan, job: PlannedJob, values: RunValues) -> Iterator[tuple
     for name in plan.params:
         yield variable("PARAM", name), as_text(values.params.get(name))
     for item in job.inputs:
-        if item.reference is not None and not is_path(plan, item):
+        is_value = item.reference is not None and item.reference.kind != "sweep" and not is_path(plan, item)
+        if is_value and item.reference is not None:
             yield variable("INPUT", item.name), as_text(value_of(plan, item.reference, values))
     yield "HOTSWAP_RUN_ID", values.run_id
     yield "HOTSWAP_JOB", job.name
-    yield "HOTSWAP_VERSION", plan.digest
+    yield "HOTSWAP_VERSION", plan.version
     yield "HOTSWAP_ENVIRONMENT", plan.environment
     yield "HOTSWAP_DATE", values.date
     yield "HOTSWAP_INTERVAL_START", values.interval_start

@@ -13,7 +13,7 @@ from hotswap_airflow.workflow.spec import vocabulary
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
+    from hotswap_airflow.workflow.spec.param_spec import ParamSpec
 
 
 def read_params(params: Mapping[str, ParamSpec], given: Iterable[str]) -> dict[str, Any]:

@@ -5,29 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+import shlex
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from hotswap_airflow.errors import SpecError
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.causes import NOT_THE_USERS, Kind
-from hotswap_airflow.slurm.request import Output
+from hotswap_airflow.slurm.request import Container, Output
 from hotswap_airflow.slurm.retry import Growth, Retry
+from hotswap_airflow.workflow import job_layers
 from hotswap_airflow.workflow.checks import graph, resources
-from hotswap_airflow.workflow.checks.files import Pack, named_paths, pack_of
+from hotswap_airflow.workflow.checks.files import Pack, pack_of
 from hotswap_airflow.workflow.checks.names import workflow_name
 from hotswap_airflow.workflow.checks.sweep import axis_values
+from hotswap_airflow.workflow.expression import parse_expression
+from hotswap_airflow.workflow.expression import references as references_in
+from hotswap_airflow.workflow.spec.job_spec import RetrySpec
 from hotswap_airflow.workflow.spec.references import Reference, parse_reference
-from hotswap_airflow.workflow.spec.workflow_spec import RetrySpec
-from hotswap_airflow.workflow.text.numbers import together, written
+from hotswap_airflow.workflow.text.numbers import plain_numbers, together, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.domain.cluster_target import ClusterTarget
+    from hotswap_airflow.workflow.checked import CheckedWorkflow
     from hotswap_airflow.workflow.context import CheckContext, Folder
     from hotswap_airflow.workflow.site import ClusterConfig, Site
-    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec, Schedule, SweepSpec, WorkflowSpec
+    from hotswap_airflow.workflow.spec.job_spec import BurstSpec, JobSpec
+    from hotswap_airflow.workflow.spec.param_spec import ParamSpec
+    from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, DeploySpec, NotifySpec
+    from hotswap_airflow.workflow.spec.sweep_spec import SweepSpec
+    from hotswap_airflow.workflow.spec.workflow_spec import Schedule, SecretSpec, WorkflowSpec
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+"""The start of a workflow without ``start_date``."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +65,11 @@ class PlannedInput:
 
 @dataclass(frozen=True)
 class PlannedOutput:
-    """An output as the job declares it, and the asset that is updated if the job succeeds."""
+    """An output as the job declares it, the asset that is updated if the job succeeds, and where it is published."""
 
     output: Output
     asset: str | None = None
+    publish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,22 +115,40 @@ class PlannedJob:
     sweep: PlannedSweep | None = None
     retry: Retry = field(default_factory=Retry)
     saves: bool = False
+    uses: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    condition: str | None = None
+    shell: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    container: Container | None = None
+    launch: Literal["script", "srun"] = "script"
+    software: str | None = None
+    is_local: bool = False
+    is_routed: bool = False
+    burst: BurstSpec | None = None
 
     @property
     def needs_success(self) -> bool:
         """Whether all jobs that it needs must have succeeded."""
         return all(when == "success" for when in self.needs.values())
 
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain values, except for sets."""
+        burst = self.burst.model_dump(mode="json") if self.burst is not None else None
+        return {**asdict(replace(self, burst=None)), "needs": dict(self.needs), "burst": burst}
+
     def references(self) -> Iterator[Reference]:
         """The references to all values that are not known before the job starts."""
         found = [item.reference for item in self.inputs] + [option.reference for option in self.options]
         found += [axis.reference for axis in self.sweep.axes] if self.sweep is not None else []
         yield from (reference for reference in found if reference is not None)
+        yield from references_in(parse_expression(self.condition)) if self.condition is not None else ()
+        yield from _in_arguments(self.arguments)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A workflow, resolved for one environment of one site."""
+    """A workflow, resolved for one environment of one site. ``timeout`` is in seconds."""
 
     workflow: str
     environment: str
@@ -128,6 +160,16 @@ class Plan:
     owner: str | None = None
     tags: tuple[str, ...] = ()
     pack: Pack = field(default_factory=Pack)
+    named_version: str | None = None
+    project: str | None = None
+    start_date: datetime = START
+    catchup: bool = False
+    max_active_runs: int = 16
+    timeout: int | None = None
+    secrets: Mapping[str, SecretSpec] = field(default_factory=dict)
+    deploy: DeploySpec | None = None
+    budget: BudgetSpec | None = None
+    notify: tuple[NotifySpec, ...] = ()
 
     def job(self, name: str) -> PlannedJob:
         """The job with a name. Raises ``KeyError`` if there is none."""
@@ -143,13 +185,27 @@ class Plan:
         return [job.name for job in self.jobs if job.name not in needed]
 
     @property
+    def version(self) -> str:
+        """The version that the file names, or else the digest of the plan."""
+        return self.named_version or self.digest
+
+    @property
     def digest(self) -> str:
         """A short digest of everything that decides what a run does. The targets of the clusters are not part of it."""
         params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
-        jobs = [{**asdict(job), "needs": dict(job.needs), "target": None} for job in self.jobs]
+        jobs = [job.to_json() | {"target": None, "burst": None} for job in self.jobs]
         parts = [self.workflow, self.environment, jobs, params, self.pack.digest]
         text = json.dumps(parts, sort_keys=True, default=as_json)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _in_arguments(value: Any) -> Iterator[Reference]:
+    """The references in the arguments of an operator, also inside of lists and maps."""
+    if isinstance(value, Reference):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from _in_arguments(below)
 
 
 def as_json(value: object) -> list[object]:
@@ -159,65 +215,115 @@ def as_json(value: object) -> list[object]:
     return sorted(value)
 
 
-def make_plan(source: CheckContext, site: Site, environment: str) -> Plan:
-    """Resolve a valid workflow for an environment.
+def make_plan(checked: CheckedWorkflow, site: Site, environment: str) -> Plan:
+    """Resolve a workflow for an environment.
 
-    Raises ``SpecError`` if the workflow names a cluster that the site does not have, and ``KeyError`` if the site does
-    not have the environment.
+    Raises ``SpecError`` if the workflow has problems, or names a cluster that the site does not have, and ``KeyError``
+    if the site does not have the environment.
     """
-    spec = source.spec
-    if problems := list(resources.unknown_clusters(source, site)):
+    context = checked.context_of(environment)
+    if context is None:
+        raise SpecError(checked.problems)
+    if problems := list(resources.unknown_clusters(context, site)):
         raise SpecError(problems)
+    spec = context.spec
+    most = site.policy.max_active_runs
     return Plan(
-        workflow=workflow_name(source),
+        workflow=workflow_name(context),
         environment=environment,
-        file=source.document.file,
-        jobs=tuple(_job(source, name, site, environment) for name in spec.jobs),
+        file=context.document.file,
+        jobs=tuple(_job(context, name, site, environment) for name in spec.jobs),
         params=spec.params,
         schedule=spec.schedule,
         description=spec.description,
         owner=spec.owner,
         tags=tuple(spec.tags),
-        pack=pack_of(source.folder, named_paths(spec)),
+        pack=pack_of(context.folder, checked.named_paths),
+        named_version=spec.version,
+        project=spec.project,
+        start_date=spec.start_date or START,
+        catchup=spec.catchup,
+        max_active_runs=spec.max_active_runs if most is None else min(spec.max_active_runs, most),
+        timeout=spec.timeout,
+        secrets=spec.secrets,
+        deploy=spec.deploy,
+        budget=spec.budget,
+        notify=tuple(spec.notify),
     )
 
 
-def _job(source: CheckContext, name: str, site: Site, environment: str) -> PlannedJob:
-    spec = source.spec
+def _job(context: CheckContext, name: str, site: Site, environment: str) -> PlannedJob:
+    spec = context.spec
     body = spec.jobs[name]
-    cluster = site.clusters[resources.cluster_name(spec, name, site.environments[environment])]
+    cluster = site.clusters[job_layers.cluster_name(spec, name, site.environments[environment])]
+    project = site.projects.get(spec.project or "")
+    target = cluster.target
+    if project is not None and project.connection is not None:
+        target = replace(target, connection=project.connection)
+    options = job_layers.options_of(spec, name, cluster)
+    if project is not None and project.account is not None:
+        options["account"] = project.account
+    container = job_layers.container_of(spec, name, cluster) or {}
     return PlannedJob(
         name=name,
         cluster=cluster.name,
-        target=cluster.target,
+        target=target,
         text=body.run,
         script=posixpath.normpath(body.script) if body.script is not None else None,
         description=body.description,
         needs=graph.needs_of(spec, name),
-        options=tuple(_options(resources.options_of(spec, name, cluster))),
+        options=tuple(_options(options)),
         retry=_retry(spec, name, cluster),
         saves=body.checkpoint is not None and body.checkpoint.requeue,
-        env=tuple(_env(resources.layers_of("env", cluster.defaults, spec.defaults, body))),
+        env=tuple((key, written(value)) for key, value in job_layers.env_of(spec, name, cluster).items()),
         inputs=tuple(
             PlannedInput(key, item.path, parse_reference(item.source) if item.source else None, item.type, item.asset)
             for key, item in body.inputs.items()
         ),
-        outputs=tuple(
-            PlannedOutput(Output(key, item.type, posixpath.normpath(item.path) if item.path else None), item.asset)
-            for key, item in body.outputs.items()
-        ),
-        sweep=_sweep(body.sweep, source.folder, cluster.max_array_size) if body.sweep is not None else None,
+        outputs=tuple(_outputs(body)),
+        sweep=_sweep(body.sweep, context.folder, cluster.max_array_size) if body.sweep is not None else None,
+        uses=body.uses,
+        arguments=_arguments(body.arguments or {}),
+        condition=body.condition,
+        shell=tuple(shlex.split(body.shell)) if body.shell is not None else (),
+        modules=tuple(job_layers.modules_of(spec, name, cluster)),
+        container=_container(container),
+        launch=container.get("launch") or "script",
+        software=job_layers.software_of(spec, name, cluster),
+        is_local=cluster.is_local,
+        is_routed=body.cluster == job_layers.AUTO
+        or (body.cluster is None and spec.defaults.cluster == job_layers.AUTO),
+        burst=body.burst,
     )
+
+
+def _outputs(body: JobSpec) -> Iterator[PlannedOutput]:
+    for key, item in body.outputs.items():
+        path = posixpath.normpath(item.path) if item.path else None
+        yield PlannedOutput(Output(key, item.type, path), item.asset, item.publish)
+
+
+def _container(container: Mapping[str, Any]) -> Container | None:
+    if not container.get("image") or container.get("runtime") == "none":
+        return None
+    return Container(container["image"], tuple(container.get("binds") or ()))
+
+
+def _arguments(value: Any) -> Any:
+    """The arguments of an operator with plain values, and with references in place of ``{from: …}``."""
+    if isinstance(value, dict):
+        reference = (
+            parse_reference(value["from"]) if set(value) == {"from"} and isinstance(value["from"], str) else None
+        )
+        return reference or {key: _arguments(below) for key, below in value.items()}
+    return [_arguments(below) for below in value] if isinstance(value, list) else plain_numbers(value)
 
 
 def _retry(spec: WorkflowSpec, name: str, cluster: ClusterConfig) -> Retry:
     """The retry rule of a job, from the job or from the defaults; ``Retry()`` if they set none."""
-    body = spec.jobs[name]
-    rule = body.retry
+    rule = spec.jobs[name].retry
     if rule is None:
-        layers = (body, spec.defaults, cluster.defaults)
-        # A null counts as a setting too, and ends the search.
-        most = next((layer.retries for layer in layers if {"retry", "retries"} & layer.model_fields_set), None)
+        most = job_layers.retries_of(spec, name, cluster)
         if most is None:
             return Retry()
         rule = RetrySpec(max=most)
@@ -252,12 +358,3 @@ def _options(asked: Mapping[str, Any]) -> Iterator[PlannedOption]:
         text = slurm_options.check(name, value)
         if text is not None:
             yield PlannedOption(name, text)
-
-
-def _env(layers: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    together: dict[str, Any] = {}
-    for layer in layers:
-        together.update(layer)
-    for name, value in together.items():
-        if value is not None:
-            yield name, written(value)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.domain.cluster_target import ClusterTarget
 from hotswap_airflow.slurm.limits import ClusterLimits
-from hotswap_airflow.workflow.spec.site_spec import SiteDefaults
+from hotswap_airflow.workflow.spec.job_spec import Defaults
+from hotswap_airflow.workflow.spec.site_spec import CloudSpec, PolicySpec, ProjectSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,18 +27,21 @@ class ClusterConfig:
     name: str
     target: ClusterTarget
     limits: ClusterLimits
-    defaults: SiteDefaults = field(default_factory=SiteDefaults)
+    defaults: Defaults = field(default_factory=Defaults)
     max_array_size: int = 1001
     is_local: bool = False
     retention: int | None = None
+    cloud: CloudSpec | None = None
 
 
 @dataclass(frozen=True)
 class Site:
-    """All clusters, and the cluster that each environment uses."""
+    """All clusters, the cluster that each environment uses, the projects, and the rules for all workflows."""
 
     environments: Mapping[str, str]
     clusters: Mapping[str, ClusterConfig]
+    projects: Mapping[str, ProjectSpec] = field(default_factory=dict)
+    policy: PolicySpec = field(default_factory=PolicySpec)
 
     @property
     def default_environment(self) -> str:

@@ -11,7 +11,7 @@ from hotswap_airflow.slurm.options import OPTIONS
 from hotswap_airflow.workflow.checks import names, resources
 from hotswap_airflow.workflow.site import ClusterConfig, Site
 from hotswap_airflow.workflow.spec import shape, vocabulary
-from hotswap_airflow.workflow.spec.site_spec import SiteSpec, judge_site_key
+from hotswap_airflow.workflow.spec.site_spec import SITE, SiteSpec
 from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.text.document import each_place_once, read_document
 
@@ -26,7 +26,7 @@ def read_site(raw: bytes, file: str) -> Site:
     """Read a site file. Raises ``SpecError``."""
     document = read_document(raw, file)
     problems = list(_header(document))
-    spec, found = shape.read_shape(document, SiteSpec, judge_site_key)
+    spec, found = shape.read_shape(document, SiteSpec, SITE)
     if not problems:
         problems += found
     if spec is not None:
@@ -34,7 +34,8 @@ def read_site(raw: bytes, file: str) -> Site:
     if problems or spec is None:
         raise SpecError(map(with_invisible_named, each_place_once(problems).values()))
     clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
-    return Site({name: environment.cluster for name, environment in spec.environments.items()}, clusters)
+    environments = {name: environment.cluster for name, environment in spec.environments.items()}
+    return Site(environments, clusters, spec.projects, spec.policy)
 
 
 def _header(document: Document) -> list[Problem]:
@@ -102,6 +103,7 @@ def _cluster(name: str, spec: ClusterSpec) -> ClusterConfig:
         max_array_size=spec.max_array_size,
         is_local=spec.kind == "local",
         retention=spec.retention,
+        cloud=spec.cloud,
     )
 
 

@@ -24,9 +24,9 @@ from hotswap_airflow.workflow.site import Site, implied_site
 
 def _dag(text: str, **changes: Any) -> DAG:
     checked = check_workflow(f"hotswap: workflow/v1\n{text}".encode(), "w.hotswap.yaml", DiskFolder(Path("nowhere")))
-    assert checked.source is not None, checked.problems
+    assert checked.context is not None, checked.problems
     site = implied_site("c")
-    return build_dag(make_plan(checked.source, site, "dev"), **changes)
+    return build_dag(make_plan(checked, site, "dev"), **changes)
 
 
 @pytest.mark.parametrize(

@@ -15,21 +15,6 @@ from hotswap_airflow.workflow.site_file import read_site
 
 FILES = Path(__file__).parent / "files"
 SHARED = Path(__file__).parents[3] / "shared" / "examples"
-NOT_YET_GOOD = """
-    blue-green budget-burst canary chain-500 conditional gpu-train licences mixed-operators mpi-container nightly
-    progressive protein-fold retry-escalate software sweep-csv
-""".split()
-"""Use keys that wait for the language issue."""
-NOT_YET_BAD = """
-    09-wrong-type 10-wrong-choice 17-naive-start-date 19-impossible-date
-    29-unknown-param-in-if 31-reference-not-in-needs 32-broken-if 33-unknown-template
-    34-template-cycle 46-operator-not-allowed 47-image-not-allowed 48-unknown-project
-    54-weights-not-rising
-    55-weight-over-100 56-metric-without-min-runs 57-unknown-rollback-target 58-blue-green-without-smoke
-    59-overlay-adds-job 60-unknown-environment 61-negative-budget 62-burst-to-home 63-plaintext-secret
-    75-unknown-software 76-two-kinds-of-software 77-secret-not-allowed 78-account-of-another-project
-""".split()
-"""Their one error lies in keys that wait for the language issue."""
 
 
 def _stem(path: Path) -> str:
@@ -50,23 +35,16 @@ def _checked(path: Path, site: Site) -> CheckedWorkflow:
     return check_workflow(path.read_bytes(), path.name, DiskFolder(path.parent), site)
 
 
-@pytest.mark.parametrize("path", [p for p in GOOD if _stem(p) not in NOT_YET_GOOD], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", GOOD, ids=lambda p: p.name)
 def test_a_good_file_compiles_without_a_note_in_every_environment(path: Path, site: Site) -> None:
     checked = _checked(path, site)
     assert checked.problems == ()
-    assert checked.source is not None
+    assert checked.context is not None
     for environment in site.environments:
-        assert make_plan(checked.source, site, environment).jobs
+        assert make_plan(checked, site, environment).jobs
 
 
-@pytest.mark.parametrize("path", [p for p in GOOD if _stem(p) in NOT_YET_GOOD], ids=lambda p: p.name)
-def test_a_good_file_of_later_is_answered_with_not_supported_only(path: Path, site: Site) -> None:
-    problems = _checked(path, site).problems
-    assert {problem.code for problem in problems} == {"not-supported"}
-    assert len({problem.message for problem in problems}) == len(problems)
-
-
-@pytest.mark.parametrize("path", [p for p in BAD if _stem(p) not in NOT_YET_BAD], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", BAD, ids=lambda p: p.name)
 def test_a_bad_file_says_where_what_and_what_to_do(path: Path, site: Site) -> None:
     place, code, words, remedy = (path.parent / f"{_stem(path)}.expected").read_text().splitlines()[:4]
     (problem,) = _checked(path, site).problems
@@ -76,21 +54,9 @@ def test_a_bad_file_says_where_what_and_what_to_do(path: Path, site: Site) -> No
     assert remedy in problem.remedy
 
 
-@pytest.mark.parametrize("path", [p for p in BAD if _stem(p) in NOT_YET_BAD], ids=lambda p: p.name)
-def test_a_bad_file_of_later_is_refused_and_never_called_unknown(path: Path, site: Site) -> None:
-    codes = {problem.code for problem in _checked(path, site).problems}
-    assert "not-supported" in codes
-    assert "unknown-key" not in codes
-
-
-def test_the_lists_of_waiting_files_name_only_files_that_are_there() -> None:
-    assert set(NOT_YET_GOOD) <= {_stem(path) for path in GOOD}
-    assert set(NOT_YET_BAD) <= {_stem(path) for path in BAD}
-
-
 def test_the_same_workflow_as_yaml_and_json_makes_the_same_plan(site: Site) -> None:
     checked = [_checked(path, site) for path in GOOD if _stem(path) == "hello"]
-    plans = [make_plan(c.source, site, "dev") for c in checked if c.source is not None]
+    plans = [make_plan(c, site, "dev") for c in checked]
     assert [plan.digest for plan in plans] == [plans[0].digest] * 2
     (problem,) = taken_names(checked)
     assert (problem.code, problem.file) == ("name-taken", "hello.hotswap.yaml")

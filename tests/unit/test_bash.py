@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.workflow.checked import check_workflow
-from hotswap_airflow.workflow.checks.bash import assigned, sourced, uses
+from hotswap_airflow.workflow.checks.scripts.bash import assigned, sourced, uses
 
 SETS = [
     "INPUT_X=1", "INPUT_X+=1", "INPUT_X[3]=1", "INPUT_X=(a b)", "export INPUT_X=1", "declare -r INPUT_X=1", "readonly INPUT_X=1",

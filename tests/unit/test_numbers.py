@@ -15,9 +15,10 @@ from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow
-from hotswap_airflow.workflow.job_request import RunValues, make_job_request
+from hotswap_airflow.workflow.job_request import make_job_request
 from hotswap_airflow.workflow.param_text import read_params
 from hotswap_airflow.workflow.plan import make_plan
+from hotswap_airflow.workflow.run_values import RunValues
 from hotswap_airflow.workflow.site import implied_site
 from hotswap_airflow.workflow.text.numbers import WrittenFloat, WrittenInt, written
 
@@ -31,8 +32,8 @@ def _checked(text: str) -> CheckedWorkflow:
 
 def _request(text: str) -> tuple[JobRequest, dict[str, Any]]:
     checked = _checked(text)
-    assert checked.source is not None, checked.problems
-    plan = make_plan(checked.source, implied_site("c"), "dev")
+    assert checked.context is not None, checked.problems
+    plan = make_plan(checked, implied_site("c"), "dev")
     params = read_params(plan.params, [])
     return make_job_request(plan, plan.job("a"), KEY, RunValues("r", params=params)), params
 

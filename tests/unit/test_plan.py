@@ -15,8 +15,9 @@ from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.retry import Retry
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.checks.files import MAX_FILES, Pack, leads_out, matches, pack_of
-from hotswap_airflow.workflow.job_request import RunValues, make_job_request
+from hotswap_airflow.workflow.job_request import make_job_request
 from hotswap_airflow.workflow.plan import Plan, make_plan
+from hotswap_airflow.workflow.run_values import RunValues
 from hotswap_airflow.workflow.site import implied_site
 from hotswap_airflow.workflow.site_file import read_site
 from hotswap_airflow.workflow.spec.references import parse_reference
@@ -51,8 +52,8 @@ def _plan(tmp_path: Path, text: str = FLOW, environment: str = "dev") -> Plan:
     checked = check_workflow(
         text.encode(), "flow.hotswap.yaml", DiskFolder(tmp_path), read_site(SITE.encode(), "s.yaml")
     )
-    assert checked.source is not None, checked.problems
-    return make_plan(checked.source, read_site(SITE.encode(), "s.yaml"), environment)
+    assert checked.context is not None, checked.problems
+    return make_plan(checked, read_site(SITE.encode(), "s.yaml"), environment)
 
 
 def test_layers_are_merged(tmp_path: Path) -> None:
@@ -86,8 +87,8 @@ def test_the_nearest_word_on_retries_counts_also_where_it_is_null(
     head = f"hotswap: workflow/v1\ndefaults: {{retries: {defaults}}}\n" if defaults else "hotswap: workflow/v1\n"
     text = f"{head}jobs: {{a: {{run: x, {job}}}}}\n"
     checked = check_workflow(text.encode(), "f.hotswap.yaml", DiskFolder(tmp_path), known)
-    assert checked.source is not None, checked.problems
-    retry = make_plan(checked.source, known, "dev").job("a").retry
+    assert checked.context is not None, checked.problems
+    retry = make_plan(checked, known, "dev").job("a").retry
     assert retry == (Retry() if most is None else Retry(frozenset({*NOT_THE_USERS, "failed"}), most))
 
 

@@ -24,10 +24,11 @@ from hotswap_airflow.slurm.request import JobRequest
 from hotswap_airflow.slurm.states import JobStatus, Phase
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.checks.sweep import AxisFault, axis_values, count_points, points
-from hotswap_airflow.workflow.job_request import RunValues, make_job_request
+from hotswap_airflow.workflow.job_request import make_job_request
 from hotswap_airflow.workflow.plan import Plan, make_plan
+from hotswap_airflow.workflow.run_values import RunValues
 from hotswap_airflow.workflow.site import implied_site
-from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec
+from hotswap_airflow.workflow.spec.sweep_spec import AxisSpec
 
 KEY = JobKey(RunKey("i", "w", "dev", "r", "n"), "b")
 DONE, FAILED, RUNNING = JobStatus("COMPLETED"), JobStatus("FAILED"), JobStatus("RUNNING")
@@ -277,8 +278,8 @@ def test_the_words_for_failed_elements() -> None:
 def _plan(tmp_path: Path, sweep: str) -> Plan:
     text = f"hotswap: workflow/v1\njobs:\n  a: {{outputs: {{l: {{type: json}}}}, run: x}}\n  b: {{run: x, sweep: {sweep}}}\n"
     checked = check_workflow(text.encode(), "w.hotswap.yaml", DiskFolder(tmp_path))
-    assert checked.source is not None, checked.problems
-    return make_plan(checked.source, implied_site("c"), "dev")
+    assert checked.context is not None, checked.problems
+    return make_plan(checked, implied_site("c"), "dev")
 
 
 def _bound(plan: Plan, value: Any) -> Array:

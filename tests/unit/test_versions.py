@@ -26,8 +26,9 @@ from hotswap_airflow.file_store.versions import (
     needed_contents,
     places,
 )
+from hotswap_airflow.workflow.checked import CheckedWorkflow
 from hotswap_airflow.workflow.checks.files import Pack, PackedFile
-from hotswap_airflow.workflow.context import CheckContext
+from hotswap_airflow.workflow.site import Site
 
 SITE = "hotswap: site/v1\nenvironments: {dev: {cluster: main}}\nclusters: {main: {}}\n"
 
@@ -282,8 +283,8 @@ def test_what_airflow_does_not_take_keeps_the_last_valid_text(folder: Folder) ->
     folder.refresh()
     asked = []
 
-    def validate(source: CheckContext) -> str:
-        asked.append(source.document.file)
+    def validate(checked: CheckedWorkflow, _: Site | None) -> str:
+        asked.append(checked.file)
         return "a.hotswap.yaml: it is refused"
 
     folder.scan = FolderScan(folder.folder, folder.store.contents, None, None, validate)

@@ -14,8 +14,9 @@ from hotswap_airflow.errors import SetupError
 from hotswap_airflow.slurm import parsing
 from hotswap_airflow.slurm.identity import JobKey, RunKey, key_folder
 from hotswap_airflow.slurm.script.render import render_script, render_table
-from hotswap_airflow.workflow.job_request import RunValues, make_job_request
+from hotswap_airflow.workflow.job_request import make_job_request
 from hotswap_airflow.workflow.plan import PlannedAxis
+from hotswap_airflow.workflow.run_values import RunValues
 
 if TYPE_CHECKING:
     import argparse

@@ -108,8 +108,8 @@ work() {{
   [ -n "$witness" ] || begin_witness
 {prepare}  for signal in {signals}; do trap "forward $signal" "$signal"; done
   (
-eval "$row"
-{exports}exec "$@"
+{modules}eval "$row"
+{exports}{hand_over}exec "$@"
   ) &
   child=$!
   forwarded=yes
@@ -209,7 +209,7 @@ for ((element = first; element <= last; element++)); do
   : > "$key_dir/ends/$element.$ended$mark" || ended=1
   [ "$ended" -eq 0 ] || worst=$ended
 done
-rm -f "$key_dir/run.$SLURM_JOB_ID"
+rm -f "$key_dir/run.$SLURM_JOB_ID" "$key_dir/task.$SLURM_JOB_ID" "$key_dir/enter.$SLURM_JOB_ID"
 tell
 exit "$worst"
 """

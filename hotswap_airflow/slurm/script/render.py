@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.slurm.request import PATH_TYPES, variable
 from hotswap_airflow.slurm.retry import SAVED_STATUS
 from hotswap_airflow.slurm.script import parts
+from hotswap_airflow.slurm.script.launch import hand_over, launch, load_modules
 from hotswap_airflow.slurm.states import SIGNALS
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def render_script(request: JobRequest) -> str:
     names = {"job": key.job, "workflow": key.run.workflow, "run": _one_line(key.run.run)}
     work = parts.WORK.format(
         prepare="".join(f"  {line}\n" for line in _prepare(request)),
-        exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.variables),
+        modules=load_modules(request),
+        hand_over=hand_over(request),
+        exports="".join(_exports(request)),
         check="".join(f"  {line}\n" for line in _check(request)),
         signals=_signals(request),
         doubt=_DOUBT,
@@ -58,6 +61,11 @@ def render_script(request: JobRequest) -> str:
     )
 
 
+def _exports(request: JobRequest) -> Iterator[str]:
+    yield from (f"export {name}={shlex.quote(value)}\n" for name, value in request.variables)
+    yield from (f'export {name}="${{{other}-}}"\n' for name, other in request.aliases)
+
+
 def _signals(request: JobRequest) -> str:
     """The signals that are forwarded to the script: the usual ones, and the signal that Slurm is requested to send."""
     asked = _warning(request)
@@ -70,7 +78,7 @@ def _warning(request: JobRequest) -> str:
 
 
 def _ending(request: JobRequest) -> str:
-    command, array, before = _command(request), request.array, request.past.saved
+    command, array, before = _command(request) + launch(request), request.array, request.past.saved
     if array is None:
         saved = ["$key_dir/saved"] if request.saves else []
         saved += [f"$key_dir/../{before[-1]}/output"] if before else []
@@ -152,6 +160,8 @@ def _command(request: JobRequest) -> str:
     # An empty or cut text would run and end well, so the script ends if the text cannot be written.
     full = "finish 1" if request.array is None else "exit 1"
     kept = f"cat > \"$key_dir/{name}\" <<'{end}' || {full}\n{text}{newline}{end}\n"
+    if request.shell:
+        return f'{kept}set -- {shlex.join(request.shell)} "$key_dir/{name}"\n'
     # The options are set as if by the script's own first line: bash reads BASH_ENV, such as a site's modules, before.
     return f"""{kept}set -- /bin/bash -c 'set -euo pipefail; . "$0"' "$key_dir/{name}"\n"""
 

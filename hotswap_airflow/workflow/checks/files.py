@@ -124,62 +124,62 @@ def _part(part: str) -> str:
     return guard + text
 
 
-def check_paths(source: CheckContext) -> Iterator[Problem]:
+def check_paths(context: CheckContext) -> Iterator[Problem]:
     """Find paths with parts that would have to be replaced: nothing is replaced in a path."""
-    for place, path in _paths(source):
+    for place, path in _paths(context):
         if fault := literal_fault(path):
-            yield source.at_value(place, "wrong-type", *fault)
+            yield context.at_value(place, "wrong-type", *fault)
 
 
-def check_files(source: CheckContext) -> Iterator[Problem]:
+def check_files(context: CheckContext) -> Iterator[Problem]:
     """Find problems in ``files``, in every ``script``, and in the text of every ``run``."""
-    for job, body in source.spec.jobs.items():
+    for job, body in context.spec.jobs.items():
         if body.script is not None:
-            yield from _script(source, job, body.script)
+            yield from _script(context, job, body.script)
         elif fault := script_fault((body.run or "").encode("utf-8", "surrogatepass")):
-            yield source.at_value(("jobs", job, "run"), "wrong-type", *fault)
+            yield context.at_value(("jobs", job, "run"), "wrong-type", *fault)
     seen: dict[str, int] = {}
     is_too_much = False
-    for index, pattern in enumerate(source.spec.files):
-        if pattern and source.raw("files", index) is not None:
-            entries = [] if leads_out(pattern) else list(matches(source.folder, pattern))
-            yield from _item(source, index, pattern, entries)
+    for index, pattern in enumerate(context.spec.files):
+        if pattern and context.raw("files", index) is not None:
+            entries = [] if leads_out(pattern) else list(matches(context.folder, pattern))
+            yield from _item(context, index, pattern, entries)
             seen.update((entry.path, entry.size) for entry in entries)
             if not is_too_much and (len(seen) > MAX_FILES or sum(seen.values()) > MAX_BYTES):
                 is_too_much = True
                 megabytes = sum(seen.values()) / 1024**2
                 words = f"with `{pattern}` the workflow has {len(seen)} files and {megabytes:.0f} MB"
                 remedy = f"at most {MAX_FILES} files and {MAX_BYTES // 1024**2} MB: keep data on the cluster"
-                yield source.at_value(("files", index), "files-too-large", words, remedy)
-    yield from _overwritten(source, set(seen))
+                yield context.at_value(("files", index), "files-too-large", words, remedy)
+    yield from _overwritten(context, set(seen))
 
 
-def _paths(source: CheckContext) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _paths(context: CheckContext) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every path that a workflow names, with its place."""
-    yield from ((("files", index), pattern) for index, pattern in enumerate(source.spec.files))
-    for job, body in source.spec.jobs.items():
+    yield from ((("files", index), pattern) for index, pattern in enumerate(context.spec.files))
+    for job, body in context.spec.jobs.items():
         if body.script is not None:
             yield ("jobs", job, "script"), body.script
         for kind, items in (("inputs", body.inputs), ("outputs", body.outputs)):
             for name, item in items.items():
                 if item.path is not None:
-                    yield source.spelled_out(("jobs", job, kind, name), "path"), item.path
+                    yield context.spelled_out(("jobs", job, kind, name), "path"), item.path
         for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
             if axis.source is not None and axis.reference is None:
                 yield ("jobs", job, "sweep", "over", name, "from"), axis.source
 
 
-def _script(source: CheckContext, job: str, path: str) -> Iterator[Problem]:
+def _script(context: CheckContext, job: str, path: str) -> Iterator[Problem]:
     place = ("jobs", job, "script")
     if leads_out(path):
         words = f"`{path}` must lie in the folder of the workflow"
-        yield source.at_value(place, "script-missing", words, "move it into the folder, beside the workflow")
-    elif source.folder.entry(posixpath.normpath(path)) is None:
+        yield context.at_value(place, "script-missing", words, "move it into the folder, beside the workflow")
+    elif context.folder.entry(posixpath.normpath(path)) is None:
         words = f"there is no file `{path}`"
-        yield source.at_value(place, "script-missing", words, "put it beside the workflow file, or correct the path")
-    elif fault := script_fault(source.folder.read(posixpath.normpath(path))):
+        yield context.at_value(place, "script-missing", words, "put it beside the workflow file, or correct the path")
+    elif fault := script_fault(context.folder.read(posixpath.normpath(path))):
         words, remedy = fault
-        yield source.at_value(place, "wrong-type", f"`{path}`: {words}", remedy)
+        yield context.at_value(place, "wrong-type", f"`{path}`: {words}", remedy)
 
 
 def script_fault(content: bytes) -> tuple[str, str] | None:
@@ -199,23 +199,23 @@ def script_fault(content: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _item(source: CheckContext, index: int, pattern: str, entries: list[FileEntry]) -> Iterator[Problem]:
+def _item(context: CheckContext, index: int, pattern: str, entries: list[FileEntry]) -> Iterator[Problem]:
     if leads_out(pattern):
         words = f"`{pattern}` must lie in the folder of the workflow"
-        yield source.at_value(("files", index), "file-missing", words, "move it into the folder of the workflow")
+        yield context.at_value(("files", index), "file-missing", words, "move it into the folder of the workflow")
     elif not entries:
         words = f"`{pattern}` matches no file"
-        yield source.at_value(("files", index), "file-missing", words, "put it beside the workflow file, or remove it")
+        yield context.at_value(("files", index), "file-missing", words, "put it beside the workflow file, or remove it")
 
 
-def _overwritten(source: CheckContext, packed: set[str]) -> Iterator[Problem]:
-    for job, body in source.spec.jobs.items():
+def _overwritten(context: CheckContext, packed: set[str]) -> Iterator[Problem]:
+    for job, body in context.spec.jobs.items():
         for name, output in body.outputs.items():
             path = posixpath.normpath(output.path) if output.path else ""
-            if path in packed or (path and path in {posixpath.normpath(item) for item in source.spec.files if item}):
+            if path in packed or (path and path in {posixpath.normpath(item) for item in context.spec.files if item}):
                 words = f"`{output.path}` of jobs.{job} is one of the workflow's own `files`"
                 place = ("jobs", job, "outputs", name, "path")
-                yield source.at_value(place, "output-duplicate", words, "give the output its own path")
+                yield context.at_value(place, "output-duplicate", words, "give the output its own path")
 
 
 def named_paths(spec: WorkflowSpec) -> list[str]:
@@ -223,7 +223,15 @@ def named_paths(spec: WorkflowSpec) -> list[str]:
     scripts = [body.script for body in spec.jobs.values() if body.script is not None]
     axes = [axis for body in spec.jobs.values() if body.sweep is not None for axis in body.sweep.over.values()]
     tables = [axis.source for axis in axes if axis.source is not None and axis.reference is None]
-    return [*spec.files, *scripts, *tables]
+    return [*spec.files, *scripts, *tables, *_sources_of_software(spec)]
+
+
+def _sources_of_software(spec: WorkflowSpec) -> Iterator[str]:
+    for body in spec.software.values():
+        python = (body.python.requirements, body.python.lock) if body.python is not None else ()
+        named = (*python, body.conda.file if body.conda is not None else None, body.setup)
+        yield from (path for path in named if path is not None)
+        yield from body.files
 
 
 def pack_of(folder: Folder, patterns: list[str]) -> Pack:

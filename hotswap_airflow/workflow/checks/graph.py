@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.slurm.request import PATH_TYPES
-from hotswap_airflow.workflow.spec import vocabulary
-from hotswap_airflow.workflow.spec.references import parse_reference
+from hotswap_airflow.workflow.spec.references import Reference, parse_reference
+from hotswap_airflow.workflow.spec.vocabulary import choice, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext
-    from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec, When, WorkflowSpec
+    from hotswap_airflow.workflow.spec.job_spec import When
+    from hotswap_airflow.workflow.spec.sweep_spec import AxisSpec
+    from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
     from hotswap_airflow.workflow.text.document import Path, Place
 
 _ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[.*\]|\..*)")
@@ -32,7 +34,7 @@ class Mention:
 
 
 def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
-    """Give every reference of a job: in inputs, in the axes of its sweep, in slurm options, also of the defaults."""
+    """Give every reference of a job: in inputs, axes, arguments and slurm options, also those of the defaults."""
     for name, item in spec.jobs[job].inputs.items():
         if item.source is not None:
             yield Mention(("jobs", job, "inputs", name, "from"), item.source)
@@ -43,6 +45,16 @@ def mentions(spec: WorkflowSpec, job: str) -> Iterator[Mention]:
         for option, value in (layer or {}).items():
             if isinstance(value, dict) and isinstance(value.get("from"), str):
                 yield Mention((*path, option, "from"), value["from"])
+    yield from _in_arguments(spec.jobs[job].arguments or {}, ("jobs", job, "with"))
+
+
+def _in_arguments(value: Any, path: Path) -> Iterator[Mention]:
+    """The references among the arguments of an operator, also inside of lists and maps."""
+    if isinstance(value, dict) and set(value) == {"from"} and isinstance(value["from"], str):
+        yield Mention((*path, "from"), value["from"])
+    elif isinstance(value, (dict, list)):
+        for step, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _in_arguments(below, (*path, step))
 
 
 def _axes(spec: WorkflowSpec, job: str) -> Iterator[tuple[str, AxisSpec]]:
@@ -60,96 +72,105 @@ def needs_of(spec: WorkflowSpec, job: str) -> dict[str, When]:
     return said
 
 
-def check_graph(source: CheckContext) -> Iterator[Problem]:
+def check_graph(context: CheckContext) -> Iterator[Problem]:
     """Find problems in needs and references, and in the paths and assets that jobs share."""
-    for job in source.spec.jobs:
-        yield from _needs(source, job)
-        for mention in mentions(source.spec, job):
-            yield from _reference(source, job, mention)
-    yield from _cycles(source)
-    yield from _outputs(source)
-    yield from _races(source)
+    for job in context.spec.jobs:
+        yield from _needs(context, job)
+        for mention in mentions(context.spec, job):
+            yield from _reference(context, job, mention)
+    yield from _cycles(context)
+    yield from _outputs(context)
+    yield from _races(context)
 
 
-def _need_places(source: CheckContext, job: str) -> list[tuple[str, Place]]:
+def _need_places(context: CheckContext, job: str) -> list[tuple[str, Place]]:
     path: Path = ("jobs", job, "needs")
-    raw = source.raw(*path)
+    raw = context.raw(*path)
     if isinstance(raw, str):
-        return [(raw, source.document.value_place(path))]
+        return [(raw, context.document.value_place(path))]
     if isinstance(raw, dict):
-        return [(name, source.document.key_place((*path, name))) for name in raw]
+        return [(name, context.document.key_place((*path, name))) for name in raw]
     places = []
     for index, item in enumerate(raw if isinstance(raw, list) else []):
         name = item.get("job") if isinstance(item, dict) else item
-        places.append((str(name), source.document.value_place((*path, index))))
+        places.append((str(name), context.document.value_place((*path, index))))
     return places
 
 
-def _needs(source: CheckContext, job: str) -> Iterator[Problem]:
-    said = {need.job for need in source.spec.jobs[job].needs}
-    for name, place in _need_places(source, job):
-        if name not in said or name in source.spec.jobs:
+def _needs(context: CheckContext, job: str) -> Iterator[Problem]:
+    said = {need.job for need in context.spec.jobs[job].needs}
+    for name, place in _need_places(context, job):
+        if name not in said or name in context.spec.jobs:
             if name == job:
                 words = f"jobs.{job} needs itself"
-                yield source.document.problem(place, "needs-self", words, "remove it")
+                yield context.document.problem(place, "needs-self", words, "remove it")
             continue
         element = _ELEMENT.fullmatch(name)
-        if element and element[1] in source.spec.jobs:
+        if element and element[1] in context.spec.jobs:
             words = f"`{name}` is one element, but a sweep is needed as a whole"
-            yield source.document.problem(place, "needs-element", words, f"write `{element[1]}`")
+            yield context.document.problem(place, "needs-element", words, f"write `{element[1]}`")
             continue
         words = f"jobs.{job} needs `{name}`, but there is no such job"
-        yield source.document.problem(place, "needs-unknown", words, _choice(name, source.spec.jobs))
+        yield context.document.problem(place, "needs-unknown", words, choice(name, context.spec.jobs))
 
 
-def _choice(word: str, known: Any) -> str:
-    near = vocabulary.nearest(word, known)
-    if near:
-        return f"did you mean `{near}`?"
-    return f"use one of: {', '.join(known)}" if known else "there is none to name: declare it first"
-
-
-def _reference(source: CheckContext, job: str, mention: Mention) -> Iterator[Problem]:
+def _reference(context: CheckContext, job: str, mention: Mention) -> Iterator[Problem]:
     reference = parse_reference(mention.text)
     if reference is None:
         words = f"`{mention.text}` is no reference"
         remedy = "write `params.NAME`, `jobs.JOB.OUTPUT`, `jobs.JOB.state` or `environment`"
-        yield source.at_value(mention.path, "output-unknown", words, remedy)
-    elif reference.kind == "param" and reference.name not in source.spec.params:
-        words = f"`{mention.text}` in jobs.{job} is not declared under `params`"
-        near = vocabulary.nearest(reference.name, source.spec.params)
-        remedy = f"did you mean `params.{near}`?" if near else f"declare `{reference.name}` under `params`"
-        yield source.at_value(mention.path, "param-unknown", words, remedy)
-    elif reference.job is not None:
-        yield from _job_reference(source, job, mention, reference.job, reference.name)
+        yield context.at_value(mention.path, "output-unknown", words, remedy)
+    elif fault := reference_fault(context.spec, job, reference):
+        yield context.at_value(mention.path, *fault)
+    elif reference.kind == "sweep" and mention.path[2] != "inputs":
+        words = f"`{reference}` differs from element to element, and `{mention.path[2]}` is for all of them"
+        yield context.at_value(mention.path, "param-unknown", words, "use it under `inputs:`, or `$SWEEP_X` in `run:`")
 
 
-def _job_reference(source: CheckContext, job: str, mention: Mention, other: str, output: str) -> Iterator[Problem]:
+def reference_fault(spec: WorkflowSpec, job: str, reference: Reference) -> tuple[str, str, str] | None:
+    """Code, words and remedy for a reference of a job to what the file does not declare; None if it does."""
+    if reference.kind == "param" and reference.name not in spec.params:
+        words = f"`{reference}` in jobs.{job} is not declared under `params`"
+        near = nearest(reference.name, spec.params)
+        return (
+            "param-unknown",
+            words,
+            f"did you mean `params.{near}`?" if near else (f"declare `{reference.name}` under `params`"),
+        )
+    if reference.kind == "sweep":
+        axes = dict(_axes(spec, job))
+        words = f"`{reference}`: jobs.{job} has no axis `{reference.name}`"
+        return None if reference.name in axes else ("param-unknown", words, choice(reference.name, axes, "sweep."))
+    return _job_fault(spec, job, reference) if reference.job is not None else None
+
+
+def _job_fault(spec: WorkflowSpec, job: str, reference: Reference) -> tuple[str, str, str] | None:
+    other, output = str(reference.job), reference.name
     if other == job:
-        yield source.at_value(mention.path, "needs-self", f"jobs.{job} waits for its own output", "remove it")
-    elif other not in source.spec.jobs:
-        words = f"`{mention.text}`: there is no job `{other}`"
-        yield source.at_value(mention.path, "output-unknown", words, _choice(other, source.spec.jobs))
-    elif output != "state" and output not in source.spec.jobs[other].outputs:
+        return "needs-self", f"jobs.{job} waits for its own output", "remove it"
+    if other not in spec.jobs:
+        return "output-unknown", f"`{reference}`: there is no job `{other}`", choice(other, spec.jobs)
+    if output != "state" and output not in spec.jobs[other].outputs:
         words = f"`{output}` is no output of jobs.{other}"
-        yield source.at_value(mention.path, "output-unknown", words, _choice(output, source.spec.jobs[other].outputs))
+        return "output-unknown", words, choice(output, spec.jobs[other].outputs)
+    return None
 
 
 def _edges(spec: WorkflowSpec) -> dict[str, list[str]]:
     return {job: [need for need in needs_of(spec, job) if need in spec.jobs and need != job] for job in spec.jobs}
 
 
-def _cycles(source: CheckContext) -> Iterator[Problem]:
-    edges = _edges(source.spec)
+def _cycles(context: CheckContext) -> Iterator[Problem]:
+    edges = _edges(context.spec)
     told: set[str] = set()
-    for job in source.spec.jobs:
+    for job in context.spec.jobs:
         circle = None if job in told else _way_back(edges, job)
         if circle is None or told & set(circle):
             continue
         told |= set(circle)
         words = f"these jobs wait for each other: {' -> '.join(circle)}"
-        place = _edge_place(source, circle[0], circle[1])
-        yield source.document.problem(place, "needs-cycle", words, "remove one of these needs to break the circle")
+        place = _edge_place(context, circle[0], circle[1])
+        yield context.document.problem(place, "needs-cycle", words, "remove one of these needs to break the circle")
 
 
 def _way_back(edges: Mapping[str, list[str]], start: str) -> list[str] | None:
@@ -170,15 +191,15 @@ def _way_back(edges: Mapping[str, list[str]], start: str) -> list[str] | None:
     return None
 
 
-def _edge_place(source: CheckContext, job: str, other: str) -> Place:
-    for name, place in _need_places(source, job):
+def _edge_place(context: CheckContext, job: str, other: str) -> Place:
+    for name, place in _need_places(context, job):
         if name == other:
             return place
-    for mention in mentions(source.spec, job):
+    for mention in mentions(context.spec, job):
         reference = parse_reference(mention.text)
         if reference and reference.job == other:
-            return source.document.value_place(mention.path)
-    return source.document.key_place(("jobs", job))
+            return context.document.value_place(mention.path)
+    return context.document.key_place(("jobs", job))
 
 
 def normal(path: str) -> str:
@@ -199,51 +220,51 @@ def _produced(spec: WorkflowSpec) -> Iterator[tuple[str, str, str, bool]]:
                 yield job, name, normal(output.path), output.type == "dir"
 
 
-def _outputs(source: CheckContext) -> Iterator[Problem]:
+def _outputs(context: CheckContext) -> Iterator[Problem]:
     seen: list[tuple[str, str, bool]] = []
-    for job, name, path, is_dir in _produced(source.spec):
+    for job, name, path, is_dir in _produced(context.spec):
         place: Path = ("jobs", job, "outputs", name, "path")
         for other, there, other_is_dir in seen:
             overlaps = path == there or (other_is_dir and is_inside(path, there)) or (is_dir and is_inside(there, path))
             if other != job and overlaps:
                 words = f"`{path}` is already made by jobs.{other}"
-                yield source.at_value(place, "output-duplicate", words, "give each its own path")
+                yield context.at_value(place, "output-duplicate", words, "give each its own path")
                 break
         seen.append((job, path, is_dir))
-    yield from _assets(source)
-    for job, body in source.spec.jobs.items():
+    yield from _assets(context)
+    for job, body in context.spec.jobs.items():
         for name in body.outputs:
-            yield from _output_shape(source, job, name)
+            yield from _output_shape(context, job, name)
 
 
-def _assets(source: CheckContext) -> Iterator[Problem]:
+def _assets(context: CheckContext) -> Iterator[Problem]:
     makers: dict[str, str] = {}
-    for job, body in source.spec.jobs.items():
+    for job, body in context.spec.jobs.items():
         for name, output in body.outputs.items():
             if output.asset and makers.setdefault(output.asset, job) != job:
                 words = f"asset `{output.asset}` is already made by jobs.{makers[output.asset]}"
                 place = ("jobs", job, "outputs", name, "asset")
-                yield source.at_value(place, "output-duplicate", words, "give each its own asset")
+                yield context.at_value(place, "output-duplicate", words, "give each its own asset")
 
 
-def _output_shape(source: CheckContext, job: str, name: str) -> Iterator[Problem]:
-    output = source.spec.jobs[job].outputs[name]
+def _output_shape(context: CheckContext, job: str, name: str) -> Iterator[Problem]:
+    output = context.spec.jobs[job].outputs[name]
     here: Path = ("jobs", job, "outputs", name)
     if output.type in PATH_TYPES and output.path is None:
         words = f"output `{name}` is a {output.type} without `path`"
-        yield source.at_key(here, "missing-key", words, f"add `path:`, for example `path: {name}`")
+        yield context.at_key(here, "missing-key", words, f"add `path:`, for example `path: {name}`")
     elif output.path is not None and output.type not in PATH_TYPES:
         words = f"`path` and type `{output.type}` exclude each other"
-        yield source.at_key((*here, "path"), "conflict", words, "remove `path`, or write `type: file`")
+        yield context.at_key((*here, "path"), "conflict", words, "remove `path`, or write `type: file`")
     elif output.path is not None and normal(output.path).split("/")[0] == "..":
         words = f"`{output.path}` leads out of the run directory"
-        yield source.at_value((*here, "path"), "wrong-type", words, "use a path below it")
+        yield context.at_value((*here, "path"), "wrong-type", words, "use a path below it")
 
 
-def _races(source: CheckContext) -> Iterator[Problem]:
-    edges = _edges(source.spec)
-    produced = list(_produced(source.spec))
-    for job, body in source.spec.jobs.items():
+def _races(context: CheckContext) -> Iterator[Problem]:
+    edges = _edges(context.spec)
+    produced = list(_produced(context.spec))
+    for job, body in context.spec.jobs.items():
         before = _all_before(edges, job)
         for name, item in body.inputs.items():
             if item.path is None:
@@ -254,7 +275,7 @@ def _races(source: CheckContext) -> Iterator[Problem]:
                 if hit and other != job and other not in before:
                     words = f"`{item.path}` is made by jobs.{other}, which jobs.{job} does not wait for"
                     place = ("jobs", job, "inputs", name, "path")
-                    yield source.at_value(place, "input-race", words, f"add `needs: [{other}]`")
+                    yield context.at_value(place, "input-race", words, f"add `needs: [{other}]`")
 
 
 def _all_before(edges: Mapping[str, list[str]], job: str) -> set[str]:

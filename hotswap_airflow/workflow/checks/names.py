@@ -19,19 +19,21 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters at most"
 
 
-def check_names(source: CheckContext) -> Iterator[Problem]:
+def check_names(context: CheckContext) -> Iterator[Problem]:
     """Find problems in the names of the workflow, of jobs, params, inputs, outputs, axes and variables."""
-    yield from _workflow_name(source)
-    yield from _names(source, ("params",), "PARAM")
-    yield from _names(source, ("jobs",), None)
-    for job in source.keys_of("jobs"):
-        yield from _names(source, ("jobs", job, "inputs"), "INPUT")
-        yield from _names(source, ("jobs", job, "outputs"), "OUTPUT")
-        yield from _names(source, ("jobs", job, "sweep", "over"), "SWEEP")
-        yield from _taken_axes(source, job)
-        yield from _outputs_called_state(source, job)
-        yield from judge_variables(source.document, ("jobs", job, "env"))
-    yield from judge_variables(source.document, ("defaults", "env"))
+    yield from _workflow_name(context)
+    yield from _names(context, ("params",), "PARAM")
+    yield from _names(context, ("secrets",), "SECRET")
+    for kind in ("templates", "jobs", "software"):
+        yield from _names(context, (kind,), None)
+    for job in context.keys_of("jobs"):
+        yield from _names(context, ("jobs", job, "inputs"), "INPUT")
+        yield from _names(context, ("jobs", job, "outputs"), "OUTPUT")
+        yield from _names(context, ("jobs", job, "sweep", "over"), "SWEEP")
+        yield from _taken_axes(context, job)
+        yield from _outputs_called_state(context, job)
+        yield from judge_variables(context.document, ("jobs", job, "env"))
+    yield from judge_variables(context.document, ("defaults", "env"))
 
 
 def stem(file: str) -> str:
@@ -44,20 +46,20 @@ def stem(file: str) -> str:
     return next((name.removesuffix(s) for s in vocabulary.WORKFLOW_SUFFIXES if name.endswith(s)), name)
 
 
-def workflow_name(source: CheckContext) -> str:
+def workflow_name(context: CheckContext) -> str:
     """The ``name`` of a workflow, or else the name of its file without the suffix."""
-    return source.spec.name or stem(source.document.file)
+    return context.spec.name or stem(context.document.file)
 
 
-def _workflow_name(source: CheckContext) -> Iterator[Problem]:
-    name = source.spec.name
-    if name is None and source.raw("name") is None:
-        fallback = stem(source.document.file)
+def _workflow_name(context: CheckContext) -> Iterator[Problem]:
+    name = context.spec.name
+    if name is None and context.raw("name") is None:
+        fallback = stem(context.document.file)
         if not vocabulary.NAME.fullmatch(fallback):
             words = f"the file's name `{fallback}` cannot be the workflow's"
-            yield source.at_key((), "name-invalid", words, f"add `name: {offer(fallback)}`")
+            yield context.at_key((), "name-invalid", words, f"add `name: {offer(fallback)}`")
     elif name is not None and not vocabulary.NAME.fullmatch(name):
-        yield source.at_value(("name",), "name-invalid", *_invalid(name))
+        yield context.at_value(("name",), "name-invalid", *_invalid(name))
 
 
 def _invalid(name: str) -> tuple[str, str]:
@@ -74,33 +76,33 @@ def offer(name: str) -> str:
     return clean if clean[0].isalpha() else f"x-{clean}"[:63]
 
 
-def _names(source: CheckContext, path: Path, prefix: str | None) -> Iterator[Problem]:
+def _names(context: CheckContext, path: Path, prefix: str | None) -> Iterator[Problem]:
     seen: dict[str, str] = {}
-    for name in source.keys_of(*path):
+    for name in context.keys_of(*path):
         if not vocabulary.NAME.fullmatch(name):
-            yield source.at_key((*path, name), "name-invalid", *_invalid(name))
+            yield context.at_key((*path, name), "name-invalid", *_invalid(name))
             continue
         key = variable(prefix, name) if prefix else name
         if key in seen:
             words = f"`{seen[key]}` and `{name}` both become ${key}"
-            yield source.at_key((*path, name), "name-collision", words, "rename one of them")
+            yield context.at_key((*path, name), "name-collision", words, "rename one of them")
         seen.setdefault(key, name)
 
 
-def _outputs_called_state(source: CheckContext, job: str) -> Iterator[Problem]:
-    if "state" in source.keys_of("jobs", job, "outputs"):
+def _outputs_called_state(context: CheckContext, job: str) -> Iterator[Problem]:
+    if "state" in context.keys_of("jobs", job, "outputs"):
         words = f"`jobs.{job}.state` is how the job ended, so no output can be called `state`"
-        yield source.at_key(
+        yield context.at_key(
             ("jobs", job, "outputs", "state"), "name-invalid", words, "rename it, for example `end-state`"
         )
 
 
-def _taken_axes(source: CheckContext, job: str) -> Iterator[Problem]:
-    for axis in source.keys_of("jobs", job, "sweep", "over"):
+def _taken_axes(context: CheckContext, job: str) -> Iterator[Problem]:
+    for axis in context.keys_of("jobs", job, "sweep", "over"):
         if variable("SWEEP", axis) in {"SWEEP_INDEX", "SWEEP_COUNT"}:
             words = f"${variable('SWEEP', axis)} is set by hotswap, so no axis can be called `{axis}`"
             place: Path = ("jobs", job, "sweep", "over", axis)
-            yield source.at_key(place, "name-invalid", words, f"rename it, for example `my-{axis}`")
+            yield context.at_key(place, "name-invalid", words, f"rename it, for example `my-{axis}`")
 
 
 def judge_variables(document: Document, path: Path) -> Iterator[Problem]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.limits import limit_violations
+from hotswap_airflow.workflow.job_layers import AUTO, options_of
 from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
@@ -13,63 +14,21 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext
-    from hotswap_airflow.workflow.site import ClusterConfig, Site
-    from hotswap_airflow.workflow.spec.workflow_spec import Defaults, JobSpec, WorkflowSpec
+    from hotswap_airflow.workflow.site import Site
     from hotswap_airflow.workflow.text.document import Document, Path
 
 
-def check_resources(source: CheckContext) -> Iterator[Problem]:
+def check_resources(context: CheckContext) -> Iterator[Problem]:
     """Find problems in every option as written, in the names of clusters, and in the merged options of each job."""
-    faults = list(judge_options(source.document, ("defaults", "slurm"), "defaults"))
-    for job in source.spec.jobs:
-        faults += judge_options(source.document, ("jobs", job, "slurm"), f"jobs.{job}")
+    faults = list(judge_options(context.document, ("defaults", "slurm"), "defaults"))
+    for kind, bodies in (("templates", context.spec.templates), ("jobs", context.spec.jobs)):
+        for name in bodies:
+            faults += judge_options(context.document, (kind, name, "slurm"), f"{kind}.{name}")
     yield from faults
-    if source.site is not None:
-        yield from unknown_clusters(source, source.site)
+    if context.site is not None:
+        yield from unknown_clusters(context, context.site)
     wrong = {(fault.line, fault.column) for fault in faults}
-    yield from _limits(source, wrong)
-
-
-def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge layers of options. A later layer wins, null removes an option, exclusive options remove each other.
-
-    >>> merged([{"mem": "4G"}, {"mem-per-cpu": "1G"}])
-    {'mem-per-cpu': '1G'}
-    """
-    result: dict[str, Any] = {}
-    for layer in layers:
-        for name in layer:
-            for group in options.EXCLUSIVE_GROUPS:
-                if name in group:
-                    for other in group - set(layer):
-                        result.pop(other, None)
-        result.update(layer)
-    return {name: value for name, value in result.items() if value is not None}
-
-
-def layers_of(key: Literal["slurm", "env"], *specs: Defaults | JobSpec) -> list[Mapping[str, Any]]:
-    """The maps of some layers, in order. A layer with null instead of a map removes all layers before it."""
-    layers: list[Mapping[str, Any]] = []
-    for spec in specs:
-        layer = spec.slurm if key == "slurm" else spec.env
-        if layer is None and key in spec.model_fields_set:
-            layers.clear()
-        layers.append(layer or {})
-    return layers
-
-
-def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
-    """The name of the cluster that a job runs on: from the job, from the defaults, or else ``default``."""
-    body = spec.jobs[job]
-    return (body.cluster if "cluster" in body.model_fields_set else spec.defaults.cluster) or default
-
-
-def options_of(spec: WorkflowSpec, job: str, cluster: ClusterConfig | None) -> dict[str, Any]:
-    """The options of a job, merged from all layers. Their values are as written."""
-    body = spec.jobs[job]
-    checkpoint = {"signal": f"B:{body.checkpoint.signal}"} if body.checkpoint is not None else {}
-    site = (cluster.defaults,) if cluster is not None else ()
-    return merged([*layers_of("slurm", *site, spec.defaults, body), checkpoint])
+    yield from _limits(context, wrong)
 
 
 def judge_options(document: Document, path: Path, owner: str) -> Iterator[Problem]:
@@ -82,7 +41,7 @@ def judge_options(document: Document, path: Path, owner: str) -> Iterator[Proble
             words = f"`{name}` is set by hotswap"
             yield document.at_key((*path, name), "slurm-key-reserved", words, remedy)
         elif name not in options.OPTIONS:
-            code, words, remedy = vocabulary.judge_key("slurm", name)
+            code, words, remedy = vocabulary.WORKFLOW.judge(("defaults", "slurm"), name)
             yield document.at_key((*path, name), code, f"{words} in {owner}.slurm", remedy)
         elif value is not None and not is_reference(value):
             yield from _value(document, (*path, name), name, value)
@@ -110,38 +69,36 @@ def _value(document: Document, path: Path, name: str, value: Any) -> Iterator[Pr
         yield document.at_value(path, refusal.code, refusal.message, refusal.remedy)
 
 
-def unknown_clusters(source: CheckContext, site: Site) -> Iterator[Problem]:
+def unknown_clusters(context: CheckContext, site: Site) -> Iterator[Problem]:
     """Find clusters that a workflow names and the site does not have."""
-    named: list[tuple[Path, str | None]] = [(("defaults", "cluster"), source.spec.defaults.cluster)]
-    named += [(("jobs", job, "cluster"), body.cluster) for job, body in source.spec.jobs.items()]
+    named: list[tuple[Path, str | None]] = [(("defaults", "cluster"), context.spec.defaults.cluster)]
+    named += [(("jobs", job, "cluster"), body.cluster) for job, body in context.spec.jobs.items()]
     for path, name in named:
-        if name is not None and name not in site.clusters:
-            near = vocabulary.nearest(name, site.clusters)
-            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(site.clusters)}"
-            if source.site is None:
+        if name not in {None, AUTO, *site.clusters}:
+            remedy = vocabulary.choice(str(name), site.clusters)
+            if context.site is None:
                 remedy = "no site file is set that says what clusters there are; set [hotswap] site"
-            yield source.at_value(path, "cluster-unknown", f"there is no cluster `{name}`", remedy)
+            yield context.at_value(path, "cluster-unknown", f"there is no cluster `{name}`", remedy)
 
 
-def _limits(source: CheckContext, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
+def _limits(context: CheckContext, wrong: set[tuple[int, int]]) -> Iterator[Problem]:
     """Find merged options that the cluster of an environment cannot serve; one problem per place."""
-    if source.site is None:
+    if context.site is None:
         return
-    for job in source.spec.jobs:
-        for default in dict.fromkeys(source.site.environments.values()):
-            cluster = source.site.clusters.get(cluster_name(source.spec, job, default))
-            if cluster is None or cluster.is_local:
+    for job in context.spec.jobs:
+        for cluster in context.clusters_of(job):
+            if cluster.is_local:
                 continue
-            asked = _readable(options_of(source.spec, job, cluster))
+            asked = readable(options_of(context.spec, job, cluster))
             for option, refusal in limit_violations(asked, cluster.limits):
-                place = _place(source, job, option)
-                problem = source.document.problem(place, refusal.code, refusal.message, refusal.remedy)
+                place = _place(context, job, option)
+                problem = context.document.problem(place, refusal.code, refusal.message, refusal.remedy)
                 if (place.line, place.column) not in wrong:
                     wrong.add((place.line, place.column))
                     yield problem
 
 
-def _readable(asked: Mapping[str, Any]) -> dict[str, Any]:
+def readable(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The options that can be compared with limits: those that have one value and no problem of their own."""
     good = {}
     for name, value in asked.items():
@@ -155,10 +112,10 @@ def _readable(asked: Mapping[str, Any]) -> dict[str, Any]:
     return good
 
 
-def _place(source: CheckContext, job: str, option: str) -> Any:
+def _place(context: CheckContext, job: str, option: str) -> Any:
     for path in (("jobs", job, "slurm", option), ("defaults", "slurm", option)):
-        if source.raw(*path) is not None:
-            return source.document.value_place(path)
-    if source.keys_of("jobs", job, "slurm"):
-        return source.document.key_place(("jobs", job, "slurm"))
-    return source.document.key_place(("jobs", job))
+        if context.raw(*path) is not None:
+            return context.document.value_place(path)
+    if context.keys_of("jobs", job, "slurm"):
+        return context.document.key_place(("jobs", job, "slurm"))
+    return context.document.key_place(("jobs", job))

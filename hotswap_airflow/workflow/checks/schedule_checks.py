@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext
-    from hotswap_airflow.workflow.spec.workflow_spec import ParamSpec
+    from hotswap_airflow.workflow.spec.param_spec import ParamSpec
     from hotswap_airflow.workflow.text.document import Path
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
@@ -41,33 +41,33 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def check_timing(source: CheckContext) -> Iterator[Problem]:
+def check_timing(context: CheckContext) -> Iterator[Problem]:
     """Find problems in the schedule and the parameters."""
-    yield from _schedule(source)
-    for name, param in source.spec.params.items():
-        yield from _param(source, name, param)
+    yield from _schedule(context)
+    for name, param in context.spec.params.items():
+        yield from _param(context, name, param)
 
 
-def _schedule(source: CheckContext) -> Iterator[Problem]:
-    schedule = source.spec.schedule
+def _schedule(context: CheckContext) -> Iterator[Problem]:
+    schedule = context.spec.schedule
     if schedule is None:
         return
-    is_text = isinstance(source.raw("schedule"), str)
+    is_text = isinstance(context.raw("schedule"), str)
     if schedule.cron is not None:
         if fault := cron_fault(schedule.cron):
             path: Path = ("schedule",) if is_text else ("schedule", "cron")
-            yield source.at_value(path, "cron-invalid", *fault)
+            yield context.at_value(path, "cron-invalid", *fault)
         if schedule.assets is not None:
-            second = next(key for key in reversed(source.keys_of("schedule")) if key in {"cron", "assets"})
+            second = next(key for key in reversed(context.keys_of("schedule")) if key in {"cron", "assets"})
             words = "`cron` and `assets` exclude each other"
-            yield source.at_key(("schedule", second), "conflict", words, "keep one of them")
+            yield context.at_key(("schedule", second), "conflict", words, "keep one of them")
     elif schedule.assets is None:
-        yield source.at_key(("schedule",), "missing-key", "schedule lacks `cron`", "add `cron:` or `assets:`")
+        yield context.at_key(("schedule",), "missing-key", "schedule lacks `cron`", "add `cron:` or `assets:`")
     try:
         ZoneInfo(schedule.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         words = f"there is no time zone `{schedule.timezone}`"
-        yield source.at_value(("schedule", "timezone"), "cron-invalid", words, "write for example `Europe/Zurich`")
+        yield context.at_value(("schedule", "timezone"), "cron-invalid", words, "write for example `Europe/Zurich`")
 
 
 def cron_fault(text: str) -> tuple[str, str] | None:
@@ -97,30 +97,30 @@ def cron_fault(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _param(source: CheckContext, name: str, param: ParamSpec) -> Iterator[Problem]:
+def _param(context: CheckContext, name: str, param: ParamSpec) -> Iterator[Problem]:
     here: Path = ("params", name)
     if param.pattern is not None:
         try:
             re.compile(param.pattern)
         except re.error as error:
             words = f"`{param.pattern}` is no regular expression: {error}"
-            yield source.at_value((*here, "pattern"), "wrong-type", words, "correct the pattern")
+            yield context.at_value((*here, "pattern"), "wrong-type", words, "correct the pattern")
             return
     if not param.has_default:
-        if source.spec.schedule is not None and _is_whole(source, name):
+        if context.spec.schedule is not None and _is_whole(context, name):
             words = f"a run by schedule cannot fill in `{name}`"
-            yield source.at_key(here, "param-default", words, "give it a `default`")
+            yield context.at_key(here, "param-default", words, "give it a `default`")
         return
     if fault := value_fault(param, param.default):
-        place = source.spelled_out(here, "default")
-        yield source.at_value(
+        place = context.spelled_out(here, "default")
+        yield context.at_value(
             place, "param-default", f"the default of `{name}` {fault}", "give it a `default` that fits"
         )
 
 
-def _is_whole(source: CheckContext, name: str) -> bool:
+def _is_whole(context: CheckContext, name: str) -> bool:
     """Whether the default is absent in the file, and not only removed from the spec because it was wrong."""
-    raw = source.raw("params", name)
+    raw = context.raw("params", name)
     return raw is None or (isinstance(raw, dict) and raw.get("default") is None)
 
 

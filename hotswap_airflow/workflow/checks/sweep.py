@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.slurm.request import PATH_TYPES
 from hotswap_airflow.workflow.checks.files import leads_out
-from hotswap_airflow.workflow.checks.resources import cluster_name
 from hotswap_airflow.workflow.spec.references import Reference
-from hotswap_airflow.workflow.spec.vocabulary import SUPPORTED, nearest
+from hotswap_airflow.workflow.spec.sweep_spec import AxisSpec
+from hotswap_airflow.workflow.spec.vocabulary import keys_of_model, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext, Folder
-    from hotswap_airflow.workflow.site import Site
-    from hotswap_airflow.workflow.spec.workflow_spec import AxisSpec, SweepSpec
+    from hotswap_airflow.workflow.spec.sweep_spec import SweepSpec
     from hotswap_airflow.workflow.text.document import Path
 
 MAX_POINTS = 1_000_000
@@ -188,62 +187,62 @@ def tolerated(tolerate: int | str, count: int) -> int:
     return tolerate if isinstance(tolerate, int) else count * int(tolerate.rstrip("%")) // 100
 
 
-def check_sweeps(source: CheckContext) -> Iterator[Problem]:
+def check_sweeps(context: CheckContext) -> Iterator[Problem]:
     """Find problems in the axes of every sweep, in their lengths, and in the outputs of its job."""
-    for job, body in source.spec.jobs.items():
+    for job, body in context.spec.jobs.items():
         if body.sweep is not None:
-            yield from _sweep(source, job, body.sweep)
-            yield from _outputs(source, job)
+            yield from _sweep(context, job, body.sweep)
+            yield from _outputs(context, job)
 
 
-def _sweep(source: CheckContext, job: str, sweep: SweepSpec) -> Iterator[Problem]:
+def _sweep(context: CheckContext, job: str, sweep: SweepSpec) -> Iterator[Problem]:
     here: Path = ("jobs", job, "sweep")
-    if not sweep.over and source.raw(*here, "over") in (None, {}):
-        yield source.at_key((*here, "over"), "missing-key", f"the sweep of jobs.{job} lacks `over`", "add `over:`")
+    if not sweep.over and context.raw(*here, "over") in (None, {}):
+        yield context.at_key((*here, "over"), "missing-key", f"the sweep of jobs.{job} lacks `over`", "add `over:`")
     lengths: dict[str, int] = {}
     for name, axis in sweep.over.items():
         try:
-            values = axis_values(axis, source.folder)
+            values = axis_values(axis, context.folder)
         except AxisFault as fault:
-            yield from _fault(source, (*here, "over", name), fault)
+            yield from _fault(context, (*here, "over", name), fault)
             continue
         if isinstance(values, Reference):
             continue
         lengths[name] = len(values)
-        yield from _nulls(source, (*here, "over", name), axis)
+        yield from _nulls(context, (*here, "over", name), axis)
         if not values:
-            kind = next(iter(source.keys_of(*here, "over", name)), "list")
+            kind = next(iter(context.keys_of(*here, "over", name)), "list")
             words = f"axis `{name}` of jobs.{job} has no values"
-            yield source.at_value((*here, "over", name), "sweep-empty", words, f"correct its `{kind}`")
+            yield context.at_value((*here, "over", name), "sweep-empty", words, f"correct its `{kind}`")
     if lengths and len(lengths) == len(sweep.over) and all(lengths.values()):
-        yield from _lengths(source, job, sweep, lengths)
+        yield from _lengths(context, job, sweep, lengths)
     elif any(length > MAX_POINTS for length in lengths.values()):
-        yield _too_many(source, job, max(lengths.values()))
+        yield _too_many(context, job, max(lengths.values()))
 
 
-def _nulls(source: CheckContext, path: Path, axis: AxisSpec) -> Iterator[Problem]:
+def _nulls(context: CheckContext, path: Path, axis: AxisSpec) -> Iterator[Problem]:
     """Find nulls in a list of values: the author meant a text, or made a mistake."""
-    here = source.spelled_out(path, "list")
+    here = context.spelled_out(path, "list")
     for index, value in enumerate(axis.values or ()):
         if value is None:
             words = "null is no value of an axis"
-            yield source.at_value((*here, index), "wrong-type", words, 'quote it: "null", or remove it')
+            yield context.at_value((*here, index), "wrong-type", words, 'quote it: "null", or remove it')
 
 
-def _too_many(source: CheckContext, job: str, count: int) -> Problem:
+def _too_many(context: CheckContext, job: str, count: int) -> Problem:
     words = f"the sweep of jobs.{job} has {count} points"
     remedy = f"{MAX_POINTS} are the most; split it into several jobs"
-    return source.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
+    return context.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
 
 
-def _fault(source: CheckContext, axis: Path, fault: AxisFault) -> Iterator[Problem]:
+def _fault(context: CheckContext, axis: Path, fault: AxisFault) -> Iterator[Problem]:
     if fault.key is not None:
-        yield source.at_value((*axis, fault.key), fault.code, fault.words, fault.remedy)
-    elif set(source.keys_of(*axis)) <= SUPPORTED["axis"]:  # else its unknown key is already reported
-        yield source.at_value(axis, fault.code, fault.words, fault.remedy)
+        yield context.at_value((*axis, fault.key), fault.code, fault.words, fault.remedy)
+    elif set(context.keys_of(*axis)) <= set(keys_of_model(AxisSpec)):  # else its unknown key is already reported
+        yield context.at_value(axis, fault.code, fault.words, fault.remedy)
 
 
-def _lengths(source: CheckContext, job: str, sweep: SweepSpec, lengths: dict[str, int]) -> Iterator[Problem]:
+def _lengths(context: CheckContext, job: str, sweep: SweepSpec, lengths: dict[str, int]) -> Iterator[Problem]:
     here: Path = ("jobs", job, "sweep")
     first, *others = lengths
     if sweep.mode == "zip":
@@ -251,35 +250,36 @@ def _lengths(source: CheckContext, job: str, sweep: SweepSpec, lengths: dict[str
             if lengths[other] != lengths[first]:
                 words = f"axis `{first}` has {lengths[first]} values and `{other}` has {lengths[other]}"
                 remedy = "give them equally many, or use `mode: product`"
-                yield source.at_value((*here, "over", other), "sweep-zip-length", words, remedy)
+                yield context.at_value((*here, "over", other), "sweep-zip-length", words, remedy)
                 return
     count = count_points(list(lengths.values()), sweep.mode)
     if count > MAX_POINTS:
-        yield _too_many(source, job, count)
-    elif source.site is not None:
-        yield from _indices(source, job, math.ceil(count / sweep.chunk), count)
+        yield _too_many(context, job, count)
+    elif context.site is not None:
+        yield from _indices(context, job, math.ceil(count / sweep.chunk), count)
 
 
-def _indices(source: CheckContext, job: str, indices: int, count: int) -> Iterator[Problem]:
+def _indices(context: CheckContext, job: str, indices: int, count: int) -> Iterator[Problem]:
     """Find an array with too many indices for the cluster of an environment. Only the first cluster is reported."""
-    site: Site | None = source.site
-    if site is None:
+    most_points = context.site.policy.max_sweep if context.site is not None else None
+    if most_points is not None and count > most_points:
+        words = f"the sweep of jobs.{job} has {count} points, but the site's policy allows {most_points}"
+        yield context.at_key(("jobs", job, "sweep"), "sweep-too-large", words, "split it, or ask the site's admin")
         return
-    for default in dict.fromkeys(site.environments.values()):
-        cluster = site.clusters.get(cluster_name(source.spec, job, default))
-        if cluster is not None and indices > cluster.max_array_size:
+    for cluster in context.clusters_of(job):
+        if indices > cluster.max_array_size:
             most = cluster.max_array_size
             words = f"the sweep of jobs.{job} has {indices} array indices, but cluster {cluster.name} takes {most}"
             remedy = f"use `chunk: {math.ceil(count / most)}`, which runs some elements in turn in each index"
-            yield source.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
+            yield context.at_key(("jobs", job, "sweep"), "sweep-too-large", words, remedy)
             return
 
 
-def _outputs(source: CheckContext, job: str) -> Iterator[Problem]:
-    for name, output in source.spec.jobs[job].outputs.items():
+def _outputs(context: CheckContext, job: str) -> Iterator[Problem]:
+    for name, output in context.spec.jobs[job].outputs.items():
         if output.type in PATH_TYPES and output.type != "dir" and output.path is not None:
             words = f"each element of jobs.{job} would overwrite `{output.path}`"
             remedy = "declare `type: dir` and let each element write its own file below it"
-            keys = source.keys_of("jobs", job, "outputs", name)
+            keys = context.keys_of("jobs", job, "outputs", name)
             shown = [key for key in ("type", "path") if key in keys][:1]
-            yield source.at_value(("jobs", job, "outputs", name, *shown), "sweep-output", words, remedy)
+            yield context.at_value(("jobs", job, "outputs", name, *shown), "sweep-output", words, remedy)

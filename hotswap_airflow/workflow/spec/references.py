@@ -1,4 +1,4 @@
-"""References to values: ``params.X``, ``jobs.JOB.OUTPUT``, ``jobs.JOB.state``, ``environment``."""
+"""References to values: ``params.X``, ``jobs.JOB.OUTPUT``, ``jobs.JOB.state``, ``sweep.X``, ``environment``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,62}"
 _PARAM = re.compile(rf"params\.({_NAME})")
+_SWEEP = re.compile(rf"sweep\.({_NAME})")
 _JOB = re.compile(rf"jobs\.({_NAME})\.({_NAME})")
 
 
@@ -15,9 +16,15 @@ _JOB = re.compile(rf"jobs\.({_NAME})\.({_NAME})")
 class Reference:
     """The source of a value. Only the kinds ``output`` and ``state`` have a ``job``."""
 
-    kind: Literal["param", "output", "state", "environment"]
+    kind: Literal["param", "output", "state", "sweep", "environment"]
     name: str = ""
     job: str | None = None
+
+    def __str__(self) -> str:
+        """The reference as it is written in a file."""
+        if self.job is not None:
+            return f"jobs.{self.job}.{self.name}"
+        return {"param": f"params.{self.name}", "sweep": f"sweep.{self.name}"}.get(self.kind, self.kind)
 
 
 def parse_reference(text: str) -> Reference | None:
@@ -30,6 +37,8 @@ def parse_reference(text: str) -> Reference | None:
         return Reference("environment")
     if match := _PARAM.fullmatch(text):
         return Reference("param", match[1])
+    if match := _SWEEP.fullmatch(text):
+        return Reference("sweep", match[1])
     if match := _JOB.fullmatch(text):
         kind: Literal["state", "output"] = "state" if match[2] == "state" else "output"
         return Reference(kind, match[2], match[1])

@@ -11,11 +11,10 @@ from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
 from hotswap_airflow.workflow.text.document import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pydantic_core import ErrorDetails
 
     from hotswap_airflow.errors import Problem
+    from hotswap_airflow.workflow.spec.vocabulary import Vocabulary
     from hotswap_airflow.workflow.text.document import Document, Path
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,9 +34,7 @@ _EXPECTED = {
 _RANGES = {"greater_than_equal": ("ge", "or more"), "less_than_equal": ("le", "or less")}
 
 
-def read_shape(
-    document: Document, model: type[Model], judge_key: Callable[[Path, str], tuple[str, str, str]]
-) -> tuple[Model | None, list[Problem]]:
+def read_shape(document: Document, model: type[Model], words: Vocabulary) -> tuple[Model | None, list[Problem]]:
     """Validate a document. Returns the model without the wrong parts, and all problems.
 
     The wrong parts are removed and the rest is validated again, so that the later checks can still find their own
@@ -52,10 +49,11 @@ def read_shape(
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 path = _known_path(data, detail["loc"])
-                problem = _problem(document, detail, judge_key)
+                problem = _problem(document, detail, words)
                 is_told = any((p.line, p.column) == (problem.line, problem.column) for p in problems)
-                # A part that was removed because it was wrong is not missing.
-                if not is_told and not (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken):
+                # A part that was removed because it was wrong is neither missing nor wrong again.
+                is_told |= path in taken or (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken)
+                if not is_told:
                     problems.append(problem)
                 # A list item that was emptied before and is wrong again: remove its whole list.
                 _take_out(data, path[:-1] if path in taken and path and isinstance(path[-1], int) else path)
@@ -101,26 +99,36 @@ def _take_out(data: Any, path: Path) -> None:
         data[last] = ""
 
 
-def _problem(
-    document: Document, detail: ErrorDetails, judge_key: Callable[[Path, str], tuple[str, str, str]]
-) -> Problem:
+def _problem(document: Document, detail: ErrorDetails, words: Vocabulary) -> Problem:
     kind = detail["type"]
     path = _known_path(document.data, detail["loc"])
     if kind == "extra_forbidden":
-        if pair := looks_like_a_pair(str(path[-1])):
-            words, remedy = f"`{path[-1]}` has no space after the colon", f"write `{pair[0]}: {pair[1]}`"
-            return document.problem(document.key_place(path), "yaml-colon-space", words, remedy)
-        code, words, remedy = judge_key(path[:-1], str(path[-1]))
-        where = ".".join(str(step) for step in path[:-1]) or "the file"
-        if code != "not-supported":
-            words = f"{words} in {where}"
-        return document.problem(document.key_place(path), code, words, remedy)
+        return _unknown_key(document, path, words)
     if kind == "missing":
         key = str(detail["loc"][-1])
-        owner = ".".join(str(step) for step in path) or "the file"
-        return document.problem(document.key_place(path), "missing-key", f"{owner} lacks `{key}`", f"add `{key}:`")
-    code, words, remedy = _value_problem(document, detail, path)
-    return document.problem(document.value_place(path), code, words, remedy)
+        example = words.example(path, key)
+        remedy = f"add `{key}: {example}`" if example else f"add `{key}:`"
+        return document.problem(
+            document.key_place(path), "missing-key", f"{_owner(document, path)} lacks `{key}`", remedy
+        )
+    return document.problem(document.value_place(path), *_value_problem(document, detail, path))
+
+
+def _unknown_key(document: Document, path: Path, words: Vocabulary) -> Problem:
+    place = document.key_place(path)
+    if pair := looks_like_a_pair(str(path[-1])):
+        message, remedy = f"`{path[-1]}` has no space after the colon", f"write `{pair[0]}: {pair[1]}`"
+        return document.problem(place, "yaml-colon-space", message, remedy)
+    code, message, remedy = words.judge(path[:-1], str(path[-1]))
+    return document.problem(place, code, f"{message} in {_owner(document, path[:-1])}", remedy)
+
+
+def _owner(document: Document, path: Path) -> str:
+    """How a message names the map at a path: an item of a list by its own name, if it has one."""
+    name = document.raw(*path, "name")
+    if path and isinstance(path[-1], int) and isinstance(name, str):
+        return f"`{name}` of {'.'.join(map(str, path[:-1]))}"
+    return ".".join(map(str, path)) or "the file"
 
 
 def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tuple[str, str, str]:
@@ -144,7 +152,7 @@ def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tupl
         bound, how = _RANGES[kind]
         return "out-of-range", f"`{name}` is {value}", f"use {context[bound]} {how}"
     if "words" in context and not context.get("expected"):
-        return kind, context["words"], context["remedy"]
+        return kind, context["words"].replace("{key}", name), context["remedy"]
     expected = context.get("words") or "of another type"
     code = kind if context.get("expected") else "wrong-type"
     return code, f"`{name}` is {value}, but must be {expected}", f"write `{name}:` with {expected}"
@@ -156,20 +164,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def judge_workflow_key(path: Path, key: str) -> tuple[str, str, str]:
-    """Code, words and remedy for a key that is not allowed in the map at a path of a workflow file."""
-    return vocabulary.judge_key(workflow_place(path), key)
-
-
-def workflow_place(path: Path) -> str:
-    """The kind of map at a path of a workflow file, as ``vocabulary`` names it."""
-    if len(path) < 2:  # noqa: PLR2004 - a key of the file itself
-        return str(path[0]) if path and path[0] in {"schedule", "defaults"} else "workflow" if not path else "outputs"
-    if path[0] != "jobs" or len(path) == 2:  # noqa: PLR2004
-        return "job" if path[0] == "jobs" else "params"
-    deep = {"sweep": ("sweep", "axis"), "retry": ("retry", "escalate", "growth")}.get(str(path[2]))
-    if deep is not None:
-        return deep[min(len(path) - 3, len(deep) - 1)]
-    return str(path[2]) if path[2] in {"needs", "inputs", "checkpoint"} else "outputs"

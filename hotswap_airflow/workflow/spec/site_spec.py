@@ -3,114 +3,100 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
 
-from hotswap_airflow import units
 from hotswap_airflow.domain.cluster_target import POLL
 from hotswap_airflow.slurm.paths import workdir_fault
-from hotswap_airflow.workflow.spec.vocabulary import nearest
-from hotswap_airflow.workflow.spec.workflow_spec import Defaults, converted, duration, size
-
-if TYPE_CHECKING:
-    from hotswap_airflow.workflow.text.document import Path
+from hotswap_airflow.workflow.spec.job_spec import Defaults
+from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, Currency
+from hotswap_airflow.workflow.spec.values import (
+    FileModel,
+    Kibibytes,
+    Money,
+    Seconds,
+    Text,
+    TimeLimit,
+    expected,
+    fault,
+)
+from hotswap_airflow.workflow.spec.vocabulary import Vocabulary
 
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-class _SiteModel(BaseModel):
-    """A part of a site file: strict, frozen, without extra keys. Keys of type ``Any`` are allowed but not used yet."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class PartitionSpec(_SiteModel):
+class PartitionSpec(FileModel):
     """Nodes of one shape, and the limits of their partition."""
 
     nodes: Annotated[int, Field(ge=0)] | None = None
     cpus: Annotated[int, Field(ge=0)] | None = None
-    mem: Annotated[int | None, BeforeValidator(size)] = None
+    mem: Kibibytes | None = None
     gpus: Annotated[int, Field(ge=0)] | dict[str, Annotated[int, Field(ge=0)]] = 0
-    max_time: Annotated[int | None, BeforeValidator(duration)] = None
-    max_nodes: int | None = None
-    features: Any = None
+    max_time: TimeLimit | None = None
+    max_nodes: Annotated[int, Field(ge=0)] | None = None
+    features: list[Text] = []
 
 
 def _shapes(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-def _seconds(value: Any) -> Any:
-    return converted(value, units.parse_duration, "duration-invalid", "a duration such as 15s")
-
-
 def _cluster_name(value: Any) -> Any:
     if isinstance(value, str) and not _CLUSTER_NAME.fullmatch(value):
-        words = "a name that `sacctmgr show cluster` has"
-        raise PydanticCustomError("wrong-type", "{words}", {"words": words, "expected": True})
+        raise expected("wrong-type", "a name that `sacctmgr show cluster` has")
     return value
 
 
 def _workdir(value: Any) -> Any:
-    if isinstance(value, str) and (fault := workdir_fault(value)):
-        words, _, remedy = fault.partition("; ")
-        raise PydanticCustomError("wrong-type", "{words}", {"words": words, "remedy": remedy})
+    if isinstance(value, str) and (found := workdir_fault(value)):
+        words, _, remedy = found.partition("; ")
+        raise fault("wrong-type", words, remedy)
     return value
 
 
-class PollSpec(_SiteModel):
+class PollSpec(FileModel):
     """Seconds between two polls of a cluster: the least, the usual and the most."""
 
-    min: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[0])
-    usual: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[1])
-    max: Annotated[int, BeforeValidator(_seconds), Field(ge=1)] = int(POLL[2])
+    min: Annotated[Seconds, Field(ge=1)] = int(POLL[0])
+    usual: Annotated[Seconds, Field(ge=1)] = int(POLL[1])
+    max: Annotated[Seconds, Field(ge=1)] = int(POLL[2])
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
         if not self.min <= self.usual <= self.max:
-            words = {"words": "the bounds of `poll` do not rise", "remedy": "write min <= usual <= max"}
-            raise PydanticCustomError("out-of-range", "{words}", words)
+            raise fault("out-of-range", "the bounds of `poll` do not rise", "write min <= usual <= max")
         return self
 
 
-class SiteDefaults(Defaults):
-    """Values for every job on a cluster if the workflow file does not set its own."""
+class PricesSpec(FileModel):
+    """The prices of an hour of a CPU, of a GPU by its type, and of a GB of memory; of a GB of storage and month."""
 
-    container: Any = None
-    modules: Any = None
-    software: Any = None
-
-
-class PricesSpec(_SiteModel):
-    """The prices of hours and storage on a cluster."""
-
-    currency: Any = None
-    cpu_hour: Any = None
-    gpu_hour: Any = None
-    mem_gb_hour: Any = None
-    storage: Any = None
+    currency: Currency
+    cpu_hour: Money | None = None
+    gpu_hour: dict[str, Money] = {}
+    mem_gb_hour: Money | None = None
+    storage: Money | None = None
 
 
-class CloudSpec(_SiteModel):
-    """Marks a cluster as a target for bursting, with its limits."""
+class CloudSpec(FileModel):
+    """Marks a cluster as a target for bursting, with its limits; ``idle`` are seconds until an idle node ends."""
 
-    provider: Any = None
-    region: Any = None
-    max_nodes: Any = None
-    max_cost: Any = None
-    idle: Any = None
-
-
-class SoftwareSpec(_SiteModel):
-    """Where software environments are built, and how long unused environments are kept."""
-
-    build_on: Any = None
-    retention: Any = None
+    provider: Text
+    region: Text | None = None
+    max_nodes: Annotated[int, Field(ge=1)] | None = None
+    max_cost: Money | None = None
+    idle: Seconds | None = None
 
 
-class ClusterSpec(_SiteModel):
+class BuildSpec(FileModel):
+    """Where software environments are built, and the seconds for which unused environments are kept."""
+
+    build_on: str = "login"
+    retention: Seconds = 90 * 86_400
+
+
+class ClusterSpec(FileModel):
     """One slurmctld: its target, its limits and its defaults."""
 
     kind: Literal["slurm", "local"] = "slurm"
@@ -119,7 +105,7 @@ class ClusterSpec(_SiteModel):
     workdir: Annotated[str, BeforeValidator(_workdir)] = "hotswap-runs"
     max_array_size: Annotated[int, Field(ge=1)] = 1001
     licenses: dict[str, Annotated[int, Field(ge=0)]] | None = None
-    defaults: SiteDefaults = SiteDefaults()
+    defaults: Defaults = Defaults()
     partitions: Annotated[
         dict[str, Annotated[list[PartitionSpec], BeforeValidator(_shapes)]],
         BeforeValidator(lambda value: {} if value == "probe" else value),
@@ -127,90 +113,64 @@ class ClusterSpec(_SiteModel):
     queue: str | None = None
     monitor: str | None = None
     poll: PollSpec = PollSpec()
-    retention: Annotated[int, BeforeValidator(_seconds), Field(ge=86_400)] | None = None
+    retention: Annotated[Seconds, Field(ge=86_400)] | None = None
     prices: PricesSpec | None = None
     cloud: CloudSpec | None = None
-    software: SoftwareSpec | None = None
+    software: BuildSpec = BuildSpec()
 
 
-class EnvironmentSpec(_SiteModel):
-    """An environment in the promotion order, and the cluster that it uses."""
+class FreezeSpec(FileModel):
+    """A window without promotion: when it begins, and for how many seconds it lasts."""
+
+    cron: str
+    lasts: Seconds = Field(alias="for")
+
+
+class EnvironmentSpec(FileModel):
+    """An environment in the promotion order, the cluster that it uses, and what a promotion to it needs."""
 
     cluster: str
-    approvals: Any = None
-    soak: Any = None
-    freeze: Any = None
+    approvals: Annotated[int, Field(ge=0)] = 0
+    soak: Seconds | None = None
+    freeze: list[FreezeSpec] = []
 
 
-class ProjectSpec(_SiteModel):
-    """A project: its members, and the budget and account that pay for it."""
-
-    members: Any = None
-    budget: Any = None
-    account: Any = None
-    connection: Any = None
-    folders: Any = None
-    secrets: Any = None
+Role = Literal["viewer", "editor", "maintainer"]
 
 
-class PolicySpec(_SiteModel):
-    """Limits and rules for all workflows."""
+class ProjectSpec(FileModel):
+    """A project: its members, the account and budget that pay for it, and what its files may use."""
 
-    operators: Any = None
-    max_jobs: Any = None
-    max_sweep: Any = None
-    max_active_runs: Any = None
-    max_retries: Any = None
-    images: Any = None
-    require_project: Any = None
-    secrets: Any = None
+    members: list[Text] | dict[str, Role] = []
+    budget: BudgetSpec | None = None
+    account: Text | None = None
+    connection: str | None = None
+    folders: list[Text] | None = None
+    secrets: list[str] = []
 
 
-class SiteSpec(_SiteModel):
+class PolicySpec(FileModel):
+    """Limits and rules for all workflows. None means without limit."""
+
+    operators: list[str] = []
+    max_jobs: Annotated[int, Field(ge=1)] | None = None
+    max_sweep: Annotated[int, Field(ge=1)] | None = None
+    max_active_runs: Annotated[int, Field(ge=1)] | None = None
+    max_retries: Annotated[int, Field(ge=0)] | None = None
+    images: list[str] | None = None
+    require_project: bool = False
+    secrets: list[str] = []
+
+
+class SiteSpec(FileModel):
     """A site file."""
 
     hotswap: str
     environments: dict[str, EnvironmentSpec]
     clusters: dict[str, ClusterSpec]
     projects: dict[str, ProjectSpec] = {}
-    policy: PolicySpec | None = None
+    policy: PolicySpec = PolicySpec()
 
 
-_PLACES: dict[str, type[BaseModel]] = {
-    "at the top of the file": SiteSpec,
-    "under `environments.NAME:`": EnvironmentSpec,
-    "under `clusters.NAME:`": ClusterSpec,
-    "under `clusters.NAME.partitions.NAME:`": PartitionSpec,
-    "under `clusters.NAME.defaults:`": SiteDefaults,
-    "under `clusters.NAME.poll:`": PollSpec,
-    "under `clusters.NAME.prices:`": PricesSpec,
-    "under `clusters.NAME.cloud:`": CloudSpec,
-    "under `clusters.NAME.software:`": SoftwareSpec,
-    "under `projects.NAME:`": ProjectSpec,
-    "under `policy:`": PolicySpec,
-}
-"""The kinds of map in a site file, by the words that name them in messages."""
-
-
-def judge_site_key(path: Path, key: str) -> tuple[str, str, str]:
-    """Code, words and remedy for a key that is not allowed in the map at a path of a site file."""
-    here = _PLACES[_place(path)].model_fields
-    near = nearest(key, here)
-    if near and near.replace("_", "-") == key.lower().replace("_", "-"):
-        return "unknown-key", f"there is no key `{key}`", f"did you mean `{near}`?"
-    owner = next((words for words, model in _PLACES.items() if key in model.model_fields), None)
-    if owner:
-        return "misplaced-key", f"`{key}` does not belong", f"put it {owner}"
-    remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(here))}"
-    return "unknown-key", f"there is no key `{key}`", remedy
-
-
-def _place(path: Path) -> str:
-    names = [step if depth in _NAMED.get(str(path[0]), ()) else "NAME" for depth, step in enumerate(path)]
-    keys = [str(step) for step in names if isinstance(step, str)]
-    shown = f"under `{'.'.join(keys[: 4 if 'partitions' in keys else 3])}:`"
-    return shown if shown in _PLACES else "at the top of the file"
-
-
-_NAMED = {"clusters": (0, 2), "environments": (0,), "projects": (0,), "policy": (0,)}
-"""The positions in a path that are keys. The other positions are names, or indices of a list."""
+SITE = Vocabulary(SiteSpec, extra={}, first=[(), ("environments", "NAME"), ("clusters", "NAME")])
+"""The keys of site files."""

@@ -1,119 +1,132 @@
-"""Every key of the format: the maps it belongs to, and whether this version of hotswap supports it."""
+"""Every key of a kind of file, derived from its models: where a key belongs, and which key was probably meant."""
 
 from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 from hotswap_airflow.slurm.options import OPTIONS
-from hotswap_airflow.workflow.spec import workflow_spec as spec
+from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from hotswap_airflow.workflow.text.document import Path
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 WORKFLOW_HEADER = "workflow/v1"
 SITE_HEADER = "site/v1"
 WORKFLOW_SUFFIXES = (".hotswap.yaml", ".hotswap.json")
-
-_MODELS: dict[str, type[BaseModel]] = {
-    "workflow": spec.WorkflowSpec,
-    "schedule": spec.Schedule,
-    "params": spec.ParamSpec,
-    "defaults": spec.Defaults,
-    "job": spec.JobSpec,
-    "retry": spec.RetrySpec,
-    "escalate": spec.Escalate,
-    "growth": spec.MemGrowth,
-    "checkpoint": spec.CheckpointSpec,
-    "sweep": spec.SweepSpec,
-    "axis": spec.AxisSpec,
-    "inputs": spec.InputSpec,
-    "outputs": spec.OutputSpec,
-}
-SUPPORTED: dict[str, frozenset[str]] = {
-    **{
-        place: frozenset(field.alias or name for name, field in model.model_fields.items())
-        for place, model in _MODELS.items()
-    },
-    "needs": frozenset({"when"}),  # the model's other field, `job`, is the key above the map
-    "slurm": frozenset(OPTIONS),
-}
-"""The keys that this version of hotswap supports, by the kind of map: fields of the models, or Slurm options."""
-
-LATER: dict[str, frozenset[str]] = {
-    "workflow": frozenset(
-        "version project start_date catchup max_active_runs timeout secrets software templates"
-        " deploy budget environments notify".split()
-    ),
-    "defaults": frozenset("container modules software".split()),
-    "job": frozenset("uses with extends if shell modules software container burst".split()),
-    "outputs": frozenset(["publish"]),
-}
-"""Keys of the format that a later version of hotswap will support."""
-
-_ELSEWHERE: dict[str, frozenset[str]] = {
-    "container": frozenset("image runtime launch binds".split()),
-    "deploy": frozenset("strategy baseline smoke steps metrics rollback keep".split()),
-    "budget": frozenset("amount currency cpu_hours gpu_hours per thresholds on_exceed".split()),
-}
-_OWNERS = {
-    "workflow": "at the top of the file",
-    "job": "in a job, under `jobs.NAME:`",
-    "params": "under `params.NAME:`",
-    "inputs": "under `inputs.NAME:`",
-    "outputs": "under `outputs.NAME:`",
-    "needs": "under `needs.JOB:`",
-    "axis": "under `sweep.over.NAME:`",
-    "growth": "under `retry.escalate.mem:` or `retry.escalate.time:`",
-}
-
 RESERVED_VARIABLES = re.compile(r"(HOTSWAP|PARAM|SWEEP|INPUT|OUTPUT|SECRET|SLURM)_.*")
 SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY", re.IGNORECASE)
 
+Pattern = tuple[str, ...]
+"""The path of a map in a file; ``NAME`` stands for the names that people choose, and list items take no step."""
 
-def nearest(word: str, known: object) -> str | None:
+
+def nearest(word: str, known: Iterable[object]) -> str | None:
     """The known word that is most like the given word; None if none is similar.
 
     >>> nearest("contianer", ["container", "env"])
     'container'
     """
-    words = sorted(str(item) for item in known)  # type: ignore[attr-defined]
+    words = sorted(str(item) for item in known)
     folded = {other.lower().replace("_", "-"): other for other in words}
     near = get_close_matches(word.lower().replace("_", "-"), folded, 1, 0.6)
     return folded[near[0]] if near else None
 
 
-_HOMES = (
-    *("slurm", "job", "workflow", "params", "outputs", "inputs", "needs"),
-    *("sweep", "axis", "retry", "checkpoint", "growth"),
+def choice(word: str, known: Iterable[object], prefix: str = "") -> str:
+    """The remedy for an unknown word: the known word that is most like it, or all known words."""
+    words = [str(item) for item in known]
+    if near := nearest(word, words):
+        return f"did you mean `{prefix}{near}`?"
+    return f"use one of: {', '.join(words)}" if words else "there is none to name: declare it first"
+
+
+def keys_of_model(model: type[BaseModel]) -> list[str]:
+    """The keys of a model's map, as they are written in a file."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+class Vocabulary:
+    """The maps of one kind of file and their keys. ``first`` are the maps where a misplaced key most likely belongs."""
+
+    def __init__(self, root: type[BaseModel], extra: Mapping[Pattern, Iterable[str]], first: Iterable[Pattern]) -> None:
+        self.root = root
+        self.models = dict(_maps(root))
+        keys = {pattern: keys_of_model(model) for pattern, model in self.models.items()}
+        keys |= {pattern: list(names) for pattern, names in extra.items()}
+        self._keys = {pattern: keys[pattern] for pattern in first} | keys
+
+    def pattern_of(self, path: Path) -> Pattern:
+        """The pattern of the map at a path."""
+        steps = [step for step in path if isinstance(step, str)]
+        return max((p for p in self._keys if _matches(p, steps)), key=len)
+
+    def example(self, path: Path, key: str) -> str:
+        """A value that the key of a map may have; an empty text if the model gives none."""
+        fields = {field.alias or name: field for name, field in self.models[self.pattern_of(path)].model_fields.items()}
+        return str((fields[key].examples or [""])[0])
+
+    def judge(self, path: Path, key: str) -> tuple[str, str, str]:
+        """Code, words and remedy for a key that the map at a path does not have."""
+        if key == "<<":
+            return "unknown-key", "`<<` is not a key: merge keys do not work", "use `templates` and `extends`"
+        pattern = self.pattern_of(path)
+        near = nearest(key, self._keys[pattern])
+        if near and near.replace("_", "-") == key.lower().replace("_", "-"):
+            return "unknown-key", f"there is no key `{key}`", f"did you mean `{near}`?"
+        home = next(
+            (p for p, keys in self._keys.items() if p != pattern and key in keys and "templates" not in p), None
+        )
+        if home is not None:
+            return "misplaced-key", f"`{key}` does not belong", f"put it {_words(home)}"
+        remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(self._keys[pattern]))}"
+        return "unknown-key", f"there is no key `{key}`", remedy
+
+
+def _maps(model: type[BaseModel], pattern: Pattern = ()) -> Iterator[tuple[Pattern, type[BaseModel]]]:
+    yield pattern, model
+    for name, field in model.model_fields.items():
+        for steps, below in _models_in(field.annotation):
+            yield from _maps(below, (*pattern, field.alias or name, *steps))
+
+
+def _models_in(annotation: Any) -> Iterator[tuple[Pattern, type[BaseModel]]]:
+    """The models in the type of a field, each with the steps that lead to it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield (), annotation
+    elif origin is dict:
+        yield from ((("NAME", *steps), model) for steps, model in _models_in(inner[1]))
+    elif origin is Annotated:
+        yield from _models_in(inner[0])
+    elif origin in {list, Union, UnionType}:
+        for part in inner:
+            yield from _models_in(part)
+
+
+def _matches(pattern: Pattern, steps: list[str]) -> bool:
+    return len(pattern) <= len(steps) and all(p in {s, "NAME"} for p, s in zip(pattern, steps, strict=False))
+
+
+def _words(pattern: Pattern) -> str:
+    if not pattern:
+        return "at the top of the file"
+    if pattern == _JOB:
+        return "in a job, under `jobs.NAME:`"
+    return f"under `{'.'.join(pattern[2:] if pattern[:2] == _JOB else pattern)}:`"
+
+
+_JOB = ("jobs", "NAME")
+WORKFLOW = Vocabulary(
+    WorkflowSpec,
+    extra={(*_JOB, "slurm"): OPTIONS, ("defaults", "slurm"): OPTIONS, ("templates", "NAME", "slurm"): OPTIONS},
+    first=[(*_JOB, "slurm"), _JOB, (), ("params", "NAME"), (*_JOB, "outputs", "NAME"), (*_JOB, "inputs", "NAME")],
 )
-
-
-def judge_key(place: str, key: str) -> tuple[str, str, str]:
-    """Code, words and remedy for a key that this version of hotswap does not allow in a kind of map."""
-    if key in LATER.get(place, ()):
-        return "not-supported", f"`{key}` is not supported yet", "remove it until a later release"
-    if key == "<<":
-        return "unknown-key", "`<<` is not a key: merge keys do not work", "use `templates` and `extends`"
-    here = SUPPORTED[place] | LATER.get(place, frozenset())
-    near = nearest(key, here)
-    if near and near.replace("_", "-") == key.lower().replace("_", "-"):
-        return "unknown-key", f"there is no key `{key}`", f"did you mean `{near}`?"
-    if owner := _home(key, place):
-        return "misplaced-key", f"`{key}` does not belong", f"put it {owner}"
-    remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(SUPPORTED[place]))}"
-    return "unknown-key", f"there is no key `{key}`", remedy
-
-
-def _home(key: str, place: str) -> str | None:
-    if key == "publish":
-        return _OWNERS["outputs"]
-    for kind in _HOMES:
-        if kind != place and key in SUPPORTED[kind] | LATER.get(kind, frozenset()):
-            return _OWNERS.get(kind, f"under `{kind}:`")
-    for kind, keys in _ELSEWHERE.items():
-        if kind != place and key in keys:
-            return f"under `{kind}:`"
-    return None
+"""The keys of workflow files."""

@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.text.document import Node, Path
 
 
-def check_numbers(source: CheckContext) -> Iterator[Problem]:
+def check_numbers(context: CheckContext) -> Iterator[Problem]:
     """Find problems in the numbers that reach a script: defaults of parameters, and values of axes.
 
     The author may mean a text that only looks like a number: a version, a commit, a name with leading zeros.
     """
-    for name, param in source.spec.params.items():
+    for name, param in context.spec.params.items():
         if param.type not in {"string", "date", "datetime"}:
-            yield from _altered(source, source.spelled_out(("params", name), "default"))
-    for job, body in source.spec.jobs.items():
+            yield from _altered(context, context.spelled_out(("params", name), "default"))
+    for job, body in context.spec.jobs.items():
         for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
             here: Path = ("jobs", job, "sweep", "over", name)
             if axis.values is not None and not any(isinstance(value, str) for value in axis.values):
-                yield from _altered(source, source.spelled_out(here, "list"))
+                yield from _altered(context, context.spelled_out(here, "list"))
             for kind in ("range", "linspace"):
-                yield from _altered(source, (*here, kind), WrittenInt)
+                yield from _altered(context, (*here, kind), WrittenInt)
 
 
 def _altered(
-    source: CheckContext, path: Path, kinds: type | tuple[type, ...] = (WrittenInt, WrittenFloat)
+    context: CheckContext, path: Path, kinds: type | tuple[type, ...] = (WrittenInt, WrittenFloat)
 ) -> Iterator[Problem]:
-    node = source.document.exact_node(path)
+    node = context.document.exact_node(path)
     for place, number in _numbers(node) if node is not None else ():
         if isinstance(number, kinds) and not reads_back(number):
             words = f"`{number}` would arrive as {as_text(number)}"
-            yield source.document.problem(place, "wrong-type", words, f"quote it, or write {as_text(number)}")
+            yield context.document.problem(place, "wrong-type", words, f"quote it, or write {as_text(number)}")
 
 
 def _numbers(node: Node) -> Iterator[tuple[Any, WrittenInt | WrittenFloat]]:

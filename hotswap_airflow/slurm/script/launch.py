@@ -1,0 +1,105 @@
+"""The shell text that puts a job's command into its environment: modules, a container, one start for each task.
+
+A container may get nothing of the environment outside. So a file hands the job's variables over: ``enter`` in the key
+folder exports them inside and then runs the command. ``task`` is what each task of an ``srun`` runs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from hotswap_airflow.slurm.request import variable
+
+if TYPE_CHECKING:
+    from hotswap_airflow.slurm.request import Container, JobRequest
+
+_MODULES = """\
+set +u
+if ! command -v module > /dev/null; then
+  for file in "${{MODULESHOME:-/usr/share/modules}}/init/bash" "${{LMOD_PKG:-/usr/share/lmod/lmod}}/init/bash" \\
+      /etc/profile.d/modules.sh /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh; do
+    [ ! -r "$file" ] || {{ . "$file"; break; }}
+  done
+fi
+command -v module > /dev/null || refuse "there is no command \\`module\\` on $(hostname)" || exit 1
+for name in {modules}; do
+  module load "$name" || refuse "the module $name cannot be loaded on $(hostname)" || exit 1
+done
+set -u
+"""
+_TASK = """\
+cat > {file} <<'END_OF_TASK' || {full}
+{text}END_OF_TASK
+"""
+_BEGIN_TASK = """\
+# Only the first task gives values.
+[ "${SLURM_PROCID:-0}" = 0 ] || unset HOTSWAP_OUTPUT
+"""
+_APPTAINER = """\
+key_dir=$1 enter=$2 given=()
+shift 2
+while read -r name; do given+=("$name=${{!name}}"); done < <(compgen -e SLURM_)
+exec apptainer exec --bind "$HOTSWAP_RUN_DIR" --bind "$key_dir" {binds}--pwd "$HOTSWAP_RUN_DIR" {image} \\
+  /bin/sh "$enter" "${{given[@]}}" -- "$@"
+"""
+_SRUN = """\
+[ -z "${SLURM_CPUS_PER_TASK-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+"""
+_ENTER = """\
+quote="'" quoted="'\\\\''"
+{{
+  for name in {names}; do
+    [ -z "${{!name+x}}" ] || printf "export %s='%s'\\\\n" "$name" "${{!name//$quote/$quoted}}"
+  done
+  cat <<'END_OF_ENTER'
+while [ "$1" != -- ]; do export "$1"; shift; done
+shift
+{begin}exec "$@"
+END_OF_ENTER
+}} > {file} || exit 1
+"""
+
+
+def load_modules(request: JobRequest) -> str:
+    """Load the modules of a job in the shell that its command replaces; an empty text if it has none."""
+    if not request.modules:
+        return ""
+    return _MODULES.format(modules=" ".join(map(shlex.quote, request.modules)))
+
+
+def launch(request: JobRequest) -> str:
+    """Extend the command, which is in the positional parameters, so that it runs in a container or once a task."""
+    file, enter = _file(request, "task"), _file(request, "enter")
+    full = "finish 1" if request.array is None else "exit 1"
+    task, arguments = _BEGIN_TASK + 'exec "$@"\n', ""
+    if request.container is not None:
+        task, arguments = _apptainer(request.container), f'"$key_dir" {enter} '
+    elif request.launch == "script":
+        return ""
+    srun = "srun --kill-on-bad-exit=1 " if request.launch == "srun" else ""
+    prepared = _TASK.format(file=file, text=task, full=full) + (_SRUN if srun else "")
+    return f'{prepared}set -- {srun}/bin/bash {file} {arguments}"$@"\n'
+
+
+def hand_over(request: JobRequest) -> str:
+    """Write the file that exports the job's variables inside of a container; an empty text without a container."""
+    if request.container is None:
+        return ""
+    names = ["HOTSWAP_RUN_DIR", "HOTSWAP_ATTEMPT", "HOTSWAP_OUTPUT"]
+    names += [name for name, _ in (*request.variables, *request.aliases)]
+    names += [variable("INPUT", item.name) for item in request.inputs]
+    names += [variable("OUTPUT", output.name) for output in request.outputs if output.path is not None]
+    if request.array is not None:
+        names += ["SWEEP_INDEX", "SWEEP_COUNT", *(variable("SWEEP", name) for name in request.array.variables)]
+    return _ENTER.format(names=" ".join(dict.fromkeys(names)), begin=_BEGIN_TASK, file=_file(request, "enter"))
+
+
+def _file(request: JobRequest, name: str) -> str:
+    """A file of one start: each index of an array has its own."""
+    return f'"$key_dir/{name}"' if request.array is None else f'"$key_dir/{name}.$SLURM_JOB_ID"'
+
+
+def _apptainer(container: Container) -> str:
+    binds = "".join(f"--bind {shlex.quote(bind)} " for bind in container.binds)
+    return _APPTAINER.format(binds=binds, image=shlex.quote(container.image))

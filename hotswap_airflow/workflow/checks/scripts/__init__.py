@@ -1,0 +1,1 @@
+"""The variables that scripts use, found without running them."""

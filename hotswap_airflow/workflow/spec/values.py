@@ -1,0 +1,149 @@
+"""The base of all models of files, and the types of single values: texts, durations, sizes, money, moments."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hotswap_airflow import units
+from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
+from hotswap_airflow.workflow.text.numbers import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PERCENT = re.compile(r"([0-9]{1,9})%")
+_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
+_ALL = 100
+
+
+class FileModel(BaseModel):
+    """Strict, frozen, and without extra keys. Null means the key's default, and removes values of lower layers."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            # Null is kept if it is the default of its key: `model_fields_set` then shows that it was written.
+            nullable = {field.alias or key for key, field in cls.model_fields.items() if field.default is None}
+            known = {field.alias or key for key, field in cls.model_fields.items()}
+            return {k: value for k, value in data.items() if value is not None or k in nullable or k not in known}
+        if isinstance(data, str) and (pair := looks_like_a_pair(data)):
+            key, value = pair
+            raise fault("yaml-colon-space", f"`{data}` has no space after the colon", f"write `{key}: {value}`")
+        return data
+
+
+def fault(code: Any, words: str, remedy: str) -> PydanticCustomError:
+    """The error of a value, with its own sentence and remedy; ``{key}`` in the sentence becomes its key."""
+    return PydanticCustomError(code, "{words}", {"words": words, "remedy": remedy})
+
+
+def expected(code: Any, words: str) -> PydanticCustomError:
+    """The error of a value that should be something else, such as ``a duration such as 2d``."""
+    return PydanticCustomError(code, "{words}", {"words": words, "expected": True})
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise expected("wrong-type", "a text, a number, true or false")
+    return value
+
+
+def as_written(value: Any) -> Any:
+    """Accept a number if a text is needed: ``version: 2`` means the text 2."""
+    return str(value) if is_number(value) else value
+
+
+def duration(value: Any) -> Any:
+    """Seconds of a time: a duration such as ``2d``, one of Slurm's forms, or whole minutes."""
+    return converted(value, units.parse_time, "duration-invalid", "a duration such as 2d")
+
+
+def seconds(value: Any) -> Any:
+    """Seconds of a duration such as ``15s``."""
+    return converted(value, units.parse_duration, "duration-invalid", "a duration such as 15s, 30m, 2h or 1d")
+
+
+def size(value: Any) -> Any:
+    """KiB of a size such as ``8000M``."""
+    return converted(value, units.parse_size, "size-invalid", "a size such as 8000M")
+
+
+def converted(value: Any, parse: Callable[[Any], Any], code: str, words: str) -> Any:
+    """The parsed value. Raises ``PydanticCustomError`` with this code if it cannot be parsed."""
+    try:
+        return parse(value)
+    except (ValueError, TypeError):
+        raise expected(code, words) from None
+
+
+def _money(value: Any) -> Any:
+    """An amount without rounding, from the text in the file."""
+    if not is_number(value):
+        raise expected("wrong-type", "a number")
+    return Decimal(str(value))
+
+
+def share(value: Any) -> Any:
+    """A number that is 0 or more, or ``N%`` up to 100 %."""
+    if is_number(value):
+        if value < 0:
+            raise fault("out-of-range", f"`{{key}}` is {value}", "use 0 or more")
+        return value
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise expected("wrong-type", "a number or `N%`")
+    if int(match[1]) > _ALL:
+        raise fault("out-of-range", f"`{{key}}` is {value}", "use 100% or less")
+    return value
+
+
+def _moment(value: Any) -> Any:
+    """A moment in UTC: of a date its first second; of a time the moment that its offset gives."""
+    if not isinstance(value, str):
+        raise expected("datetime-invalid", "a date such as 2026-01-31")
+    if match := _DAY.fullmatch(value):
+        return _day(value, *map(int, match.groups()))
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise expected(
+            "datetime-invalid", "a date such as 2026-01-31, or a time such as 2026-01-31T06:00:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        raise fault("datetime-naive", f"`{value}` is a time without its time zone", f"write `{value}Z` for UTC")
+    return moment.astimezone(UTC)
+
+
+def _day(text: str, year: int, month: int, day: int) -> datetime:
+    last = next((d for d in (31, 30, 29, 28) if _exists(year, month, d)), None)
+    if last is None or not 0 < day <= last:
+        near = f"{text[:8]}{last:02d}" if last is not None and day > 0 else "2026-01-31"
+        raise fault("datetime-invalid", f"there is no day {text}", f"write for example `{near}`")
+    return datetime(year, month, day, tzinfo=UTC)
+
+
+def _exists(year: int, month: int, day: int) -> bool:
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
+
+
+Text = Annotated[str, BeforeValidator(as_written)]
+ScalarValue = Annotated[Any, BeforeValidator(_scalar)]
+Seconds = Annotated[int, BeforeValidator(seconds)]
+TimeLimit = Annotated[int, BeforeValidator(duration)]
+Kibibytes = Annotated[int, BeforeValidator(size)]
+Money = Annotated[Decimal, BeforeValidator(_money), Field(ge=0)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Share = Annotated[int | float | str, BeforeValidator(share)]
