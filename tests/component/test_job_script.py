@@ -124,7 +124,7 @@ def test_a_job_whose_end_was_told_is_not_run_again(tmp_path: Path) -> None:
 def test_a_good_end_that_cannot_be_noted_is_none(tmp_path: Path) -> None:
     request = JobRequest(KEY, text=f"mkdir {_key_dir(tmp_path)}/exit.new")
     status, said = _run(tmp_path, request)
-    assert (status, "the end cannot be noted, disk or quota full?" in said) == (1, True)
+    assert (status, "the job's end cannot be written, disk or quota full?" in said) == (1, True)
 
 
 def _twice(work: Path, request: JobRequest, **environment: str) -> list[subprocess.Popen[str]]:

@@ -202,7 +202,7 @@ async def test_a_home_that_is_mounted_late_is_waited_for(fake_slurm: FakeSlurm, 
     environment = {"PATH": f"{fake_slurm.folder}/bin:{os.environ['PATH']}", "HOME": str(home)}
     bench = bench_of(LocalTransport(environment), Path("runs-here"))
     running = asyncio.create_task(bench.conduct(make_request("echo said")))
-    await bench.until(lambda: "the home folder is not there; is it mounted?" in bench.log)
+    await bench.until(lambda: "the home folder does not exist; is it mounted?" in bench.log)
     home.mkdir()
     assert (await running).error is None
     assert (home / "runs-here" / ".hotswap" / "jobs").is_dir()

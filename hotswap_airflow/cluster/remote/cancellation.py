@@ -30,18 +30,18 @@ CANCEL = (
     HOME
     + ROOT
     + """\
-# For every line `digest name`: nothing is submitted under the key any more, and what was is cancelled. The digests
-# are given back whose folders cannot be written; their jobs are cancelled all the same.
+# For every line `digest name`: nothing is submitted under the key any more, and its jobs are cancelled. Returns the
+# digests of folders that cannot be written; their jobs are cancelled all the same.
 cd -P -- "$root" 2> /dev/null && is_there=yes || is_there=
 wanted=$(cat)
 begin
 printf '%s\\n' "$wanted" | while read -r digest name; do
-  at "$digest"
+  set_dir "$digest"
   { [ -n "$is_there" ] && mkdir -p -- "$dir" && touch -- "$dir/cancelled"; } 2> /dev/null || printf '%s\\n' "$digest"
 done
-# By the ids that jobs of these names have now: one that Slurm gave to another job meanwhile is left alone. What another
-# cluster of a federation has is cancelled here, too.
-stop() {
+# Cancel by the ids that jobs of these names have now: Slurm may have given an earlier id to another job meanwhile. Jobs
+# that another cluster of a federation has are cancelled here, too.
+cancel_by_name() {
   queue=$(slurm squeue -h -a -t all -u "$(id -un)" -o "$1") || return
   printf '%s\\n' "$queue" | wanted=$wanted awk -F '|' '
     BEGIN { for (n = split(ENVIRON["wanted"], lines, "\\n"); n; n--) { split(lines[n], words, " "); names[words[2]] } }
@@ -50,24 +50,24 @@ stop() {
   ' | xargs -r scancel ${cluster:+"--clusters=$cluster"} --quiet
 }
 others=$(printf '%s\\n' "$wanted" | while read -r digest name; do
-  at "$digest"
-  where_is "$dir"
+  set_dir "$digest"
+  read_cluster "$dir"
   printf '%s\\n' "$where"
 done | sort -u)
 home=$cluster
 [ -z "$others" ] || [ -n "$home" ] || home=$(home_name)
-# A cluster that gives no answer keeps its own jobs alone: `away DIGEST`.
+# If a cluster gives no answer, only its own jobs stay: `away DIGEST` is returned for each of them.
 (
   for cluster in $others; do
-    [ "$cluster" != "$home" ] && ! stop "$1" > /dev/null 2>&1 || continue
+    [ "$cluster" != "$home" ] && ! cancel_by_name "$1" > /dev/null 2>&1 || continue
     printf '%s\\n' "$wanted" | while read -r digest name; do
-      at "$digest"
-      where_is "$dir"
+      set_dir "$digest"
+      read_cluster "$dir"
       [ "$where" != "$cluster" ] || printf 'away %s\\n' "$digest"
     done
   done
 )
-answer stop "$1"
+return_output cancel_by_name "$1"
 end
 """
 )
@@ -77,7 +77,7 @@ QUEUED = (
     + """\
 # The jobs of this user that have not ended; no work folder is needed.
 begin
-answer slurm squeue -h -a -u "$(id -un)" -o "$1"
+return_output slurm squeue -h -a -u "$(id -un)" -o "$1"
 end
 """
 )

@@ -8,11 +8,11 @@ LAYOUT = (
     PROLOGUE
     + """\
 umask 022
-# The folders of runs, each once: with real copies of the workflow's files, whole or not at all. For every line
-# `folder pack` one of answer.
-say() { printf '%s\\n' "$*"; exit 0; }
-# A run that goes on with a newer version gets its files over those it has, each by a rename, once.
-renew() {
+# Make the folders of runs, each once, complete or not at all, with real copies of the workflow's files. Each line
+# `folder pack` gets one line of answer.
+reply() { printf '%s\\n' "$*"; exit 0; }
+# If a run continues with a newer version, its files replace the run's older files, each by a rename, once.
+replace_files() {
   (
     cd ".hotswap/packs/$pack" &&
       find . -type d -exec sh -c 'for d; do mkdir -p -- "$0/$d" || exit; done' "$here/$run" {} + &&
@@ -20,31 +20,32 @@ renew() {
         for f; do cp -P -- "$f" "$0/$f.hotswap-$$" && mv -fT -- "$0/$f.hotswap-$$" "$0/$f" || exit; done
       ' "$here/$run" {} + &&
       printf '%s\\n' "$pack" >> "$here/$run/.hotswap-run"
-  ) 2> /dev/null || say "error the newer files cannot be laid over the older ones: $here/$run"
+  ) 2> /dev/null || reply "error the run's files cannot be replaced by the newer ones: $here/$run"
 }
 lay_out() {
   folder=$1 pack=$2
   run=runs/$folder
   if [ -e "$run/.hotswap-run" ]; then
-    # Its time tells when the folder was last needed.
+    # The time of this file shows when the folder was last needed.
     touch -c -- "$run/.hotswap-run" 2> /dev/null
     [ -n "$pack" ] && [ -s "$run/.hotswap-run" ] && ! grep -qxF -- "$pack" "$run/.hotswap-run" ||
-      say "ready $here/$run"
-    [ -d ".hotswap/packs/$pack" ] || say missing
-    renew
-    say "ready $here/$run"
+      reply "ready $here/$run"
+    [ -d ".hotswap/packs/$pack" ] || reply missing
+    replace_files
+    reply "ready $here/$run"
   fi
-  [ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || say missing
+  [ -z "$pack" ] || [ -d ".hotswap/packs/$pack" ] || reply missing
   mkdir -p -- "${run%/*}"
-  new=$(mktemp -d ".hotswap/run.XXXXXX") || say "error the run's folder cannot be made: disk or quota full?"
+  new=$(mktemp -d ".hotswap/run.XXXXXX") || reply "error the run's folder cannot be made: disk or quota full?"
   if [ -n "$pack" ]; then
-    cp -R -- ".hotswap/packs/$pack/." "$new" || { rm -rf -- "$new"; say "error the workflow's files cannot be copied"; }
+    cp -R -- ".hotswap/packs/$pack/." "$new" ||
+      { rm -rf -- "$new"; reply "error the workflow's files cannot be copied"; }
   fi
   chmod 755 "$new"
   printf '%s\\n' "${pack:--}" > "$new/.hotswap-run"
   mv -T -- "$new" "$run" 2> /dev/null || rm -rf -- "$new"
-  [ -e "$run/.hotswap-run" ] || say "error the run's folder cannot be made: $here/$run"
-  say "ready $here/$run"
+  [ -e "$run/.hotswap-run" ] || reply "error the run's folder cannot be made: $here/$run"
+  reply "ready $here/$run"
 }
 begin
 while read -r folder pack; do
@@ -58,15 +59,15 @@ UNPACK = (
     PROLOGUE
     + """\
 umask 022
-# The workflow's files, once a cluster and digest; the archive is on stdin.
+# Store the workflow's files, once for each cluster and digest; the archive is on stdin.
 pack=.hotswap/packs/$1
-new=$(mktemp -d ".hotswap/pack.XXXXXX") || say "error the workflow's files cannot be stored: disk or quota full?"
+new=$(mktemp -d ".hotswap/pack.XXXXXX") || reply "error the workflow's files cannot be stored: disk or quota full?"
 if ! said=$(tar -x -f - -C "$new" 2>&1); then
   rm -rf -- "$new"
-  say "error the workflow's files cannot be stored: $said"
+  reply "error the workflow's files cannot be stored: $said"
 fi
 mv -T -- "$new" "$pack" 2> /dev/null || rm -rf -- "$new"
-[ -d "$pack" ] || say "error the workflow's files cannot be stored"
-say stored
+[ -d "$pack" ] || reply "error the workflow's files cannot be stored"
+reply stored
 """
 )

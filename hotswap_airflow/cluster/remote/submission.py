@@ -72,11 +72,11 @@ def read_answer(word: str, number: str) -> Submission | None:
 SUBMIT = (
     PROLOGUE
     + """\
-# Find the jobs of keys, or submit them: each once, whoever asks and whatever dies in between. To start a
-# program costs more than all else here, so the shell does what it can by itself.
-say() { printf '%s\\n' "$*"; exit 0; }
-# Where the queue is full sbatch sleeps and tries again for two minutes, and would hold up all others: it is ended in
-# its first sleep. Should it have been accepted all the same, the job that begins first is the one that counts.
+# Find the jobs of keys, or submit them: each once, however many processes request it and whatever dies in between. The
+# start of a program costs more than all else here, so the shell does what it can by itself.
+reply() { printf '%s\\n' "$*"; exit 0; }
+# If the queue is full, sbatch sleeps and tries again for two minutes, which would delay all other jobs: it is ended in
+# its first sleep. If Slurm has accepted the job all the same, the job that begins first counts.
 call_sbatch() {
   [ ! -e full ] || rm -f full
   : > status
@@ -96,59 +96,60 @@ call_sbatch() {
 }
 submit() {
   digest=$1 mode=$2 asked=$3 key=$4 limit=$5 table=$7 rows=$8; shift 8
-  at "$digest"
-  # As a rule both folders are missing.
+  set_dir "$digest"
+  # Usually both folders are missing.
   { [ -d "${dir%/*}" ] || mkdir -p -- "$dir"; } 2> /dev/null && cd -- "${dir%/*}" ||
-    say "error the job's folder cannot be made: $(mkdir -p -- "$dir" 2>&1)"
-  # A later try of the same task, after a clear, is at work: whoever asks now was left behind.
+    reply "error the job's folder cannot be made: $(mkdir -p -- "$dir" 2>&1)"
+  # If a later try of the same task, after a clear, has requested the job, this request is outdated.
   for other in "${digest%-e*}"-e*; do
     case $other in "${digest%-g*}"-g* | *'*') continue ;; esac
     last=$(last_line "$other/asked")
-    [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || say outdated
+    [ "${last%% *}" -le "${asked%% *}" ] 2> /dev/null || [ -z "$last" ] || reply outdated
   done
   [ -d "$digest" ] || mkdir -- "$digest" 2> /dev/null || [ -d "$digest" ] ||
-    say "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
-  cd -- "$digest" || say "error the job's folder cannot be entered"
-  # Who is there already needs no room on a disk that is full, and loses nothing that was noted.
-  [ -s key ] || { printf '%s\\n' "$key" > "key.$$" && mv -f "key.$$" key; } || { rm -f "key.$$"; say "error $no_room"; }
-  [ -s asked ] && [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || say "error $no_room"
-  [ ! -e cancelled ] || say cancelled
-  found() { where_is .; read -r id < id; say "$1 $id${where:+ $where}"; }
-  [ ! -s id ] || found found
-  # The lock lives as long as this shell and its sbatch do, on this host. Where a file system has none, `began` decides.
+    reply "error the job's folder cannot be made: $(mkdir -- "$digest" 2>&1)"
+  cd -- "$digest" || reply "error the job's folder cannot be entered"
+  # A job that has its notes already needs no room on a full disk, and loses no note.
+  [ -s key ] || { printf '%s\\n' "$key" > "key.$$" && mv -f "key.$$" key; } ||
+    { rm -f "key.$$"; reply "error $no_room"; }
+  [ -s asked ] && [ "$(last_line asked)" = "$asked" ] || printf '%s\\n' "$asked" >> asked || reply "error $no_room"
+  [ ! -e cancelled ] || reply cancelled
+  reply_job() { read_cluster .; read -r id < id; reply "$1 $id${where:+ $where}"; }
+  [ ! -s id ] || reply_job found
+  # This shell and its sbatch hold the lock on this host while they run. If a file system has no locks, `began` decides.
   exec 9>> lock
   flock -n -E 75 9
-  [ $? -ne 75 ] || say busy
-  [ ! -s id ] || found found
+  [ $? -ne 75 ] || reply busy
+  [ ! -s id ] || reply_job found
   if [ "$mode" = again ]; then
     : > began
   else
     set -C
-    # `:` would end the shell where the file is there.
-    { true > began; } 2> /dev/null || { touch now; say "orphaned $(($(stat -c %Y now) - $(stat -c %Y began)))"; }
+    # `:` would end the shell if the file exists.
+    { true > began; } 2> /dev/null || { touch now; reply "orphaned $(($(stat -c %Y now) - $(stat -c %Y began)))"; }
     set +C
   fi
-  mv -f "$part.script" script || say "error the job's script cannot be written: disk or quota full?"
+  mv -f "$part.script" script || reply "error the job's script cannot be written: disk or quota full?"
   if [ "$table" -gt 0 ]; then
     printf '%s\\n' "$rows" > rows && mv -f "$part.table" table && mkdir -p logs out ends ||
-      say "error the job's values cannot be written: disk or quota full?"
+      reply "error the job's values cannot be written: disk or quota full?"
   fi
   call_sbatch "$@"
-  # The last line that is a number, or a number, `;` and the cluster's name.
+  # Take the last line that is a number, or a number, `;` and the cluster's name.
   id=
   while read -r line || [ -n "$line" ]; do
     case $line in *[!A-Za-z0-9_.\\;-]*) continue ;; esac
     case ${line%%;*} in '' | 0* | *[!0-9]*) ;; *) id=${line%%;*} named=${line#"$id"} ;; esac
   done < answer
   if [ "$status" -eq 0 ] && [ -n "$id" ]; then
-    # A site's sbatch may send jobs to another cluster; what the job itself has noted counts more.
+    # A site's sbatch may send jobs to another cluster; the cluster that the job itself has noted counts more.
     named=${named#;}
     [ -z "$named" ] || [ "$named" = "$cluster" ] || [ -s cluster ] || printf '%s\\n' "$named" > cluster
-    note "$id"
-    where_is .
-    # Cancelled while sbatch was at it.
+    record_id "$id"
+    read_cluster .
+    # The job was cancelled while sbatch ran.
     [ ! -e cancelled ] || (cluster=${where:-$cluster}; slurm scancel --quiet "$id" > /dev/null 2>&1)
-    found submitted
+    reply_job submitted
   fi
   printf 'failed %s\\n' "$status"
   cat answer refusal
@@ -167,7 +168,7 @@ clock
 began=$now
 late=
 begin
-# Each item is the number of its words, the words in lines of their own, the script, the table of an array, and a dot.
+# Each item is the number of its words, the words one a line, the script, the table of an array, and a dot.
 while IFS= read -r count; do
   set --
   while [ "$count" -gt 0 ]; do
@@ -181,11 +182,11 @@ while IFS= read -r count; do
     printf '%s %s\\n%s\\n' "$1" "${#said}" "$said"
     end
   fi
-  # What a dying connection has cut is nobody's script, and nobody hears us.
+  # A lost connection cut this item off: it is not submitted, and no answer could arrive.
   IFS= read -r dot && [ "$dot" = . ] || { rm -f "$part.script" "$part.table"; exit 1; }
   clock
   [ $((now - began)) -lt 20 ] || late=yes
-  # Where the controller is slow the others are asked for again.
+  # If the controller is slow, the remaining items are left to a later request.
   said=later
   [ -n "$late" ] || said=$(submit "$@" < /dev/null)
   case $said in 'failed 124'*) late=yes ;; esac

@@ -19,7 +19,7 @@ KEPT = ".hotswap-keep"
 KEYS_OF = (
     PROLOGUE
     + """\
-# Whose each job is, of all whose note holds a text.
+# The job keys that contain a text.
 begin
 find .hotswap/jobs/ -mindepth 3 -maxdepth 3 -name key -exec grep -h -F -e "$1" {} +
 end
@@ -28,7 +28,7 @@ end
 MARK = (
     PROLOGUE
     + """\
-# Put a mark of a person into folders below the work folder, one a line, or remove it. It holds who asked there last.
+# Put a person's mark into folders below the work folder, one a line, or remove it. It holds the folder's last attempt.
 while read -r folder; do
   [ -d "$folder" ] || continue
   if [ "$2" = on ]; then
@@ -36,9 +36,9 @@ while read -r folder; do
     printf '%s\\n' "${asked:-0 0}" > "$folder/$1"
   else
     rm -f -- "$folder/$1"
-  fi || say "error $folder cannot be written"
+  fi || reply "error $folder cannot be written"
 done
-say marked
+reply marked
 """
 )
 

@@ -39,8 +39,8 @@ NOTIFY = (
     PROLOGUE
     + """\
 umask 022
-# For every line `folder words` the notice in a run's folder, whole or not at all; without words it is withdrawn. Gives
-# the folders where that could be done.
+# For every line `folder words`, write the notice into a run's folder, complete or not at all; without words, remove it.
+# Returns the folders for which this succeeded.
 begin
 while read -r folder words; do
   notice=runs/$folder/$1
@@ -57,8 +57,8 @@ end
 REMOVE = (
     PROLOGUE
     + """\
-# For every line `folder digest …` the folders of a run and of its jobs go out of the way, unless somebody keeps it, or
-# it was needed since its notice. Gives those that are gone.
+# For every line `folder digest …`, move the folders of a run and of its jobs out of the way, unless a person keeps the
+# run or it was needed since its notice. Returns the runs whose folders are gone.
 begin
 while read -r folder digests; do
   run=runs/$folder
@@ -68,7 +68,7 @@ while read -r folder digests; do
   gone=$(mktemp -d .hotswap/gone.XXXXXX) || continue
   [ ! -e "$run" ] || mv -- "$run" "$gone/run" || continue
   for digest in $digests; do
-    at "$digest"
+    set_dir "$digest"
     [ ! -e "$dir" ] || mv -- "$dir" "$gone/$digest"
   done
   printf '%s\\n' "$folder"
@@ -79,10 +79,10 @@ end
 EMPTY = (
     PROLOGUE
     + """\
-# What went out of the way, now or in a pass that was cut, is deleted.
+# Delete what was moved out of the way, now or by an earlier maintenance that was interrupted.
 chmod -R u+w .hotswap/gone.* 2> /dev/null
 rm -rf -- .hotswap/gone.*
-say emptied
+reply emptied
 """
 )
 
@@ -169,7 +169,7 @@ async def remove(client: ClusterClient, run: RunFolder) -> bool:
 
 
 async def empty(client: ClusterClient) -> None:
-    """Delete what was moved out of the way. If the time limit ends it, the next pass continues."""
+    """Delete what was moved out of the way. If the time limit ends it, the next maintenance continues."""
     await client.run_program(EMPTY, limit=TRANSFER_TIMEOUT)
 
 
