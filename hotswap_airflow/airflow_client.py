@@ -26,10 +26,10 @@ class RestClient:
         self._client = httpx.Client(timeout=self.limit)
         if not token:
             login = {"username": user, "password": password}
-            told = self._json(self._ask("POST", f"{self.url}/auth/token", json=login))
-            if not isinstance(told, dict) or "access_token" not in told:
+            answer = self._json(self._ask("POST", f"{self.url}/auth/token", json=login))
+            if not isinstance(answer, dict) or "access_token" not in answer:
                 raise SetupError(_NO_AIRFLOW.format(self.url))
-            token = str(told["access_token"])
+            token = str(answer["access_token"])
         self._client.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **query: Any) -> Any:
@@ -39,10 +39,10 @@ class RestClient:
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """Change something. Raises ``SetupError`` also if there is nothing to change."""
         reply = self._ask(method, f"{self.url}/api/v2{path}", json=body)
-        said = self._json(reply)
+        answer = self._json(reply)
         if reply.status_code == httpx.codes.NOT_FOUND:
             raise SetupError(f"Airflow has no {path}")
-        return said
+        return answer
 
     def has_dag(self, dag_id: str) -> bool:
         """Whether Airflow knows a Dag."""
@@ -88,14 +88,14 @@ class RestClient:
     def _json(self, reply: httpx.Response) -> Any:
         """The answer as JSON; None if Airflow itself, and not a server before it, says that there is no such thing."""
         try:
-            said = reply.json() if reply.content else None
+            answer = reply.json() if reply.content else None
         except ValueError:
-            said = ""
-        if reply.status_code == httpx.codes.NOT_FOUND and isinstance(said, dict) and "detail" in said:
+            answer = ""
+        if reply.status_code == httpx.codes.NOT_FOUND and isinstance(answer, dict) and "detail" in answer:
             return None
-        if reply.status_code == httpx.codes.NOT_FOUND or said == "":
+        if reply.status_code == httpx.codes.NOT_FOUND or answer == "":
             raise SetupError(_NO_AIRFLOW.format(self.url))
-        return said
+        return answer
 
 
 def run_path(dag_id: str, run_id: str) -> str:

@@ -105,8 +105,8 @@ class SubmitLimitReached(ClusterError):
 class UnreadableAnswer(ClusterError):
     """A command on the cluster returned an answer that we cannot read."""
 
-    def __init__(self, asked: str, said: str, expected: str) -> None:
-        super().__init__(f"{asked} answered, but with no {expected}. It said: {said.strip()!r}")
+    def __init__(self, source: str, answer: str, expected: str) -> None:
+        super().__init__(f"{source} returned no {expected}; the answer was: {answer.strip()!r}")
 
 
 class JobError(HotswapError):

@@ -48,7 +48,7 @@ OPTIONS = (
     Option("environment", "Which environment of the site this Airflow runs (default: the site's first).", "prod"),
     Option(
         "reconcile",
-        "When jobs whose tasks are over are cancelled, should all else have failed: five cron fields, or off.",
+        "When to cancel jobs whose tasks have ended, if an earlier cancellation failed: five cron fields, or off.",
         "0 * * * *",
         RECONCILE,
     ),

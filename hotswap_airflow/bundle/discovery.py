@@ -104,9 +104,9 @@ def works() -> bool:
         return search is not None and str(probe) in search(name)
 
 
-def mode(asked: Discovery) -> Mode:
+def mode(setting: Discovery) -> Mode:
     """How workflow files become Dag files here, for a value of ``[hotswap] discovery``."""
-    if asked == "stub":
+    if setting == "stub":
         return "stub"
     if not _modes:
         install()

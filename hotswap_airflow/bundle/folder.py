@@ -65,8 +65,8 @@ class WorkflowFolder(BaseDagBundle):
             self.version = self._current
         elif not self.path.is_dir():
             raise StoreError(
-                f"version {self.version} of bundle {self.name} is not in {self._store.root}: let [hotswap] store_path "
-                "name one persistent folder that dag-processor and workers both see"
+                f"version {self.version} of bundle {self.name} is not in {self._store.root}: set [hotswap] store_path "
+                "to one persistent folder that dag-processor and workers both see"
             )
         super().initialize()
 
@@ -102,7 +102,7 @@ class WorkflowFolder(BaseDagBundle):
         except HotswapError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - an error of Airflow in one file must not hide the other files
-            return f"{checked.file}: Airflow does not take this workflow: {type(error).__name__}: {error}"
+            return f"{checked.file}: Airflow does not accept this workflow: {type(error).__name__}: {error}"
         return ""
 
     def _maintenance(self, manifest: Manifest) -> dict[str, bytes]:

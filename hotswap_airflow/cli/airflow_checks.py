@@ -39,6 +39,6 @@ def components() -> Iterator[Finding]:
 def _component(kind: str, job: Any) -> Finding:
     name = _COMPONENTS[kind]
     if job is not None and job.is_alive():
-        return Finding(_PART, "ok", f"{name} lives on {job.hostname}")
-    words = f"no {name} lives" if job is None else f"no {name} lives: the last heartbeat was at {job.latest_heartbeat}"
+        return Finding(_PART, "ok", f"{name} runs on {job.hostname}")
+    words = f"no {name} runs" if job is None else f"no {name} runs: the last heartbeat was at {job.latest_heartbeat}"
     return Finding(_PART, "problem", words, f"start `airflow {name}`")

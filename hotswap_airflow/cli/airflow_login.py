@@ -35,5 +35,5 @@ def log_in(url: str | None) -> RestClient:
     if user and password is None and sys.stdin.isatty():
         password = getpass.getpass(f"password of {user} at {address}: ")
     if not user or password is None:
-        raise SetupError(f"who are you in Airflow? set {_TOKEN}, or {_USER} and {_PASSWORD}")
+        raise SetupError(f"no login to Airflow is given; set {_TOKEN}, or {_USER} and {_PASSWORD}")
     return RestClient(address, user=user, password=password)

@@ -47,13 +47,13 @@ def clusters(site_file: Path | None) -> Iterator[Finding]:
         yield Finding(part, "warning", words, "write one and set [hotswap] site")
     elif site_file == running_site_file() and read_without_airflow().site is None:
         words = f"[hotswap] site is not set, so Airflow uses connection {DEFAULT_CONNECTION}"
-        yield Finding(part, "warning", words, f"set it; looked at here is the running sandbox's {site_file}")
+        yield Finding(part, "warning", words, f"set it; this check used the running sandbox's {site_file}")
     else:
         yield Finding(part, "ok", f"{site_file}: environments {', '.join(site.environments)}")
     environment = read_without_airflow().environment
     if environment is not None and environment not in site.environments:
         words = f"[hotswap] environment is {environment!r}, but the site has: {', '.join(site.environments)}"
-        yield Finding(part, "problem", words, "correct it; until then no new text of a workflow is taken")
+        yield Finding(part, "problem", words, "correct it; until then no new text of a workflow is used")
     for cluster in site.clusters.values():
         yield from _cluster(cluster)
 
@@ -76,7 +76,7 @@ def _cluster(cluster: ClusterConfig) -> Iterator[Finding]:
         )
         return
     if login.is_of_sandbox and read_without_airflow().site is not None:
-        words = f"connection {login.name} is known from the running sandbox alone, and Airflow does not find it"
+        words = f"connection {login.name} is known only from the running sandbox, and Airflow does not find it"
         yield Finding(part, "problem", words, f"create it, or set AIRFLOW_CONN_{login.name.upper()} for Airflow")
     try:
         facts, skew, took = asyncio.run(_probe(login, cluster))
@@ -90,7 +90,7 @@ def _cluster(cluster: ClusterConfig) -> Iterator[Finding]:
         yield Finding(part, "problem", str(error), f"correct connection {login.name}")
         return
     except HotswapError as error:
-        yield Finding(part, "problem", str(error), "mend it on the cluster, or set another `workdir`")
+        yield Finding(part, "problem", str(error), "repair it on the cluster, or set another `workdir`")
         return
     yield Finding(part, "ok", f"connection {login.name} reaches it as {facts.user} in {took * 1000:.0f} ms")
     yield from judge(cluster, facts, skew)

@@ -32,7 +32,9 @@ def own_installation() -> str:
     """The id of the Airflow installation whose store this machine can read. Raises ``SetupError``."""
     store = read_without_airflow().store_path
     if not (store / "installation").exists():
-        raise SetupError(f"no Airflow has used the store {store} yet; set [hotswap] store_path as it is there")
+        raise SetupError(
+            f"no Airflow has used the store {store} yet; set [hotswap] store_path to the folder that Airflow uses"
+        )
     return installation(store)
 
 

@@ -92,14 +92,14 @@ def store() -> Iterator[Finding]:
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         words = f"{root} cannot be written"
-        yield Finding(part, "problem", words, "let [hotswap] store_path name a folder that can be written")
+        yield Finding(part, "problem", words, "set [hotswap] store_path to a folder that can be written")
         return
     if there != root:
-        yield Finding(part, "warning", f"{root} is not there yet", "start `airflow dag-processor`, which makes it")
+        yield Finding(part, "warning", f"{root} does not exist yet", "start `airflow dag-processor`, which makes it")
         return
     own = root / "installation"
     name = own.read_text(encoding="utf-8").strip() if own.exists() else "none yet"
-    yield Finding(part, "ok", f"{root} can be written; installation {name} (every host must say the same)")
+    yield Finding(part, "ok", f"{root} can be written; installation {name} (must be the same on every host)")
     free = shutil.disk_usage(root).free
     if free < _LEAST_SPACE:
         yield Finding(part, "warning", f"only {free >> 20} MiB are free in {root}", "make room")
@@ -136,7 +136,7 @@ def _arguments(part: str, name: str, given: Mapping[str, Any]) -> Iterator[Findi
     folder = Path(given.get("folder") or conf.get_mandatory_value("core", "dags_folder")).expanduser()
     if not folder.is_dir():
         yield Finding(
-            part, "problem", f"the folder of bundle {name} is not there: {folder}", "make it, or name another"
+            part, "problem", f"the folder of bundle {name} does not exist: {folder}", "make it, or name another"
         )
     interval = int(given.get("refresh_interval") or 0)
     if interval > _SLOW:
@@ -147,9 +147,9 @@ def _arguments(part: str, name: str, given: Mapping[str, Any]) -> Iterator[Findi
 def _discovery(part: str) -> Finding:
     from hotswap_airflow.bundle import discovery
 
-    asked = read_without_airflow().discovery
-    mode = discovery.mode(asked)
-    if mode == "stub" and asked != "stub":
+    setting = read_without_airflow().discovery
+    mode = discovery.mode(setting)
+    if mode == "stub" and setting != "stub":
         words = "this Airflow finds no YAML files; Python stubs in the store stand for them"
         return Finding(part, "warning", words, "nothing is lost; a newer hotswap may know this Airflow")
     return Finding(part, "ok", f"workflow files are found by {mode}")
@@ -166,7 +166,7 @@ def _bundle(part: str, name: str) -> Iterator[Finding]:
     try:
         manifest: Mapping[str, Any] = versions.manifest(current)
     except HotswapError as error:
-        yield Finding(part, "problem", str(error), "let [hotswap] store_path name the dag-processor's folder")
+        yield Finding(part, "problem", str(error), "set [hotswap] store_path to the dag-processor's folder")
         return
     yield Finding(part, "ok", f"bundle {name} is at version {current}: {len(manifest)} workflow(s)")
     for path, entry in manifest.items():

@@ -124,4 +124,6 @@ def find_login(cluster: str, text: str) -> Login:
     if up is not None and name.removeprefix("slurm_") in {cluster.name for cluster in up.clusters}:
         return replace(parse_login(name, up.connection_uri(name.removeprefix("slurm_"))), is_of_sandbox=True)
     wanted = f"set AIRFLOW_CONN_{name.upper()}, " if name else ""
-    raise SetupError(f"how is cluster {cluster} reached? {wanted}give --connection URI, or start `hotswap sandbox up`")
+    raise SetupError(
+        f"there is no login for cluster {cluster}; {wanted}give --connection URI, or start `hotswap sandbox up`"
+    )

@@ -30,14 +30,14 @@ class MaintenanceDag:
 MAINTENANCE_DAGS = (
     MaintenanceDag(
         "hotswap-reconcile",
-        "Cancels jobs whose tasks are over, should all else have failed",
+        "Cancels jobs whose tasks have ended, if an earlier cancellation failed",
         "hotswap_airflow.operators.maintenance.ReconcileOperator",
         schedule=lambda settings: settings.reconcile,
         arguments=lambda _: {},
     ),
     MaintenanceDag(
         "hotswap-retention",
-        "Removes the folders of finished runs when their time is over",
+        "Removes the folders of finished runs after the time that the site sets",
         "hotswap_airflow.operators.maintenance.RetentionOperator",
         schedule=lambda _: "17 3 * * *",
         arguments=lambda cluster: {"retention": cluster.retention} if cluster.retention else None,

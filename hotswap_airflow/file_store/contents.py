@@ -55,7 +55,7 @@ class ContentStore:
             return self.path(digest).read_bytes()
         except OSError as error:
             raise StoreError(
-                f"content {digest[:12]} is not in the store {self.root}: let [hotswap] store_path name one persistent "
+                f"content {digest[:12]} is not in the store {self.root}: set [hotswap] store_path to one persistent "
                 "folder that dag-processor, workers and triggerers all see"
             ) from error
 

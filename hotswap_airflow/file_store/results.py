@@ -46,8 +46,8 @@ class ResultStore:
                 return [ElementResult.from_json(line) for line in itertools.islice(lines, first, last)]
         except OSError as error:
             raise StoreError(
-                f"table {name} is not in the store {self.root}: let [hotswap] store_path name one persistent folder "
-                "that workers and triggerers all see; where it was removed in its time, clear the sweep's task, too"
+                f"table {name} is not in the store {self.root}: set [hotswap] store_path to one persistent folder "
+                "that workers and triggerers all see; if it was removed after its time, clear the sweep's task, too"
             ) from error
 
     def remove(self, run_folder: str, digests: Iterable[str]) -> None:

@@ -187,14 +187,14 @@ def workflow_paths(folder: Path, unread: Callable[[Path], None] = lambda _: None
     ``unread`` is called with each folder that cannot be read. Raises ``SetupError`` if it is the folder itself.
     """
 
-    def told(error: OSError) -> None:
+    def on_error(error: OSError) -> None:
         if Path(error.filename) == folder:
             raise SetupError(f"the folder of workflows {folder} cannot be read: {error.strerror}")
         if not isinstance(error, FileNotFoundError):
             unread(Path(error.filename))
 
     found = []
-    for top, folders, files in os.walk(folder, onerror=told):
+    for top, folders, files in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
         found += [
             (Path(top) / name).relative_to(folder).as_posix()

@@ -83,7 +83,7 @@ class SlurmHook(BaseHook):
                 words = f"connection {self.slurm_conn_id} cannot be used: {error}; correct its fields"
                 raise LoginRequired(words) from error
             except AirflowException as error:  # the connection existed before; Airflow's backends do not answer now
-                words = f"Airflow does not say what connection {self.slurm_conn_id} is: {error}"
+                words = f"Airflow does not return connection {self.slurm_conn_id}: {error}"
                 raise ConnectionLost(words) from error
 
         return make_transport(login, os.environ, connect=connect, breaker=breaker)

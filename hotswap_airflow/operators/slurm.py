@@ -214,8 +214,8 @@ def _listed(callbacks: Any) -> list[Any]:
 
 def _is_listened_to() -> bool:
     """Whether a foreign plugin is notified of the ends of tasks, for example OpenLineage's."""
-    heard_by = get_listener_manager().hook.on_task_instance_success.get_hookimpls()
-    modules = (getattr(found.plugin, "__name__", type(found.plugin).__module__) for found in heard_by)
+    hooks = get_listener_manager().hook.on_task_instance_success.get_hookimpls()
+    modules = (getattr(found.plugin, "__name__", type(found.plugin).__module__) for found in hooks)
     return any(not module.startswith(IGNORED_LISTENERS) for module in modules)
 
 
@@ -236,10 +236,10 @@ def _from_template(name: str, value: Any) -> Any:
     return int(value) if value.strip().lstrip("-").isdecimal() else words.get(value.strip().lower(), value)
 
 
-def _checked(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _checked(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Options as pairs of name and text, as sbatch takes them. Raises ``SetupError``."""
     pairs = []
-    for name, value in asked.items():
+    for name, value in given.items():
         if name in slurm_options.RESERVED:
             raise SetupError(f"slurm option {name} is set by hotswap; {slurm_options.RESERVED[name]}")
         if name not in slurm_options.OPTIONS:

@@ -98,7 +98,7 @@ class WorkflowJobOperator(SlurmJobOperator):
         wanted = {r.job for r in self.job.references() if r.kind == "output" and r.job}
         if not self.job.needs_success:  # if a person marked a job as failed after its end, nobody may use its values
             wanted = {job for job, state in _states(context, wanted).items() if state == "success"}
-        asked = [r.job for r in self.job.references() if r.kind == "state" and r.job]
+        watched = [r.job for r in self.job.references() if r.kind == "state" and r.job]
         ids = {"dag_id": run.dag_id, "run_id": run.run_id}
         results = ResultStore(airflow_settings().store_path)
         found: dict[str, Any] = {job: XCom.get_one(key="return_value", task_id=job, **ids) for job in wanted}
@@ -106,7 +106,7 @@ class WorkflowJobOperator(SlurmJobOperator):
             run_id=run.run_id,
             params=dict(context["params"]),
             outputs={job: results.whole(values, folder) for job, values in found.items() if isinstance(values, dict)},
-            states=dict(_states(context, asked)),
+            states=dict(_states(context, watched)),
             date=_utc(run.logical_date or run.run_after),
             interval_start=_utc(run.data_interval_start),
             interval_end=_utc(run.data_interval_end),
@@ -127,7 +127,7 @@ class RunVerdictOperator(BaseOperator):
         """Fail if the failure of a job was not handled."""
         failed = unhandled(self.plan, _states(context, [job.name for job in self.plan.jobs]))
         if failed:
-            message = f"the run failed: no job that waited for it made good the failure of {', '.join(failed)}"
+            message = f"the run failed: no job handled the failure of {', '.join(failed)}"
             self.log.error("%s", message)
             raise AirflowFailException(message)
 

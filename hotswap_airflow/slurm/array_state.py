@@ -101,8 +101,8 @@ class ArrayState:
     def asked_of_accounting(self, job_id: int) -> list[str]:
         """The ids to request from accounting; the id of the whole array if they are many."""
         base = self.array.base
-        asked = [f"{job_id}_{index - base}" for index in self.unsure if not self._ended_well(index)]
-        return asked if len(asked) <= _MOST_IDS else [str(job_id)]
+        ids = [f"{job_id}_{index - base}" for index in self.unsure if not self._ended_well(index)]
+        return ids if len(ids) <= _MOST_IDS else [str(job_id)]
 
     def conclude_each(
         self, now: float, submitted_at: float, accounted: Mapping[int, JobStatus] | None, *, is_sure: bool

@@ -71,7 +71,7 @@ CAUSES = (
     Cause(
         JobPastDeadline,
         ("DEADLINE",),
-        "cannot be done, or was not done, by its deadline; move slurm.deadline, or ask for less time",
+        "cannot be done, or was not done, by its deadline; move slurm.deadline, or request less time",
         needs_person=True,
     ),
     Cause(JobNeverStarts, needs_person=True),

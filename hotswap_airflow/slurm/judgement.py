@@ -12,7 +12,7 @@ SETTLING = 15.0
 """Seconds that accounting and shared file systems may lag behind the queue."""
 _BLIND = frozenset({"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"})
 """Ends after which Slurm does not know what happened to the script."""
-_UNNOTED = "Slurm says that it ended well, but its script has noted no end"
+_UNNOTED = "Slurm reports that it ended well, but its script noted no end"
 
 
 @dataclass(frozen=True)

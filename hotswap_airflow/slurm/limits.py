@@ -112,10 +112,10 @@ def limit_violations(options: Mapping[str, object], limits: ClusterLimits) -> It
     If the job names several partitions (``a,b``), all of them must exist, and at least one must fit.
     """
     yield from _license_misfits(options.get("licenses"), limits)
-    asked = options.get("partition")
-    if not limits.partitions or not isinstance(asked, str):
+    partitions = options.get("partition")
+    if not limits.partitions or not isinstance(partitions, str):
         return
-    names = asked.split(",")
+    names = partitions.split(",")
     unknown = [name for name in names if name not in limits.partitions]
     if unknown:
         yield "partition", _unknown("partition", unknown[0], limits.name, limits.partitions)
@@ -135,10 +135,10 @@ def _unknown(what: str, name: str, cluster: str, known: Mapping[str, object]) ->
     return Refusal(f"{what}-unknown", f"cluster {cluster} has no {what} `{name}`", remedy)
 
 
-def _license_misfits(asked: object, limits: ClusterLimits) -> Iterator[tuple[str, Refusal]]:
-    if not isinstance(asked, str) or limits.licenses is None:
+def _license_misfits(licenses: object, limits: ClusterLimits) -> Iterator[tuple[str, Refusal]]:
+    if not isinstance(licenses, str) or limits.licenses is None:
         return
-    for item in asked.split(","):
+    for item in licenses.split(","):
         name, _, count = item.partition(":")
         if name not in limits.licenses:
             yield "licenses", _unknown("license", name, limits.name, limits.licenses)

@@ -127,7 +127,7 @@ def argument(name: str, text: str) -> str:
 _REMEDIES = {
     "a line break": "write it in one line",
     "a space": "give every option its own key",
-    "a character that nobody sees": "write the value anew",
+    "an invisible character": "write the value anew",
     "a control character": "remove it",
 }
 
@@ -144,7 +144,7 @@ def unsafe_characters(value: str) -> str:
         return "a line break"
     if found[0].isspace():
         return "a space"
-    return "a character that nobody sees" if unicodedata.category(found[0]) == "Cf" else "a control character"
+    return "an invisible character" if unicodedata.category(found[0]) == "Cf" else "a control character"
 
 
 def _unsafe(name: str, value: str) -> Refusal | None:
@@ -189,9 +189,9 @@ def _size(name: str, value: Value) -> str:
     try:
         return units.format_size(units.parse_size(value)) if value not in {0, "0"} else "0"
     except ValueError:
-        said = str(value)
-        hint = re.sub(r"^\s*([0-9]+)\s*([KMGTkmgt]).*$", lambda m: f"{m[1]}{m[2].upper()}", said, flags=re.DOTALL)
-        better = hint if hint != said else "4G"
+        text = str(value)
+        hint = re.sub(r"^\s*([0-9]+)\s*([KMGTkmgt]).*$", lambda m: f"{m[1]}{m[2].upper()}", text, flags=re.DOTALL)
+        better = hint if hint != text else "4G"
         raise Refusal(
             "size-invalid", f"`{name}` is no size: {value}", f"write for example `{name}: {better}`"
         ) from None

@@ -74,9 +74,9 @@ def parse_probe(text: str) -> ClusterFacts:
     )
 
 
-def _complaint(said: str) -> str:
+def _complaint(result: str) -> str:
     """Why squeue failed, from its exit status and its message; empty if it did not fail."""
-    status, _, words = said.partition(" ")
+    status, _, words = result.partition(" ")
     if status == "0":
         return ""
     return words.strip() or ("no answer within 10 s" if status == "124" else f"squeue failed with status {status}")

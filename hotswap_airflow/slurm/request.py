@@ -113,9 +113,9 @@ class JobRequest:
         """The options; nodes that broke down under earlier tries are excluded."""
         if not self.past.nodes:
             return self.options
-        asked = dict(self.options)
-        left_out = ",".join(filter(None, (asked.get("exclude"), *self.past.nodes)))
-        return tuple((asked | {"exclude": left_out}).items())
+        given = dict(self.options)
+        left_out = ",".join(filter(None, (given.get("exclude"), *self.past.nodes)))
+        return tuple((given | {"exclude": left_out}).items())
 
     def to_json(self) -> str:
         """Write the request so that another process can submit it."""
@@ -202,25 +202,27 @@ def read_outputs(declared: tuple[Output, ...], run_dir: str, written: str) -> tu
 
     ``written`` is what the script wrote to ``$HOTSWAP_OUTPUT``: lines ``key=value``. The last line of a key counts.
     """
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for line in parsing.lines(written):
         name, equals, value = line.partition("=")
         if equals:
-            said[name.strip()] = value
+            texts[name.strip()] = value
     values: dict[str, object] = {}
     complaints: list[str] = []
     for output in declared:
         if output.type in PATH_TYPES:
             values[output.name] = posixpath.join(run_dir, output.path or "")
-        elif output.name not in said:
+        elif output.name not in texts:
             complaints.append(f"output `{output.name}` was not written to $HOTSWAP_OUTPUT")
         else:
             try:
-                values[output.name] = _typed(said[output.name], output.type)
+                values[output.name] = _typed(texts[output.name], output.type)
             except _NotCarried as reason:
-                complaints.append(f"output `{output.name}` is nothing that Airflow can carry: {reason}")
+                complaints.append(f"output `{output.name}` is not a value that Airflow can carry: {reason}")
             except ValueError:
-                complaints.append(f"output `{output.name}` is no {output.type}: {said[output.name][:_LONGEST_SHOWN]!r}")
+                complaints.append(
+                    f"output `{output.name}` is no {output.type}: {texts[output.name][:_LONGEST_SHOWN]!r}"
+                )
     return values, complaints
 
 

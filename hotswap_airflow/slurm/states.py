@@ -20,9 +20,9 @@ _NO_LOG = 53
 _OUT_OF_MEMORY_STATUSES = frozenset({125, 137})
 _NO_NODE = frozenset({"(null)", "None assigned"})
 _NEVER = {
-    "BadConstraints": "no node has what the job asks for",
+    "BadConstraints": "no node has what the job requests",
     "PartitionTimeLimit": "its time is longer than the partition allows",
-    "DependencyNeverSatisfied": "a job that it waits for will never end well",
+    "DependencyNeverSatisfied": "a job that it waits for will never end as required",
     "InvalidAccount": "its account is not valid",
     "InvalidQOS": "its QOS is not valid",
     "AccountNotAllowed": "its account may not use the partition",
@@ -32,15 +32,15 @@ _NEVER = {
     "AssocMaxWallDurationPerJobLimit": "its time is longer than the account allows",
 }
 _REASONS = {
-    "Priority": "jobs of higher priority are before it",
-    "Resources": "it is next, as soon as nodes are free",
+    "Priority": "jobs of higher priority come first",
+    "Resources": "it starts as soon as nodes are free",
     "QOSMaxJobsPerUserLimit": "you run as many jobs as your QOS allows",
     "Licenses": "all licences are in use",
-    "JobHeldAdmin": "an administrator holds it, and can let it go on: `scontrol release JOBID`",
-    "JobHeldUser": "its owner holds it; `scontrol release JOBID` lets it go on",
-    "launch failed requeued held": "it could not be started and is held; `scontrol release JOBID` lets it go on",
+    "JobHeldAdmin": "an administrator holds it, and can release it with `scontrol release JOBID`",
+    "JobHeldUser": "its owner holds it; release it with `scontrol release JOBID`",
+    "launch failed requeued held": "it could not be started and is held; release it with `scontrol release JOBID`",
     "Dependency": "a job that it depends on has not ended",
-    "PartitionNodeLimit": "it asks for more nodes than the partition allows, or has up, just now",
+    "PartitionNodeLimit": "it requests more nodes than the partition allows or has available now",
     "ReqNodeNotAvail": "a node that it needs is down or reserved",
     "AssocGrpBillingMinutes": "the account has used up its share",
     "BeginTime": "its start time has not come",
@@ -108,7 +108,7 @@ class JobStatus:
         """The status of a job in words; the remedies in it name the job.
 
         >>> JobStatus("PENDING", reason="JobHeldUser").told_of(7)
-        'PENDING (JobHeldUser: its owner holds it; `scontrol release 7` lets it go on)'
+        'PENDING (JobHeldUser: its owner holds it; release it with `scontrol release 7`)'
         """
         return self.sentence.replace("JOBID", str(job_id))
 
@@ -174,7 +174,7 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
         return errors.JobFailed(f"job {job} failed: {no_log(status.nodes)}")
     cause = BY_STATE[status.state]
     if not cause.words:
-        return cause.error(f"job {job} failed with {_ending(status)}; its log says more")
+        return cause.error(f"job {job} failed with {_ending(status)}; see its log")
     by = f" by {status.by}" if status.by else ""
     of = f" of {status.nodes}" if status.nodes else ""
     return cause.error(f"job {job} {cause.words.format(by=by, of=f'{of} ({status.state})')}")
@@ -183,8 +183,8 @@ def error_of(status: JobStatus, job: str) -> errors.JobError | None:
 def no_log(node: str, folder: str = "its work folder", user: str = "its user") -> str:
     """Why a script may not have begun, in words for the person that sets up the cluster."""
     where = f" on {node}" if node and node not in _NO_NODE else ""
-    words = "Slurm could not begin its script (JobLaunchFailure), as where it cannot open the log"
-    return f"{words}: is {folder} there{where}, and writable for {user}?"
+    words = "Slurm could not start its script (JobLaunchFailure), for example because it could not open the log"
+    return f"{words}; check that {folder} exists{where} and is writable for {user}"
 
 
 def _killed_for_memory(status: JobStatus) -> bool:

@@ -40,16 +40,16 @@ _sessions: RefCounted[JobConductor] = RefCounted(_keep)
 @asynccontextmanager
 async def shared_conductor(target: ClusterTarget) -> AsyncIterator[JobConductor]:
     """Use the session of an account. The last user closes it. Raises ``SetupError``."""
-    asking, cluster = target.monitor or target.connection, target.slurm_cluster
+    poller_id, cluster = target.monitor or target.connection, target.slurm_cluster
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(_accounts.use(target.connection, lambda: _connect(target.connection)))
-        asker = await stack.enter_async_context(_accounts.use(asking, lambda: _connect(asking)))
+        poller = await stack.enter_async_context(_accounts.use(poller_id, lambda: _connect(poller_id)))
 
         async def watch() -> JobWatcher:
-            client = asker.on(cluster) if target.monitor else account.below(target.workdir or account.workdir, cluster)
-            return JobWatcher(client, _interval(target), polled=_telling(asking))
+            client = poller.on(cluster) if target.monitor else account.below(target.workdir or account.workdir, cluster)
+            return JobWatcher(client, _interval(target), polled=_poll_metrics(poller_id))
 
-        watcher = await stack.enter_async_context(_watchers.use((asking, bool(target.monitor), cluster), watch))
+        watcher = await stack.enter_async_context(_watchers.use((poller_id, bool(target.monitor), cluster), watch))
         if target.poll != POLL:  # a target with the default intervals does not change the intervals of another target
             watcher.interval = _interval(target)
 
@@ -59,7 +59,7 @@ async def shared_conductor(target: ClusterTarget) -> AsyncIterator[JobConductor]
             return JobConductor(watcher.client if is_own else account.below(workdir, cluster), watcher)
 
         yield await stack.enter_async_context(
-            _sessions.use((target.connection, target.workdir, asking, bool(target.monitor), cluster), begin)
+            _sessions.use((target.connection, target.workdir, poller_id, bool(target.monitor), cluster), begin)
         )
 
 
@@ -68,11 +68,11 @@ def _interval(target: ClusterTarget) -> Interval:
     return Interval(shortest, usual, longest, hinted=shortest * _HASTE)
 
 
-def _telling(cluster: str) -> Callable[[float, int, bool], None]:
-    def tell(seconds: float, watched: int, answered: bool) -> None:  # noqa: FBT001 - as a watcher calls it
+def _poll_metrics(cluster: str) -> Callable[[float, int, bool], None]:
+    def send(seconds: float, watched: int, answered: bool) -> None:  # noqa: FBT001 - as a watcher calls it
         polled(cluster, seconds, watched, answered=answered)
 
-    return tell
+    return send
 
 
 async def _connect(conn_id: str) -> ClusterClient:

@@ -68,7 +68,7 @@ class AwaitJobTrigger(BaseTrigger):
                 async with shared_conductor(self.target) as conductor:
                     error = await self._end(conductor)
         except TimeoutError:
-            words = f"{self.sought} has not ended in time"
+            words = f"{self.sought} did not end within the sensor's timeout"
             yield await resuming(started, {"error": "SensorTimedOut", "message": words})
         except HotswapError as failure:
             yield await resuming(started, error_payload(failure))
@@ -81,7 +81,7 @@ class AwaitJobTrigger(BaseTrigger):
                 yield TaskSuccessEvent()
 
     async def _end(self, conductor: JobConductor) -> JobError | None:
-        said, search = "", ForeignJobWatch(conductor.client, self.sought)
+        reported, search = "", ForeignJobWatch(conductor.client, self.sought)
         while True:
             try:
                 statuses = await search.poll_once()
@@ -92,11 +92,11 @@ class AwaitJobTrigger(BaseTrigger):
             else:
                 if statuses and all(status.phase.is_final for status in statuses):
                     return self._verdict(statuses)
-                words = _sentence(statuses) or f"nobody knows {self.sought} yet"
-            if words != said:
+                words = _sentence(statuses) or f"Slurm does not know {self.sought} yet"
+            if words != reported:
                 self.log.log(logging.INFO, "%s", words)
-                said = words
-            # All that wait equally long poll at the same moments, so that they share round trips.
+                reported = words
+            # Triggers with the same interval poll at the same times, so that they share round trips.
             await asyncio.sleep(self.interval - time.time() % self.interval if self.interval else 0)
 
     def _verdict(self, statuses: Sequence[JobStatus]) -> JobError | None:

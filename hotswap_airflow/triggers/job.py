@@ -92,7 +92,7 @@ class SlurmJobTrigger(BaseTrigger):
             yield await resuming(started, error_payload(error))
             return
         if outcome.values:
-            await self._tell_values(outcome.values)
+            await self._push_values(outcome.values)
         if outcome.error is not None:
             yield await resuming(started, {**error_payload(outcome.error), "failed_before": outcome.failed_before})
         elif self.resumes:
@@ -127,7 +127,7 @@ class SlurmJobTrigger(BaseTrigger):
                 conduct = partial(self._from_its_folder, conductor, request, *listeners)
                 return await conductor.while_queued(request.key, conduct, self._report)
         except TimeoutError:
-            self._report("the task's time is over; cancelling the job")
+            self._report("the task's execution_timeout is over; cancelling the job")
             error = JobTimedOut(f"job {request.key.job} was not done within the task's execution_timeout")
             with contextlib.suppress(TimeoutError):  # the reconciliation cancels later what cannot be cancelled now
                 async with asyncio.timeout(_CANCEL_LIMIT):
@@ -146,7 +146,7 @@ class SlurmJobTrigger(BaseTrigger):
         try:
             progress.table = await asyncio.to_thread(results.write, outcome.key, outcome.table)
         except StoreError as error:
-            self._report(f"there is no table of the elements: {error}")
+            self._report(f"the table of the elements cannot be stored: {error}")
             return outcome
         progress.seen(outcome.status, outcome.tally)
         values = await asyncio.to_thread(results.shortened, progress.table, outcome.values)
@@ -165,7 +165,7 @@ class SlurmJobTrigger(BaseTrigger):
         key = self.key
         return {"dag_id": key.run.workflow, "run_id": key.run.run, "task_id": key.job, "map_index": key.index}
 
-    async def _tell_values(self, values: dict[str, Any]) -> None:
+    async def _push_values(self, values: dict[str, Any]) -> None:
         """Push the job's values, and repeat until it works: Airflow is slow if very many jobs end at once."""
         while True:
             with contextlib.suppress(TimeoutError):
@@ -199,13 +199,13 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _was_ended(self) -> bool:
         """Whether the task is over. Its end may become visible late, and Airflow may not answer: try several times."""
-        words = "Airflow does not say whether the task goes on; `hotswap-reconcile` will look at its job"
+        words = "Airflow does not return the task's state; `hotswap-reconcile` will check the job"
         for _ in range(_STATE_QUESTIONS):
             with contextlib.suppress(TimeoutError):
                 # None also counts: the task was cleared, and its next try starts from the beginning.
                 if await task_state(**self._ids) in {*ENDED, None}:
                     return True
-                words = "the task itself goes on, so its job is left alone"
+                words = "the task itself has not ended, so its job is not cancelled"
             await asyncio.sleep(1)
         self._report(words)
         return False

@@ -41,7 +41,7 @@ class MaintenanceTrigger(BaseTrigger):
             async with shared_conductor(self.target) as conductor:
                 await self.maintain(conductor)
         except (ConnectionLost, TimeoutError) as error:
-            self._report(f"not looked at this time: {str(error) or 'Airflow gave no answer'}")
+            self._report(f"skipped this time: {str(error) or 'Airflow gave no answer'}")
             yield TaskSkippedEvent()
         except HotswapError as error:
             yield await resuming(started, {"error": f"{type(error).__name__}: {error}"})

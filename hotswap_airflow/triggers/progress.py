@@ -28,7 +28,7 @@ class Progress(JobListener):
         self._push = push
         self.table = ""
         self._newest: Tally | None = None
-        self._told: tuple[Tally, str] | None = None
+        self._pushed: tuple[Tally, str] | None = None
         self._news = asyncio.Event()
 
     def seen(self, status: JobStatus, tally: Tally | None) -> None:  # noqa: ARG002
@@ -48,22 +48,22 @@ class Progress(JobListener):
     async def tell(self) -> None:
         """Push the newest numbers if they changed. If Airflow gives no answer, a later call pushes newer numbers."""
         tally, table = self._newest, self.table
-        if tally is None or (tally, table) == self._told:
+        if tally is None or (tally, table) == self._pushed:
             return
         pointer = {"table": table} if table else {}
         with contextlib.suppress(TimeoutError):
             await self._push(PROGRESS_KEY, {"text": str(tally), **asdict(tally), **pointer})
-            self._told = (tally, table)
+            self._pushed = (tally, table)
 
 
 @asynccontextmanager
 async def progress_of(push: Callable[[str, Any], Awaitable[None]]) -> AsyncIterator[Progress]:
     """Push numbers while the block runs, and the last numbers at its end."""
     progress = Progress(push)
-    telling = asyncio.ensure_future(progress.keep_telling())
+    pushing = asyncio.ensure_future(progress.keep_telling())
     try:
         yield progress
         await progress.tell()
     finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        pushing.cancel()
+        await asyncio.gather(pushing, return_exceptions=True)

@@ -41,7 +41,7 @@ class ReconcileTrigger(MaintenanceTrigger):
             try:
                 state = await task_state(run.workflow, run.run, job.key.job, job.key.index)
             except TimeoutError:
-                self._report("Airflow gives no answer; the others are left to the next pass")
+                self._report("Airflow gives no answer; the other jobs are left to the next reconciliation")
                 return
             if state in ENDED:
                 self._report(f"cancelling {job.name}: task {job.key.job} of {run.run} is {state}")

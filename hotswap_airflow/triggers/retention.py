@@ -47,11 +47,11 @@ class RetentionTrigger(MaintenanceTrigger):
                 gone += await self._remove(client, run)
             elif what != "nothing":
                 words[run.run.folder] = retention.notice_of(run, found.now, self.retention) if what == "notice" else ""
-        told = await retention.announce(client, words) if words else []
+        changed = await retention.announce(client, words) if words else []
         for folder, text in words.items():
-            place = "" if folder in told else "the folder cannot be written: "
+            place = "" if folder in changed else "the folder cannot be written: "
             self._report(f"{folder}: {place}{text or 'stays for now'}")
-        self._report(f"{len(found.runs)} run(s) have folders here; {len(told)} notice(s), {gone} removed")
+        self._report(f"{len(found.runs)} run(s) have folders here; {len(changed)} notice(s), {gone} removed")
         with contextlib.suppress(ConnectionLost):
             await retention.empty(client)
 

@@ -165,7 +165,7 @@ def test_what_only_the_sandbox_knows_is_not_taken_for_airflows(
 @pytest.mark.parametrize(
     ("connection", "words"),
     [
-        ("slurm://127.0.0.1/?key_file=/no/key", "its `key_file` /no/key is not there on this host"),
+        ("slurm://127.0.0.1/?key_file=/no/key", "its `key_file` /no/key does not exist on this host"),
         ("slurm://127.0.0.1/?keyfile=/no/key", "has no field `keyfile`; did you mean `key_file`?"),
         ("slurm://?transport=lokal", "has no transport `lokal`; did you mean `local`?"),
         ("http://127.0.0.1/", "is of type 'http'; use slurm"),
@@ -189,7 +189,7 @@ def test_a_connection_that_is_wrong_is_to_be_corrected_and_not_created(
     ("kwargs", "words"),
     [
         ({"foldr": "/x"}, "bundle workflows takes no argument 'foldr'"),
-        ({"folder": "/no/such/folder"}, "the folder of bundle workflows is not there: /no/such/folder"),
+        ({"folder": "/no/such/folder"}, "the folder of bundle workflows does not exist: /no/such/folder"),
         ({"refresh_interval": 300}, "bundle workflows looks at its folder every 300 s"),
     ],
 )
@@ -204,7 +204,7 @@ def test_what_a_bundle_is_made_with_is_looked_at(
 def test_a_store_is_looked_at_and_nothing_is_written(
     installed: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _level(_said(capsys)[1], f"{tmp_path / 'store'} is not there yet") == "warning"
+    assert _level(_said(capsys)[1], f"{tmp_path / 'store'} does not exist yet") == "warning"
     assert not (tmp_path / "store").exists()
     (tmp_path / "store").mkdir()
     assert _level(_said(capsys)[1], "installation none yet") == "ok"

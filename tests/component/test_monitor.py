@@ -164,7 +164,7 @@ async def test_a_folder_that_was_not_looked_into_is_no_empty_one(tmp_path: Path)
     (tmp_path / "bin" / "sed").write_text("#!/bin/sh\nhead -n 1\n")
     (tmp_path / "bin" / "sed").chmod(0o755)
     client = ClusterClient(LocalTransport({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}), str(tmp_path / "work"))
-    with pytest.raises(errors.UnreadableAnswer, match="nothing of 1 jobs"):
+    with pytest.raises(errors.UnreadableAnswer, match="nothing about 1 jobs"):
         await client.glimpses(["a" * 20, "b" * 20])
 
 

@@ -78,7 +78,7 @@ async def test_an_answer_of_squeue_that_is_cut_is_waited_out(
     _wrap(fake_slurm, "squeue", f'out=$("$real" "$@"); [ ! -e {cut} ] || out=${{out:0:9}}; printf "%s\\n" "$out"')
     running = await fake_bench.begun(make_request(GATE))
     cut.touch()
-    await fake_bench.until(lambda: "squeue answered, but with no line of 5 fields" in fake_bench.log)
+    await fake_bench.until(lambda: "squeue returned no line of 5 fields" in fake_bench.log)
     (fake_bench.run_dir(make_request()) / "go").touch()
     assert not running.done()
     cut.unlink()
@@ -97,7 +97,7 @@ async def test_values_that_cannot_be_read_for_a_while_are_waited_for(
     head.chmod(0o755)
     request = make_request("echo v=1 >> $HOTSWAP_OUTPUT", outputs=(Output("v", "integer"),))
     running = asyncio.create_task(fake_bench.conduct(request))
-    await fake_bench.until(lambda: "what is asked for cannot be read" in fake_bench.log)
+    await fake_bench.until(lambda: "the notes of a job cannot be read" in fake_bench.log)
     away.unlink()
     assert (await running).values == {"v": 1}
 
@@ -455,7 +455,7 @@ async def test_a_try_that_was_left_behind_gives_up_its_turn(
     later = replace(old, key=replace(old.key, epoch=1))
     with pytest.raises(errors.SubmitLimitReached):
         await fake_bench.client.submit(later, "2 1")
-    await fake_bench.until(lambda: "a later try of this task is at work" in fake_bench.log)
+    await fake_bench.until(lambda: "this try waits" in fake_bench.log)
     fake_slurm.submit_limit = None
     assert (await waiting).error is None
     assert not left_behind.done()

@@ -69,7 +69,7 @@ async def test_who_was_never_let_in_fails_at_once_and_says_what_to_do(
     login: Login, strange: dict[str, str], changed: str
 ) -> None:
     transport = make_transport(replace(login, extra={**login.extra, changed: strange[changed]}), {})
-    with pytest.raises(errors.LoginRequired, match=r"does not let us in \(.*\); log in once on this host: ssh -o"):
+    with pytest.raises(errors.LoginRequired, match=r"refuses the login \(.*\); log in once on this host: ssh -o"):
         await transport.run(("true",))
 
 

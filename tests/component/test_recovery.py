@@ -40,7 +40,7 @@ async def test_a_job_that_saved_its_state_goes_on_until_it_is_done(bench: Any, m
     assert outcome.error is None
     assert outcome.values == {"step0": 1, "step1": 2, "step2": 3}  # what it wrote before it saved is kept
     assert (outcome.key.generation, outcome.failed_before) == (2, 0)
-    assert bench.log.count("the script saved its state; it goes on in another job") == 2
+    assert bench.log.count("the script saved its state and continues in another job") == 2
     assert [line for line in bench.log.split("\n") if line.startswith("start")] == ["start 1", "start 2", "start 3"]
 
 

@@ -37,10 +37,10 @@ async def test_a_wrong_host_key_and_a_refused_key_fail_at_once(own_login_node: L
     other = tmp_path / "known_hosts"
     public = own_login_node.key.with_suffix(".pub").read_text()
     other.write_text(f"[{HOST}]:{own_login_node.port} {public}")
-    with pytest.raises(errors.LoginRequired, match="host key of slurm_main is not the known one"):
+    with pytest.raises(errors.LoginRequired, match="host key of slurm_main differs from the known one"):
         await _ssh(own_login_node, known_hosts=str(other)).run(("true",))
     stranger = asyncssh.generate_private_key("ssh-ed25519")
-    with pytest.raises(errors.LoginRequired, match=r"does not let us in.*check the user and the key"):
+    with pytest.raises(errors.LoginRequired, match=r"refuses the login.*check the user and the key"):
         await _ssh(own_login_node, client_keys=[stranger]).run(("true",))
 
 
@@ -54,7 +54,7 @@ async def test_a_refusal_after_a_login_is_waited_out_and_not_hammered(own_login_
     own_login_node.drop_sessions()
     with pytest.raises(errors.ConnectionLost, match="the connection to slurm_main was lost"):
         await transport.run(("true",))
-    with pytest.raises(errors.LoginAwaited, match=r"paused.*does not let us in.*tried again at .* UTC"):
+    with pytest.raises(errors.LoginAwaited, match=r"paused.*refuses the login.*next login is tried at .* UTC"):
         await transport.run(("true",))
     (own_login_node.folder / "authorized_keys").write_bytes(known)
     with pytest.raises(errors.LoginAwaited):  # nobody knocks so soon after a refusal

@@ -144,6 +144,8 @@ async def test_a_work_folder_that_is_not_on_the_node_is_named(
     for task in conducting:
         outcome = await task
         assert type(outcome.error) is errors.JobFailed
-        assert f", as where it cannot open the log: is {real.workdir} there on main-" in str(outcome.error)
-        assert f"and writable for {user_name()}?" in str(outcome.error)
+        assert f", for example because it could not open the log; check that {real.workdir} exists on main-" in str(
+            outcome.error
+        )
+        assert f"and is writable for {user_name()}" in str(outcome.error)
     assert "2 of 2 elements failed: 0 (JobLaunchFailure), 1 (JobLaunchFailure); Slurm" in str(outcome.error)

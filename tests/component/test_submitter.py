@@ -77,7 +77,7 @@ async def test_no_submission_while_nobody_answers(
     request = make_request()
     await fake_bench.lay_out(request)
     task = asyncio.create_task(fake_bench.conductor.conduct(request, "1 0", fake_bench.lines.append))
-    await Bench.until(lambda: "cannot tell yet whether the job was submitted" in fake_bench.log)
+    await Bench.until(lambda: "it is not known yet whether the job was submitted" in fake_bench.log)
     fake_slurm.is_down = False
     assert (await asyncio.wait_for(task, 30)).error is None
     assert _submitted(fake_slurm) == 1
@@ -129,7 +129,7 @@ async def test_a_try_that_was_left_behind_touches_nothing(
     new = replace(old, key=replace(old.key, epoch=1))
     waiting = await fake_bench.begun(new, "2 1")
     stale = asyncio.create_task(fake_bench.conduct(old, "1 0"))
-    await Bench.until(lambda: "leaves the job to it" in fake_bench.log)
+    await Bench.until(lambda: "this try waits" in fake_bench.log)
     found = await fake_bench.client.submit(old, "1 0")
     assert found.is_outdated
     assert [job.state for job in fake_slurm.jobs.values()] == ["RUNNING"]
@@ -202,9 +202,9 @@ async def test_a_key_is_submitted_once_when_its_submitter_is_killed_at_any_point
     client = ClusterClient(LocalTransport(slurm_cluster.environment), str(tmp_path), "main")
     conductor = JobConductor(client, JobWatcher(client, Interval(0.1, 0.3)), patience=2)
     points = {
-        "after mkdir": 'cd -- "$digest" || say "error the job\'s folder cannot be entered"\n',
+        "after mkdir": 'cd -- "$digest" || reply "error the job\'s folder cannot be entered"\n',
         "before sbatch": 'timeout "$limit"',
-        "after sbatch": "  # The last line that is a number",
+        "after sbatch": "  # Take the last line that is a number",
     }
     # All of it, or only the part that submits: what it then answers is no refusal.
     for (number, (point, place)), whole in itertools.product(enumerate(points.items()), ["$$", ""]):

@@ -223,7 +223,7 @@ async def test_a_chunk_that_is_warned_goes_on_also_where_its_element_just_ended(
     outcome = await bench.conduct(request)
     assert (outcome.error, outcome.tally) == (None, Tally(done=4))
     assert (bench.run_dir(request) / "ran").read_text().split() == [*"0123"]
-    assert "it goes on in another job" in bench.log
+    assert "continues in another job" in bench.log
 
 
 async def test_what_may_be_tried_again_is_before_it_is_tolerated(
@@ -345,7 +345,7 @@ async def test_a_job_that_was_cancelled_does_not_go_on(bench: Any, make_request:
 async def test_an_end_that_cannot_be_noted_is_waited_for(fake_bench: Any, make_request: MakeRequest) -> None:
     request = make_request("true")
     (fake_bench.key_dir(request) / "settled.new").mkdir(parents=True)
-    with pytest.raises(errors.ConnectionLost, match="cannot be noted"):
+    with pytest.raises(errors.ConnectionLost, match="cannot be recorded"):
         await fake_bench.client.record_end(request.key.digest, "1 0 COMPLETED")
     await fake_bench.client.record_end("nobody-e0-g0", "1 0 COMPLETED")
 

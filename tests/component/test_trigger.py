@@ -85,7 +85,7 @@ async def test_a_failure_is_told_with_how_many_were_before_it(make_trigger: Any,
     event = await _event(make_trigger(make_request("exit 7")))
     assert event.payload == {
         "error": "JobFailed",
-        "message": "job fit failed with exit status 7; its log says more",
+        "message": "job fit failed with exit status 7; see its log",
         "failed_before": 0,
     }
 
@@ -93,7 +93,7 @@ async def test_a_failure_is_told_with_how_many_were_before_it(make_trigger: Any,
 async def test_a_missing_content_fails_with_its_remedy(make_trigger: Any, make_request: MakeRequest) -> None:
     event = await _event(make_trigger(make_request("true"), pack="0" * 64))
     assert event.payload["error"] == "StoreError"
-    assert "let [hotswap] store_path name one persistent folder" in event.payload["message"]
+    assert "set [hotswap] store_path to one persistent folder" in event.payload["message"]
 
 
 async def test_what_only_a_person_can_mend_is_told_at_once_and_jobs_wait_for_it(
@@ -115,7 +115,7 @@ async def test_what_only_a_person_can_mend_is_told_at_once_and_jobs_wait_for_it(
     monkeypatch.setattr(trigger, "_report", lines.append)
     running = asyncio.create_task(_event(trigger))
     async with asyncio.timeout(90):
-        while not any("paused, a person is needed: the host key of slurm_main" in line for line in lines):
+        while not any("paused until a person acts: the host key of slurm_main" in line for line in lines):
             await asyncio.sleep(0.05)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -26,9 +26,7 @@ async def test_an_unknown_outcome_is_told_once_in_sbatchs_own_words(
 ) -> None:
     fake_slurm.dropped = 1
     assert (await fake_bench.conduct(make_request("true"))).error is None
-    words = (
-        "whether main took the job is not known (Batch job submission failed: Socket timed out on send/recv operation)"
-    )
+    words = "it is not known whether main took the job (Batch job submission failed: Socket timed out on send/recv operation)"
     assert fake_bench.log.count(words) == 1
 
 
@@ -69,7 +67,7 @@ async def test_a_controller_that_is_away_is_asked_less_and_less_often_and_told_o
     running = asyncio.create_task(fake_bench.conduct(make_request("true")))
     await fake_bench.until(lambda: pauses.count(patient.LONGEST_PAUSE) > 1)
     assert [pause for pause in pauses if pause >= patient.FIRST_PAUSE][:6] == [1, 2, 4, 8, 16, 30]
-    assert fake_bench.log.count("cannot tell yet whether the job was submitted") == 1
+    assert fake_bench.log.count("it is not known yet whether the job was submitted") == 1
     fake_slurm.is_down = False
     assert (await running).error is None
     assert len(fake_slurm.jobs) == 1
@@ -84,9 +82,9 @@ async def test_a_change_that_comes_together_with_new_log_text_is_told(
     job = fake_slurm.jobs[1]
     for reason, words in (
         ("BeginTime", "PENDING (BeginTime: its start time has not come)"),
-        ("launch failed requeued held", "`scontrol release 1` lets it go on"),
-        ("JobHeldUser", "its owner holds it; `scontrol release 1`"),
-        ("JobHeldAdmin", "an administrator holds it, and can let it go on: `scontrol release 1`"),
+        ("launch failed requeued held", "release it with `scontrol release 1`"),
+        ("JobHeldUser", "its owner holds it; release it with `scontrol release 1`"),
+        ("JobHeldAdmin", "an administrator holds it, and can release it with `scontrol release 1`"),
     ):
         with (fake_bench.key_dir(request) / "job.log").open("a") as log:
             job.states, job.reason = ["PENDING"], reason

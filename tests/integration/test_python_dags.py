@@ -152,5 +152,5 @@ def test_sensors_wait_for_jobs_of_others(lab: Any) -> None:
         "by_id": "success", "by_name": "success", "of_bad": "failed", "of_nobody": "failed", "soft": "skipped", "wrong": "failed",
     }  # fmt: skip
     assert f"JobFailed: job {bad_id} failed" in lab.api.log("sensing", run, "of_bad")
-    assert "nobody knows job nobody-s yet" in lab.api.log("sensing", run, "of_nobody")
+    assert "Slurm does not know job nobody-s yet" in lab.api.log("sensing", run, "of_nobody")
     assert "give exactly one of job_id, job_name and key" in lab.api.log("sensing", run, "wrong")

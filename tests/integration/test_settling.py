@@ -83,7 +83,7 @@ def test_a_sweep_is_run_again_as_a_whole_where_a_person_wants_it(lab: Any) -> No
     folder = lab.run_dir("whole", run)
     (folder / "well").touch()
     said = lab.hotswap("jobs", "retry", "whole", run, "a", "--all")
-    assert said.splitlines()[0] == "1 earlier tries count for nothing"
+    assert said.splitlines()[0] == "1 earlier tries do not count any more"
     lab.api.wait("the run to go on", lambda: lab.api.get(f"/dags/whole/dagRuns/{run}")["state"] != "failed")
     assert lab.api.wait_for_run("whole", run) == "success"
     assert len((folder / "ran").read_text().split()) == 18

@@ -162,7 +162,7 @@ def test_a_workflow_whose_file_takes_another_name_lets_its_runs_finish(lab: Any,
 def test_what_airflow_refuses_is_an_error_of_the_new_text_alone(lab: Any, two_jobs: tuple[str, str]) -> None:
     name, run = two_jobs
     lab.write(name, _two_jobs("TWO", f"tags: [{'x' * 101}]\n"))
-    lab.api.wait("the import error", lambda: "Airflow does not take" in _errors(lab).get(f"{name}.hotswap.yaml", ""))
+    lab.api.wait("the import error", lambda: "Airflow does not accept" in _errors(lab).get(f"{name}.hotswap.yaml", ""))
     assert not lab.api.get(f"/dags/{name}")["is_stale"]
     assert _finish(lab, name, run) == {"said": "ONE"}
 
@@ -217,7 +217,7 @@ def test_a_failing_job_fails_its_task_without_a_retry(lab: Any) -> None:
     log = lab.api.log("failing", run, "a")
     assert "JobFailed: job a failed with exit status 3" in log
     after_traceback = log.rpartition("Traceback")[2] if "Traceback" in log else log
-    assert "JobFailed: job a failed with exit status 3; its log says more" in after_traceback.split("\n", 12)[-1]
+    assert "JobFailed: job a failed with exit status 3; see its log" in after_traceback.split("\n", 12)[-1]
 
 
 def test_jobs_that_wait_for_failures_judge_each_need_by_itself(lab: Any) -> None:

@@ -126,7 +126,7 @@ def test_a_diamond_passes_values_and_a_hostile_text_arrives_as_it_is(
         (["FILE", "--param", "degree=x"], "is not of type integer"),
         (["FILE", "--param", "degree=9"], "more than 6"),
         (["FILE", "--connection", "http://x"], "use slurm://"),
-        (["FILE", "--connection", "ssh://h:port"], "no port that is a number"),
+        (["FILE", "--connection", "ssh://h:port"], "a port that is not a number"),
         (["--attach", "gone"], "there is no run 'gone'"),
     ],
 )
@@ -220,7 +220,7 @@ def stuck_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         assert process.stderr is not None
         for line in process.stderr:
-            if "cannot tell yet whether the job was submitted" in line:
+            if "it is not known yet whether the job was submitted" in line:
                 break
         yield process
         process.kill()
@@ -243,7 +243,7 @@ def test_a_run_ends_at_once_for_who_asks_twice_also_where_the_controller_is_away
         stuck_run.send_signal(number)
     out, _ = stuck_run.communicate(timeout=30)
     assert stuck_run.returncode == status
-    assert "whether these were submitted is not known: a; hotswap run --attach " in out
+    assert "it is not known whether these were submitted: a; hotswap run --attach " in out
 
 
 def test_a_host_that_is_not_there_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,12 +60,12 @@ def test_transports() -> None:
         ({"keyfile": "/k"}, "has no field `keyfile`; did you mean `key_file`?"),
         ({"private-key": "x"}, "has no field `private-key`; did you mean `private_key`?"),
         ({"workdir": "~/runs"}, "`workdir` of connection c: `~/runs` begins with `~`"),
-        ({"key_file": "/no/such/key"}, "its `key_file` /no/such/key is not there on this host"),
-        ({"known_hosts": "/no/such/file"}, "its `known_hosts` /no/such/file is not there on this host"),
+        ({"key_file": "/no/such/key"}, "its `key_file` /no/such/key does not exist on this host"),
+        ({"known_hosts": "/no/such/file"}, "its `known_hosts` /no/such/file does not exist on this host"),
         ({"private_key": "garbled"}, "its `private_key` cannot be used"),
-        ({"host_key": "ssh-ed25519 garbled"}, "its `host_key` is none"),
+        ({"host_key": "ssh-ed25519 garbled"}, "its `host_key` is not a key"),
         ({"transport": "openssh", "private_key": "x"}, "takes neither a `private_key` nor a passphrase"),
-        ({"transport": "openssh", "key_file": "/no/such/key"}, "its `key_file` /no/such/key is not there"),
+        ({"transport": "openssh", "key_file": "/no/such/key"}, "its `key_file` /no/such/key does not exist"),
     ],
 )
 def test_a_word_of_a_connection_that_is_wrong_is_one_clear_error(extra: dict[str, str], words: str) -> None:

@@ -35,7 +35,7 @@ def test_a_good_end_needs_the_scripts_own_note(source: str) -> None:
     said = {source: COMPLETED}
     assert _judge(59.0, **said).phase is Phase.RUNNING
     assert (gone := _judge(61.0, **said)).phase is Phase.GONE
-    assert "Slurm says that it ended well, but its script has noted no end" in str(error_of(gone, "fit"))
+    assert "Slurm reports that it ended well, but its script noted no end" in str(error_of(gone, "fit"))
     assert _judge(0.0, **said, noted_status=0).phase is Phase.SUCCEEDED
     assert _judge(0.0, **said, noted_status=7) == JobStatus("FAILED", exit_status=7)
     assert _judge(0.0, **said, has_notes=False) is COMPLETED  # a job that others submitted

@@ -97,7 +97,7 @@ def test_a_value_that_airflow_cannot_carry_is_none(line: str) -> None:
     values, complaints = read_outputs((output,), "/run", line)
     assert values == {}
     (complaint,) = complaints
-    reasons = (f"is no {output.type}: {line[2:202]!r}", "is nothing that Airflow can carry: ")
+    reasons = (f"is no {output.type}: {line[2:202]!r}", "is not a value that Airflow can carry: ")
     assert complaint.startswith(tuple(f"output `{output.name}` {reason}" for reason in reasons))
     assert len(complaint) < 300
 

@@ -40,7 +40,7 @@ def test_no_error_without_a_failure(state: str) -> None:
 
 
 def test_a_status_in_words() -> None:
-    assert JobStatus("PENDING", "Priority").sentence == "PENDING (Priority: jobs of higher priority are before it)"
+    assert JobStatus("PENDING", "Priority").sentence == "PENDING (Priority: jobs of higher priority come first)"
     assert JobStatus("PENDING", "Odd").sentence == "PENDING (Odd)"
     assert JobStatus("RUNNING", nodes="n[1-2]").sentence == "RUNNING on n[1-2]"
     assert JobStatus("PENDING").sentence == "PENDING"

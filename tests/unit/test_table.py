@@ -56,7 +56,7 @@ def test_a_table_is_read_page_by_page(tmp_path: Path) -> None:
     assert len(store.page(name)) == 10
     store.remove(KEY.run.folder, [KEY.digest])
     assert not (tmp_path / "results" / KEY.run.folder).exists()
-    with pytest.raises(StoreError, match="store_path name one persistent folder"):
+    with pytest.raises(StoreError, match="store_path to one persistent folder"):
         store.page(name)
 
 

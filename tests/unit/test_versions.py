@@ -360,7 +360,7 @@ async def test_a_pack_is_streamed_as_an_archive(tmp_path: Path) -> None:
         assert [(m.name, m.size, m.mode) for m in tar] == [(name, 1000, 0o755), ("b", 0, 0o644)]
     assert Pack.from_listing(pack.listing) == pack
     missing = Pack((PackedFile("c", "0" * 64, executable=False),))
-    with pytest.raises(StoreError, match=r"let \[hotswap\] store_path name one persistent folder"):
+    with pytest.raises(StoreError, match=r"set \[hotswap\] store_path to one persistent folder"):
         [chunk async for chunk in archive(missing, store)]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_command(commands: Any) -> None:
     """Add ``doctor``."""
-    doctor = commands.add_parser("doctor", help="look at the installation: exit 0 well, 1 something must be mended")
+    doctor = commands.add_parser("doctor", help="check the installation: exit 0 no problem, 1 problems found")
     loading.add_site_argument(doctor)
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(action=_doctor)

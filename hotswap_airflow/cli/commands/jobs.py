@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 def add_command(commands: Any) -> None:
     """Add ``jobs retry`` and ``jobs elements``."""
     jobs = commands.add_parser("jobs", help="jobs of a run in Airflow").add_subparsers(metavar="COMMAND", required=True)
-    retry = jobs.add_parser("retry", help="clear a job and those after it; of a sweep, run what did not succeed")
-    retry.add_argument("--all", action="store_true", help="of a sweep, run all elements, also those that succeeded")
+    retry = jobs.add_parser(
+        "retry", help="clear a job and the jobs after it; a sweep runs the elements that did not succeed"
+    )
+    retry.add_argument("--all", action="store_true", help="run all elements of a sweep, also those that succeeded")
     add_site_argument(retry)
     retry.set_defaults(action=_retry)
     elements = jobs.add_parser("elements", help="the elements of a sweep that has ended, page by page")
     elements.add_argument("--first", type=int, default=0, metavar="N", help="element to begin with (default 0)")
     elements.add_argument("--count", type=int, default=50, metavar="N", help="how many (default 50)")
-    elements.add_argument("--json", action="store_true", help="a JSON object a line")
+    elements.add_argument("--json", action="store_true", help="one JSON object per line")
     elements.set_defaults(action=_elements)
     for parser in (retry, elements):
         for name in ("workflow", "run", "job"):
@@ -44,7 +46,7 @@ def _retry(arguments: argparse.Namespace) -> int:
     airflow, ids = _task(arguments)
     try:
         if arguments.all:
-            print(f"{asyncio.run(_begin_anew(arguments))} earlier tries count for nothing")
+            print(f"{asyncio.run(_begin_anew(arguments))} earlier tries do not count any more")
         count = airflow.clear_task(*ids)
     except HotswapError:
         if arguments.all:
@@ -67,14 +69,14 @@ def _elements(arguments: argparse.Namespace) -> int:
     if arguments.first < 0 or arguments.count < 1:
         raise SetupError("--first is at least 0, --count at least 1")
     airflow, (workflow, run, job, index) = _task(arguments)
-    told = airflow.xcom(workflow, run, job, PROGRESS_KEY, index) or {}
-    if "table" not in told:
-        raise SetupError(f"job {job} of {run} has no table of elements: it is no sweep, or has not ended")
-    rows = ResultStore(read_without_airflow().store_path).page(told["table"], arguments.first, arguments.count)
+    progress = airflow.xcom(workflow, run, job, PROGRESS_KEY, index) or {}
+    if "table" not in progress:
+        raise SetupError(f"job {job} of {run} has no table of elements: it is not a sweep, or has not ended")
+    rows = ResultStore(read_without_airflow().store_path).page(progress["table"], arguments.first, arguments.count)
     for row in rows:
         print(row.to_json() if arguments.json else row)
     if not arguments.json:
-        print(told["text"])
+        print(progress["text"])
     return 0
 
 

@@ -49,7 +49,7 @@ def add_command(commands: Any) -> None:
     orphans.set_defaults(action=_orphans)
     adopt = commands.add_parser("adopt", help="give an orphan back to its task, which is cleared and waits for it")
     adopt.add_argument("job_id", type=int, metavar="JOBID")
-    adopt.add_argument("--cluster", metavar="C", help="where more than one cluster has a job of this id")
+    adopt.add_argument("--cluster", metavar="C", help="needed if more than one cluster has a job of this id")
     adopt.set_defaults(action=_adopt)
     for parser in (orphans, adopt):
         add_site_argument(parser)
@@ -75,8 +75,8 @@ def _check_airflow(airflow: RestClient, orphans: Sequence[Orphan]) -> None:
     own = {*MAINTENANCE_DAG_IDS, *(orphan.job.key.run.workflow for orphan in orphans)}
     if not any(map(airflow.has_dag, sorted(own))):
         raise SetupError(
-            f"Airflow at {airflow.url} knows none of the workflows, so it may not be that of the jobs; nothing was "
-            "cancelled. Give the right one with --airflow"
+            f"Airflow at {airflow.url} knows none of the workflows, so the jobs may belong to another Airflow; nothing "
+            "was cancelled. Give the address of the right one with --airflow"
         )
 
 

@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
     loading.add_site_arguments(run)
     run.add_argument("--param", action="append", default=[], metavar="K=V", help="a parameter; may be given often")
     run.add_argument("--connection", metavar="URI", help="ssh://USER@HOST, slurm://…, or a host of ~/.ssh/config")
-    run.add_argument("--attach", metavar="RUN", help="go on with a run that was left")
+    run.add_argument("--attach", metavar="RUN", help="continue a run that was left")
     run.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     run.set_defaults(action=_run)
 
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
-        _tell_end(state, summary)
+        _print_end(state, summary)
     return _EXIT[state]
 
 
@@ -97,7 +97,7 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun, *, is_attached: bool) 
     files = saved_run.files_of(saved)
     for file in plan.pack.files:
         store.put(files.read(file.path))
-    runner = Runner(plan, site, saved, transports, store, _say, is_attached=is_attached)
+    runner = Runner(plan, site, saved, transports, store, _print_line, is_attached=is_attached)
     print(f"run {saved.run} of {plan.workflow} in {plan.environment}", file=sys.stderr)
     try:
         state = await _until_signal(runner)
@@ -143,7 +143,7 @@ async def _end(work: asyncio.Future[Any]) -> None:
     await asyncio.wait({work}, timeout=_CLEARING_UP)
 
 
-def _say(job: str, line: str) -> None:
+def _print_line(job: str, line: str) -> None:
     try:
         for part in re.split(r"\r?\n|\r", line):
             print(f"{datetime.now().astimezone():%H:%M:%S}  {job}  {part}", file=sys.stderr)
@@ -151,7 +151,7 @@ def _say(job: str, line: str) -> None:
         return  # the terminal is gone; its signal arrives separately
 
 
-def _tell_end(state: str, summary: dict[str, Any]) -> None:
+def _print_end(state: str, summary: dict[str, Any]) -> None:
     for name, value in summary["outputs"].items():
         print(f"{name} = {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     print(f"{state}: {', '.join(f'{job} {how}' for job, how in summary['jobs'].items())}")
@@ -165,5 +165,5 @@ def _what_goes_on(summary: dict[str, Any]) -> str:
     known = [f"{job} (Slurm job {job_id})" for job, job_id in summary["left"].items() if job_id]
     unknown = [job for job, job_id in summary["left"].items() if not job_id]
     words = [f"these may still run: {', '.join(known)}"] if known else []
-    words += [f"whether these were submitted is not known: {', '.join(unknown)}"] if unknown else []
-    return f"{'; '.join(words)}; {attach} goes on with them" if words else f"no job is left; {attach} goes on"
+    words += [f"it is not known whether these were submitted: {', '.join(unknown)}"] if unknown else []
+    return f"{'; '.join(words)}; {attach} continues with them" if words else f"no job is left; {attach} continues"

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def add_command(commands: Any) -> None:
     """Add ``runs keep``."""
     runs = commands.add_parser("runs", help="runs on the clusters").add_subparsers(metavar="COMMAND", required=True)
-    keep = runs.add_parser("keep", help="exempt the folder of a run from being removed")
+    keep = runs.add_parser("keep", help="keep the folder of a run: it is not removed after its time")
     for name in ("workflow", "run"):
         keep.add_argument(name)
-    keep.add_argument("--off", action="store_true", help="exempt it no longer")
+    keep.add_argument("--off", action="store_true", help="let it be removed after its time again")
     add_site_argument(keep)
     keep.set_defaults(action=_keep)
 
@@ -30,7 +30,7 @@ def _keep(arguments: argparse.Namespace) -> int:
     if not folders:
         raise SetupError(f"no cluster of the site has a folder of run {arguments.run} of {arguments.workflow}")
     for folder in folders:
-        print(f"{folder} {'is removed when its time is over' if arguments.off else 'stays'}")
+        print(f"{folder} {'is removed after the time that the site sets' if arguments.off else 'stays'}")
     return 0
 
 

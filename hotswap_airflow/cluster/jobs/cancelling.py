@@ -59,7 +59,7 @@ class Cancelling:
         try:
             return await self._ask(self.client.find, key.stem)
         except CommandFailed as error:
-            self._report(f"cancelling what the queue has: {error}")
+            self._report(f"the job's notes cannot be read, so its jobs in the queue are cancelled by name: {error}")
             await self._cancel_unseen(key)
             return None
 
@@ -82,7 +82,7 @@ class Cancelling:
     async def _is_queued(self, names: set[str], clusters: set[str]) -> bool:
         if clusters - {""}:
             if not (home := await self.client.home()):
-                raise ConnectionLost(f"{self.client.name} does not say what its own cluster is called")
+                raise ConnectionLost(f"Slurm on {self.client.name} does not return the name of its own cluster")
             clusters = {"" if cluster == home else cluster for cluster in clusters}
         for cluster in clusters:
             queue = await self._patient.queue(cluster)
@@ -93,7 +93,9 @@ class Cancelling:
     async def _cancel_unseen(self, key: JobKey) -> None:
         """Cancel the queue's jobs of a key's epoch and of older epochs, without a look at the key folders."""
         while jobs := self._up_to(key, await self._ask(self._patient.queue)):
-            with contextlib.suppress(ConnectionLost, UnreadableAnswer):  # nor can it be noted there
+            with contextlib.suppress(
+                ConnectionLost, UnreadableAnswer
+            ):  # the cancellation cannot be noted there, either
                 await self.client.cancel(jobs)
             await asyncio.sleep(patient.FIRST_PAUSE)
 

@@ -76,7 +76,7 @@ class JobConductor:
         Otherwise raise the error; ``SubmissionRefused`` is always raised. A file system that is full, read-only or away
         thus does not make a job count as failed.
         """
-        said = ""
+        reported = ""
         while True:
             try:
                 return await work()
@@ -86,9 +86,9 @@ class JobConductor:
                 if not (why := await self._why_queued(key)):
                     raise
                 words = f"waiting, {why}: {error}"
-            if words != said:
+            if words != reported:
                 report(words)
-                said = words
+                reported = words
             await asyncio.sleep(patient.LONGEST_PAUSE)
 
     async def _why_queued(self, key: JobKey) -> str:

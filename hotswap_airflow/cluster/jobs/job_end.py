@@ -26,7 +26,9 @@ def end_of(
     """The outcome of a single job. ``error`` is what Slurm's word for its end means."""
     values, complaints = read_outputs(request.outputs, run_dir, result.output)
     if request.outputs and len(result.output.encode()) >= OUTPUT_LIMIT:
-        complaints = [f"it wrote more than {OUTPUT_LIMIT:,} bytes to $HOTSWAP_OUTPUT; let it write a file instead"]
+        complaints = [
+            f"it wrote more than {OUTPUT_LIMIT:,} bytes to $HOTSWAP_OUTPUT; write large values to a file instead"
+        ]
     error = _from_script(request, result, error)
     if error is None and complaints:
         error = OutputMissing(f"job {request.key.job}: {'; '.join(complaints)}")
@@ -89,4 +91,4 @@ def as_recorded(request: JobRequest, error: JobError | None) -> JobError | None:
     end = request.past.recorded_end
     if end is None or not end.errors or type(error).__name__ == end.errors[0]:
         return error
-    return error_class(end.errors[0])(f"job {request.key.job} had ended as {end.state}, as was recorded before")
+    return error_class(end.errors[0])(f"job {request.key.job} ended as {end.state}; this end was recorded before")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
 
 _GOES_ON = {
-    SAVED: "the script saved its state; it goes on in another job",
+    SAVED: "the script saved its state and continues in another job",
     WAVE: "the next elements are submitted, as many as the cluster takes",
 }
 _NO_ELEMENTS = Array((), ())
@@ -55,7 +55,9 @@ class JobRun:
         while True:
             outcome = await self._conduct(request)
             if outcome.continuation and await self._was_cancelled(outcome.key):
-                error = JobCancelled(f"job {request.key.job} was cancelled; what it has done is kept for a later try")
+                error = JobCancelled(
+                    f"job {request.key.job} was cancelled; its results so far are kept for a later try"
+                )
                 outcome = replace(outcome, values={}, error=error, continuation="")
             self._listener.ended(outcome)
             if not outcome.continuation:
@@ -74,7 +76,7 @@ class JobRun:
         if try_number(self._asked) > 1:  # a try that was left behind may have been about to submit when we looked
             folders = await self._ask(self.client.find, request.key.stem)
             others = [f for f in folders if f.tried.epoch != request.key.epoch and not f.tried.is_cancelled]
-            # Unless it is us who were left behind.
+            # Not the jobs of a later try: then this try itself was left behind.
             late = [f for f in others if try_number(f.tried.asked) < try_number(self._asked)]
             await self._submitter.cancel_older(request.key, late)
         recorded_end = request.past.recorded_end
@@ -124,7 +126,7 @@ class JobRun:
         if news.trouble:
             self._report(f"waiting for {self.client.name}: {news.trouble}")
         elif news.tally is not None and news.status.phase.is_final:
-            pass  # the end is told with the numbers of all tries
+            pass  # the end is reported with the numbers of all tries
         elif news.tally is not None:
             status = news.hold or (None if news.tally.running else news.status)
             self._report(f"{news.tally} ({status.told_of(job_id)})" if status is not None else str(news.tally))
@@ -158,8 +160,8 @@ class JobRun:
         key = request.key
         noted = await self._ask(self.client.result, key.digest)
         status = JobStatus(recorded_end.state, exit_status=noted.exit_status)
-        self._report(f"Slurm job {job_id or ''} had ended as {status.state}, which was recorded before")
-        if not status.phase.is_final:  # it could never start, and whoever told it may have died before it was cancelled
+        self._report(f"Slurm job {job_id or ''} ended as {status.state}; this end was recorded before")
+        if not status.phase.is_final:  # it could never start, and a worker may have died before it cancelled the job
             await self._ask(self.client.cancel, [(key.digest, key.job_name)])
         error = as_recorded(request, error_of(status, key.job))
         return Outcome(key, job_id, status, {}, error, failed_before=request.past.failed)
@@ -216,7 +218,7 @@ class JobRun:
         ends = await self._ask(self.client.ends, [*earlier, *own])
         for digest in (*earlier, *own):
             found = await self._submitter.wrote(request, digest)
-            # What a failed attempt wrote counts for nothing.
+            # What a failed attempt wrote does not count.
             assumed = 0 if digest == key.digest else None
             noted = ends.get(digest, ElementEnds()).statuses
             good = {e for e in found if noted.get(e, assumed) == 0} - failed.get(digest, frozenset())

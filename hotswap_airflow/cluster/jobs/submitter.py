@@ -164,8 +164,8 @@ class Submitter:
         parts = [folder.digest for folder in earlier if folder.tried.is_part]
         ends = await self.ask(self.client.ends, digests)
         members = await self.ask(self.client.members, parts) if parts else {}
-        untold = [folder.digest for folder in earlier if folder.tried.end is None]
-        wrote = {digest: await self.wrote(request, digest) for digest in untold}
+        unrecorded = [folder.digest for folder in earlier if folder.tried.end is None]
+        wrote = {digest: await self.wrote(request, digest) for digest in unrecorded}
         return array_result.continued(request, earlier, ends, members, wrote)
 
     async def wrote(self, request: JobRequest, digest: str) -> dict[int, str]:
@@ -182,7 +182,7 @@ class Submitter:
             await self.ask(self.client.cancel, older)
 
     async def _stand_back(self) -> None:
-        self.report("a later try of this task is at work, after a clear; this one leaves the job to it")
+        self.report("a later try of this task, after a clear, has the job; this try waits")
         await asyncio.sleep(patient.LONGEST_PAUSE)
 
     async def submit_once(self, request: JobRequest, *, stands_back: bool = True) -> Submission:
@@ -192,7 +192,7 @@ class Submitter:
         outdated. Nodes that broke down under earlier tries are excluded, unless Slurm refuses the job without them.
         """
         again, pause = False, FIRST_PAUSE
-        tell = _once(self.report)
+        report_once = _once(self.report)
         while True:
             attempt = partial(self.client.submit, request, self.asked, again=again)
             try:
@@ -208,7 +208,7 @@ class Submitter:
                 continue
             if found.job_id is not None or found.is_cancelled or found.is_outdated:
                 return found
-            known = await self._look_up(request.key.job_name, found, tell)
+            known = await self._look_up(request.key.job_name, found, report_once)
             if known:
                 return await self._adopt(found, request.key.digest, known[-1])
             again = known is not None and (found.age or 0) >= self.patience
@@ -225,13 +225,13 @@ class Submitter:
     ) -> list[QueuedJob] | None:
         """The jobs of a name, the newest last; empty if no source knows one, None if a source gave no answer."""
         if submission.words:
-            report(f"whether {self.client.name} took the job is not known ({submission.words}); looking for it")
+            report(f"it is not known whether {self.client.name} took the job ({submission.words}); looking for it")
         try:
             queue = await self.client.queue()
         except LoginRequired:
             raise
         except ClusterError as error:
-            report(f"cannot tell yet whether the job was submitted: {error}")
+            report(f"it is not known yet whether the job was submitted: {error}")
             return None
         if found := [row for row in queue if row.name == name]:
             return found

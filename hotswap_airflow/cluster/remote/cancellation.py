@@ -113,12 +113,12 @@ async def cancel_all(account: Asker, items: list[Jobs]) -> list[Exception | None
 async def _cancel(account: Asker, jobs: Sequence[tuple[str, str]]) -> tuple[set[str], set[str]]:
     """Cancel jobs; give the digests of jobs whose folder cannot be written, and of jobs whose cluster is away."""
     stdin = "".join(f"{digest} {name}\n" for digest, name in jobs)
-    said = await account.run_program(CANCEL, SQUEUE_FORMAT, stdin=stdin.encode())
+    answer = await account.run_program(CANCEL, SQUEUE_FORMAT, stdin=stdin.encode())
     try:
-        told = [line.split() for line in lines(answered(said, "cancelling", account.name)[0]) if line.strip()]
+        found = [line.split() for line in lines(answered(answer, "cancelling", account.name)[0]) if line.strip()]
     except CommandFailed as error:
         raise ConnectionLost(str(error)) from error
-    return {words[0] for words in told if len(words) == 1}, {words[1] for words in told if words[0] == "away"}
+    return {words[0] for words in found if len(words) == 1}, {words[1] for words in found if words[0] == "away"}
 
 
 async def unfinished(account: Asker, items: list[None]) -> list[Mapping[str, bool] | Exception]:
@@ -126,9 +126,9 @@ async def unfinished(account: Asker, items: list[None]) -> list[Mapping[str, boo
 
     Each name maps to whether there is something left to cancel.
     """
-    said = await account.run_program(QUEUED, SQUEUE_FORMAT)
+    answer = await account.run_program(QUEUED, SQUEUE_FORMAT)
     found: dict[str, bool] = {}
-    async for row in in_slices(parse_squeue(answered(said, "squeue", account.name)[0])):
+    async for row in in_slices(parse_squeue(answered(answer, "squeue", account.name)[0])):
         if not row.status.phase.is_final:
             found[row.name] = found.get(row.name, False) or row.status.is_active
     return [found for _ in items]

@@ -125,8 +125,8 @@ class ClusterClient:
         _, found, rest = reply.stdout.partition(begin)
         body, ended, _ = rest.rpartition(end)
         if not found or not ended:
-            said = (reply.stdout + reply.stderr).decode("utf-8", "replace")[-500:]
-            raise UnreadableAnswer(self.name, said, "whole answer")
+            answer = (reply.stdout + reply.stderr).decode("utf-8", "replace")[-500:]
+            raise UnreadableAnswer(self.name, answer, "complete answer")
         if body.startswith(b"away "):
             raise ConnectionLost(f"{self.name}: {body[5:].decode('utf-8', 'replace').strip()}")
         if body.startswith(b"error "):
@@ -152,39 +152,39 @@ class ClusterClient:
         if [name.rstrip("!") for name, _ in answers] != [str(number) for number in range(len(questions))]:
             raise UnreadableAnswer(self.name, f"{len(answers)} answers", f"answer for {len(questions)} questions")
         unread = {question for question, (name, _) in zip(questions, answers, strict=True) if name.endswith("!")}
-        said = iter(part.decode("utf-8", "replace") for _, part in answers)
-        return [self._answers_to(item, [next(said) for _ in item], unread) for item in items]
+        texts = iter(part.decode("utf-8", "replace") for _, part in answers)
+        return [self._answers_to(item, [next(texts) for _ in item], unread) for item in items]
 
-    def _answers_to(self, item: tuple[str, ...], said: list[str], unread: set[str]) -> list[str] | Exception:
+    def _answers_to(self, item: tuple[str, ...], texts: list[str], unread: set[str]) -> list[str] | Exception:
         for question in item:
             if question in unread:
-                return ConnectionLost(f"{self.name}: what is asked for cannot be read: {question}")
-        return said
+                return ConnectionLost(f"{self.name}: the notes of a job cannot be read: {question}")
+        return texts
 
     async def submit(self, request: JobRequest, asked: str, *, again: bool = False) -> Submission:
         """Find the job of a key or submit it. Raises ``SubmissionRefused``.
 
         ``again`` repeats a submission whose result was unknown and which squeue and sacct do not know.
         """
-        said = await self._submissions((request, asked, again))
-        word, _, rest = said.partition(" ")
+        answer = await self._submissions((request, asked, again))
+        word, _, rest = answer.partition(" ")
         status, _, words = rest.partition("\n")
         match word.strip():
             case "error":
                 raise CommandFailed(f"{self.name}: {rest.strip()}")
             case "later":
-                raise ConnectionLost(f"{self.name} is slow; the job's turn comes later")
+                raise ConnectionLost(f"{self.name} is slow; the job is submitted with a later request")
             case "failed" if status.isdecimal():
                 return await self._failed(request, int(status), words)
         submission = read_answer(word.strip(), status.strip())
         if submission is None:
-            raise UnreadableAnswer(f"sbatch on {self.name}", said, "end that we know")
+            raise UnreadableAnswer(f"sbatch on {self.name}", answer, "result that we know")
         return submission
 
     async def _failed(self, request: JobRequest, status: int, words: str) -> Submission:
         if status in _UNKNOWN or status > SIGNALS or parsing.outcome_is_unknown(words):
-            said = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
-            return Submission(age=0, words=said)
+            complaint = parsing.sbatch_words(words) or f"sbatch ended with status {status}"
+            return Submission(age=0, words=complaint)
         await self.run_program(programs.RELEASE, request.key.digest)
         if limit := parsing.submit_limit(words):
             raise SubmitLimitReached(f"{self.name} takes no more jobs for now ({limit})")
@@ -211,10 +211,10 @@ class ClusterClient:
 
     async def status(self, digests: Iterable[str]) -> tuple[list[QueuedJob], dict[str, FolderNote]]:
         """Give all jobs in the queue, and what each folder shows. Raises ``CommandFailed`` if squeue fails."""
-        asked = list(digests)
-        said = await self.run_program(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=as_lines(asked))
-        queue, rest = answered(said, "squeue", self.name)
-        return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(asked, rest)
+        wanted = list(digests)
+        answer = await self.run_program(programs.STATUS, parsing.SQUEUE_FORMAT, stdin=as_lines(wanted))
+        queue, rest = answered(answer, "squeue", self.name)
+        return [row async for row in in_slices(parsing.parse_squeue(queue))], await self._glimpses(wanted, rest)
 
     async def queue(self) -> list[QueuedJob]:
         """Give all jobs in the queue; concurrent calls share one request. Raises ``CommandFailed`` if squeue fails."""
@@ -226,24 +226,24 @@ class ClusterClient:
 
     async def queue_of_all(self) -> list[QueuedJob]:
         """Give the jobs of all users in the queue that hotswap submitted. Raises ``CommandFailed`` if squeue fails."""
-        said = await self.run_program(programs.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, NAMES)
+        answer = await self.run_program(programs.QUEUE_OF_ALL, parsing.SQUEUE_FORMAT, NAMES)
         # The last mark is ours; an earlier mark may be part of another user's job name.
-        queue, mark, ending = f"\n{said}".rpartition(MARK)
+        queue, mark, ending = f"\n{answer}".rpartition(MARK)
         answered(f"{mark}{ending}", "squeue", self.name)
         return [row async for row in in_slices(parsing.parse_squeue(queue))]
 
     async def glimpses(self, digests: Iterable[str]) -> dict[str, FolderNote]:
         """Give what each folder shows, without a request to Slurm."""
-        asked = list(digests)
-        return await self._glimpses(asked, await self.run_program(programs.STATUS, "", stdin=as_lines(asked)))
+        wanted = list(digests)
+        return await self._glimpses(wanted, await self.run_program(programs.STATUS, "", stdin=as_lines(wanted)))
 
-    async def _glimpses(self, asked: list[str], said: str) -> dict[str, FolderNote]:
+    async def _glimpses(self, wanted: list[str], answer: str) -> dict[str, FolderNote]:
         reader = notes.GlimpseReader(self.name)
-        async for line in in_slices(parsing.lines(said)):
+        async for line in in_slices(parsing.lines(answer)):
             reader.read(line)
         glimpses = reader.glimpses
-        if missing := set(asked) - glimpses.keys():  # a missing line does not mean an empty folder
-            raise UnreadableAnswer(self.name, f"nothing of {len(missing)} jobs", f"line for each of {len(asked)}")
+        if missing := set(wanted) - glimpses.keys():  # a missing line does not mean an empty folder
+            raise UnreadableAnswer(self.name, f"nothing about {len(missing)} jobs", f"line for each of {len(wanted)}")
         return glimpses
 
     async def accounting(
@@ -256,8 +256,8 @@ class ClusterClient:
         which = f"--name={name}" if name else f"--jobs={','.join(map(str, job_ids))}"
         own = f"--clusters={self.slurm_cluster}" if self.slurm_cluster else "--federation"
         whose = f"{'--allclusters' if name else own}{' -a' if everybody else ''}"
-        said = await self.run_program(programs.ACCOUNTING, since, parsing.SACCT_FIELDS, which, whose)
-        rows = parsing.parse_sacct(answered(said, "sacct", self.name)[0])
+        answer = await self.run_program(programs.ACCOUNTING, since, parsing.SACCT_FIELDS, which, whose)
+        rows = parsing.parse_sacct(answered(answer, "sacct", self.name)[0])
         return [row async for row in in_slices(rows)]
 
     async def keys(self, digests: Iterable[str]) -> list[JobKey]:
@@ -282,34 +282,34 @@ class ClusterClient:
 
     async def ends(self, digests: Iterable[str]) -> dict[str, ElementEnds]:
         """The ends that the elements of arrays noted, for each digest."""
-        said = await self.run_program(programs.ENDS, stdin=as_lines(digests))
-        return notes.read_ends(said)
+        answer = await self.run_program(programs.ENDS, stdin=as_lines(digests))
+        return notes.read_ends(answer)
 
     async def members(self, digests: Iterable[str]) -> dict[str, Members]:
         """The elements of submitted arrays, by digest. Raises ``UnreadableAnswer`` if an array has none."""
-        said = await self.run_program(programs.MEMBERS, stdin=as_lines(digests))
-        found = notes.read_members(said)
+        answer = await self.run_program(programs.MEMBERS, stdin=as_lines(digests))
+        found = notes.read_members(answer)
         if not all(members.elements for members in found.values()):
-            raise UnreadableAnswer(f"the tables of arrays on {self.name}", said[-500:], "line of elements")
+            raise UnreadableAnswer(f"the tables of arrays on {self.name}", answer[-500:], "line of elements")
         return found
 
     async def element_values(self, digest: str) -> dict[int, str]:
         """The lines of values that each element of an array wrote. Raises ``CommandFailed`` if they are too long."""
-        said = await self.run_program(programs.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
-        if len(said.encode()) >= VALUES_LIMIT:
+        answer = await self.run_program(programs.VALUES, digest, str(VALUES_LIMIT), limit=TRANSFER_TIMEOUT)
+        if len(answer.encode()) >= VALUES_LIMIT:
             raise CommandFailed(f"the elements wrote more than {VALUES_LIMIT >> 20} MiB of values; write files instead")
-        return notes.read_element_values(said)
+        return notes.read_element_values(answer)
 
     async def result(self, digest: str) -> Result:
         """Give what a job left in its folder."""
-        asked = tuple(f"read {digest}/{name}" for name in ("exit", "reason", "output"))
-        exit_status, reason, output = await self._results(asked)
+        requests = tuple(f"read {digest}/{name}" for name in ("exit", "reason", "output"))
+        exit_status, reason, output = await self._results(requests)
         return Result(notes.number(exit_status.strip()), reason.strip(), output)
 
     async def record_end(self, digest: str, words: str) -> None:
         """Record the end of a job in its key folder. Raises ``ConnectionLost`` if it cannot be written."""
         if await self._notes((f"settle {digest} {words}",)) != ["settled"]:
-            raise ConnectionLost(f"the ends of jobs cannot be noted on {self.name}: disk or quota full?")
+            raise ConnectionLost(f"the end of a job cannot be recorded on {self.name}: disk or quota full?")
 
     async def cancel(self, jobs: Iterable[tuple[str, str]]) -> None:
         """Cancel the jobs of keys, by digest and name; nothing is submitted under these keys any more.
@@ -334,12 +334,12 @@ class ClusterClient:
 
     async def _lay_out_all(self, items: list[tuple[str, str]]) -> list[str | Exception]:
         each = list(dict.fromkeys(items))  # the jobs of a run request the same folder
-        said = await self.run_program(
+        answer = await self.run_program(
             run_folders.LAYOUT, stdin=as_lines(" ".join(item).rstrip() for item in each), limit=TRANSFER_TIMEOUT
         )
-        answers = dict(zip(each, parsing.lines(said), strict=False))
+        answers = dict(zip(each, parsing.lines(answer), strict=False))
         if len(answers) != len(each):
-            raise UnreadableAnswer(self.name, said[-500:], f"answer for {len(each)} folders")
+            raise UnreadableAnswer(self.name, answer[-500:], f"answer for {len(each)} folders")
         return [answers[item] for item in items]
 
     async def send_pack(self, pack: str, archive: AsyncIterator[bytes]) -> None:

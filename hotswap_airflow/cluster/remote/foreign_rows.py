@@ -48,10 +48,10 @@ class ForeignRows:
 
     async def _ask_all(self, kind: Kind, values: list[str]) -> list[QueueAndAccounting | Exception]:
         which = f"--{kind}={','.join(dict.fromkeys(values))}"
-        said = await self._client.run_program(
+        answer = await self._client.run_program(
             programs.LOOK_UP, which, parsing.SQUEUE_FORMAT, _SINCE[kind], parsing.SACCT_FIELDS
         )
-        found = _read(said, self._client.name)
+        found = _read(answer, self._client.name)
         queue, accounted = _by_value(kind, found.queue), _by_value(kind, found.accounted or [])
         return [
             QueueAndAccounting(
@@ -69,14 +69,14 @@ def _by_value(kind: Kind, rows: list[QueuedJob]) -> defaultdict[str, list[Queued
     return found
 
 
-def _read(said: str, name: str) -> QueueAndAccounting:
+def _read(answer: str, name: str) -> QueueAndAccounting:
     """Raises ``CommandFailed`` if squeue failed for another reason than an id that it does not know."""
     try:
-        queue, rest = answered(said, "squeue", name)
+        queue, rest = answered(answer, "squeue", name)
     except CommandFailed as error:
         if _NO_SUCH_JOB not in str(error):
             raise
-        queue, rest = "", said.partition("hotswap-answered ")[2].partition("\n")[2]
+        queue, rest = "", answer.partition("hotswap-answered ")[2].partition("\n")[2]
     rows = list(parsing.parse_squeue(queue))
     try:
         return QueueAndAccounting(rows, list(parsing.parse_sacct(answered(rest, "sacct", name)[0])))

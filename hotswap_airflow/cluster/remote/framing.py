@@ -21,15 +21,15 @@ Item = TypeVar("Item")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|failed with status 127|not found", re.IGNORECASE)
 
 
-def answered(said: str, program: str, name: str) -> tuple[str, str]:
+def answered(answer: str, program: str, name: str) -> tuple[str, str]:
     """Split an answer at the program's exit status. Raises ``CommandFailed`` if the program failed."""
-    match = _ANSWERED.search(said)
+    match = _ANSWERED.search(answer)
     if match is None:
-        raise UnreadableAnswer(f"{program} on {name}", said[-500:], "exit status")
+        raise UnreadableAnswer(f"{program} on {name}", answer[-500:], "exit status")
     if match[1] != "0":
         remedy = f"; {NO_PROGRAM}" if match[1] == "127" else ""
         raise CommandFailed(f"{program} on {name} failed with status {match[1]}: {match[2].strip()}{remedy}")
-    return said[: match.start()], said[match.end() :]
+    return answer[: match.start()], answer[match.end() :]
 
 
 async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:

@@ -39,7 +39,7 @@ class Breaker:
         """Log in. Raises ``LoginAwaited``, ``LoginRequired``, ``ConnectionLost``, and any other error of the login."""
         if self._clock() < self._until:
             if self._refusal is not None:
-                raise self._told(self._refusal)
+                raise self._to_raise(self._refusal)
             if self._loss is not None:
                 raise ConnectionLost(str(self._loss))
         try:
@@ -61,14 +61,14 @@ class Breaker:
     def refused(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
         """Note a refusal; give the error to raise."""
         if self._refusal is not None and self._clock() < self._until:
-            return self._told(self._refusal)  # several commands were under way: one refusal counts
+            return self._to_raise(self._refusal)  # several commands were under way: one refusal counts
         if self._refusal is not None:
             self._rest = min(self._rest * 2, LONGEST_REST)
         self._refusal, self._until = error, self._clock() + self._rest
-        return self._told(error)
+        return self._to_raise(error)
 
-    def _told(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
+    def _to_raise(self, error: LoginRequired) -> LoginAwaited | LoginRequired:
         if not self._waits:
             return LoginRequired(str(error))
         again = dt.datetime.fromtimestamp(self._until, dt.UTC)
-        return LoginAwaited(f"paused, a person is needed: {error}; tried again at {again:%H:%M:%S} UTC")
+        return LoginAwaited(f"paused until a person acts: {error}; the next login is tried at {again:%H:%M:%S} UTC")

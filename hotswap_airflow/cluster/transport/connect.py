@@ -76,7 +76,7 @@ def parse_login(name: str, text: str) -> Login:
     try:
         port = parts.port
     except ValueError:
-        raise SetupError(f"connection {name} has no port that is a number") from None
+        raise SetupError(f"connection {name} has a port that is not a number") from None
     extra: dict[str, Any] = dict(parse_qsl(parts.query))
     if "__extra__" in extra:
         extra = _map(name, extra["__extra__"])
@@ -98,7 +98,7 @@ def _from_json(name: str, text: str) -> Login:
         raise SetupError(f"connection {name} is of type {data.get('conn_type')!r}; use slurm or ssh")
     port = data.get("port")
     if port is not None and not str(port).isdecimal():
-        raise SetupError(f"connection {name} has no port that is a number")
+        raise SetupError(f"connection {name} has a port that is not a number")
     number = int(port) if port is not None else None
     return Login(name, data.get("host") or "", number, data.get("login"), data.get("password"), extra)
 
@@ -109,7 +109,7 @@ def _map(name: str, text: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise SetupError(f"connection {name} is no JSON map")
+        raise SetupError(f"connection {name} is not a JSON map")
     return found
 
 
@@ -247,7 +247,7 @@ def _check_files(login: Login) -> None:
     """Raise ``SetupError`` if a file that a connection names does not exist."""
     for word in ("key_file", "known_hosts"):
         if (path := _file(login, word)) and not Path(path).is_file():
-            words = f"its `{word}` {login.extra[word]} is not there on this host; correct the path"
+            words = f"its `{word}` {login.extra[word]} does not exist on this host; correct the path"
             raise SetupError(f"connection {login.name}: {words}")
 
 
@@ -257,7 +257,7 @@ def _host_key(login: Login, key: str) -> Any:
         asyncssh.import_public_key(line)  # known hosts are read leniently
         return asyncssh.import_known_hosts(f"* {line}")
     except ValueError as error:
-        words = f"its `host_key` is none ({error}); write it as in known_hosts: `ssh-ed25519 AAAA…`"
+        words = f"its `host_key` is not a key ({error}); write it as in known_hosts: `ssh-ed25519 AAAA…`"
         raise SetupError(f"connection {login.name}: {words}") from None
 
 

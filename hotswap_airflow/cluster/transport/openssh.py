@@ -86,15 +86,15 @@ class OpenSshTransport:
             raise self._failure(reply)
 
     def _failure(self, reply: Reply) -> LoginRequired | ConnectionLost:
-        said = " ".join(reply.stderr.decode("utf-8", "replace").split())[-300:]
-        if _UNUSABLE.search(said):
+        complaint = " ".join(reply.stderr.decode("utf-8", "replace").split())[-300:]
+        if _UNUSABLE.search(complaint):
             words = "correct `control_path` of the connection, or the ssh configuration of this user"
-            return LoginRequired(f"ssh cannot be used for {self._name} ({said}); {words}")
-        if not _REFUSED.search(said):
-            return ConnectionLost(f"{self._name} cannot be reached: {said or 'ssh failed'}")
+            return LoginRequired(f"ssh cannot be used for {self._name} ({complaint}); {words}")
+        if not _REFUSED.search(complaint):
+            return ConnectionLost(f"{self._name} cannot be reached: {complaint or 'ssh failed'}")
         path = shlex.quote(self._socket)
         command = f"ssh -o ControlMaster=yes -o ControlPersist=yes -o ControlPath={path} {self._destination} true"
-        return LoginRequired(f"{self._name} does not let us in ({said}); log in once on this host: {command}")
+        return LoginRequired(f"{self._name} refuses the login ({complaint}); log in once on this host: {command}")
 
     async def close(self) -> None:
         """Forget that the connection is open; it stays, because other processes may use its control socket."""

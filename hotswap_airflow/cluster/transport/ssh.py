@@ -74,13 +74,13 @@ class SshTransport:
                 connection = await self._connect()
         except asyncssh.HostKeyNotVerifiable as error:
             raise LoginRequired(
-                f"the host key of {self._name} is not the known one ({error}); compare it with the cluster's, "
+                f"the host key of {self._name} differs from the known one ({error}); compare it with the cluster's, "
                 f"then correct `host_key` or the known hosts of connection {self._name}"
             ) from error
         except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
             raise LoginRequired(
-                f"{self._name} does not let us in ({error}); check the user and the key of connection {self._name}, "
-                "or log in once where a ticket or second factor is asked for"
+                f"{self._name} refuses the login ({error}); check the user and the key of connection {self._name}, "
+                "or log in once yourself if a ticket or a second factor is required"
             ) from error
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise ConnectionLost(f"{self._name} cannot be reached: {str(error) or 'no answer'}") from error

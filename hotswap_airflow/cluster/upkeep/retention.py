@@ -164,8 +164,8 @@ async def announce(client: ClusterClient, words: Mapping[str, str]) -> list[str]
 async def remove(client: ClusterClient, run: RunFolder) -> bool:
     """Move what a run has left out of the way, unless it was kept or needed meanwhile; give whether it is gone."""
     line = f"{run.run.folder} {' '.join(run.digests)}\n"
-    said = await client.run_program(REMOVE, KEPT, NOTICE, stdin=line.encode(), limit=TRANSFER_TIMEOUT)
-    return run.run.folder in lines(said)
+    answer = await client.run_program(REMOVE, KEPT, NOTICE, stdin=line.encode(), limit=TRANSFER_TIMEOUT)
+    return run.run.folder in lines(answer)
 
 
 async def empty(client: ClusterClient) -> None:

@@ -35,9 +35,9 @@ class SoughtJob:
         if sum(part is not None for part in (self.job_id, self.name, self.key)) != 1:
             raise SetupError("give exactly one of job_id, job_name and key")
         if self.name is not None and (not self.name or "," in self.name or not self.name.isprintable()):
-            raise SetupError(f"{self.name!r} is no job name that Slurm can be asked for")
+            raise SetupError(f"{self.name!r} is not a job name that Slurm can look up")
         if self.key is not None and not all(char.isalnum() or char == "-" for char in self.key):
-            raise SetupError(f"{self.key!r} is no key; it looks like 0123456789abcdef0123-e0-g0")
+            raise SetupError(f"{self.key!r} is not a key; a key looks like 0123456789abcdef0123-e0-g0")
 
     def __str__(self) -> str:
         """Give ``job`` and the id, name or key."""
@@ -99,7 +99,7 @@ class ForeignJobWatch:
 
     def _own(self, rows: Iterable[QueuedJob]) -> dict[str, JobStatus]:
         own = [row for row in rows if row.base_id == self._job_id and row.name in self._names]
-        # Of a job that several clusters of a federation know, the row counts of the one that has it.
+        # If several clusters of a federation know a job, the row of the cluster that has it counts.
         own.sort(key=lambda row: row.status.state != REVOKED)
         return {row.job_id: row.status for row in own}
 
@@ -107,12 +107,12 @@ class ForeignJobWatch:
         now, queued, accounted = self._clock(), self._own(seen.queue), self._own(seen.accounted or ())
         note, signalled = (glimpse.exit_status, glimpse.signalled) if glimpse else (None, False)
         active = {part for part, status in queued.items() if not status.phase.is_final}
-        for part in active:  # it may have been begun again
+        for part in active:  # Slurm may have started it again
             self._ended.pop(part, None)
-        # Of whose end accounting tells, be it in one row for all that never began, there is nothing to remember.
+        # A part whose end accounting has, even in one row for all parts that never began, need not be remembered.
         over = {part for part, status in accounted.items() if status.phase.is_final}
-        told = {f"{self._job_id}_{index}" for part in over for index in indices_in(part)}
-        self._active = active | (set() if str(self._job_id) in over else self._active - told)
+        accounted_parts = {f"{self._job_id}_{index}" for part in over for index in indices_in(part)}
+        self._active = active | (set() if str(self._job_id) in over else self._active - accounted_parts)
         if not seen.is_sure or any(not is_missing(queued[part], note, signalled=signalled) for part in active):
             self._missing_since = None
         elif self._missing_since is None:

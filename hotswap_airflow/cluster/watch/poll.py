@@ -60,8 +60,8 @@ async def poll_once(asker: ClusterClient, jobs: Mapping[str, Owned]) -> PollResu
     """
     clusters = sorted({job.cluster for job in jobs.values()} - {"", asker.slurm_cluster})
     is_monitor = any(job.client.transport is not asker.transport for job in jobs.values())
-    asking = (_tried(_queue(asker.on(cluster), of_all=is_monitor)) for cluster in clusters)
-    seen, elsewhere = await asyncio.gather(_look_here(asker, jobs), asyncio.gather(*asking))
+    polls = (_tried(_queue(asker.on(cluster), of_all=is_monitor)) for cluster in clusters)
+    seen, elsewhere = await asyncio.gather(_look_here(asker, jobs), asyncio.gather(*polls))
     for cluster, rows in zip(clusters, elsewhere, strict=True):
         if isinstance(rows, ClusterError):
             seen.troubles[cluster] = rows
@@ -87,11 +87,11 @@ async def _look_here(asker: ClusterClient, jobs: Mapping[str, Owned]) -> PollRes
     if not others:
         return PollResult(*await asker.status(jobs))
     own = [digest for digest, job in jobs.items() if job.client is asker]
-    asking = of_each(jobs, zip(others, others, strict=True), lambda client, items: client.glimpses(items))
+    notes = of_each(jobs, zip(others, others, strict=True), lambda client, items: client.glimpses(items))
     if all(job.client.transport is asker.transport for job in jobs.values()):  # one account, several work folders
-        (queue, glimpses), (found, troubles) = await asyncio.gather(asker.status(own), asking)
+        (queue, glimpses), (found, troubles) = await asyncio.gather(asker.status(own), notes)
         return PollResult(queue, glimpses | found, troubles)
-    queue, glimpses, (found, troubles) = await asyncio.gather(asker.queue_of_all(), asker.glimpses(own), asking)
+    queue, glimpses, (found, troubles) = await asyncio.gather(asker.queue_of_all(), asker.glimpses(own), notes)
     return PollResult(queue, glimpses | found, troubles)
 
 
@@ -150,9 +150,9 @@ async def by_index(rows: Iterable[QueuedJob], open_indices: Iterable[int], base:
     return found if rest is None else dict.fromkeys(open_indices, rest) | found
 
 
-async def _tried(asking: Awaitable[Found]) -> Found | ClusterError:
+async def _tried(request: Awaitable[Found]) -> Found | ClusterError:
     try:
-        return await asking
+        return await request
     except ClusterError as error:
         return error
 
@@ -162,7 +162,7 @@ def unsure_ids(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) 
 
     Also of jobs that, by the queue, are with another cluster of a federation (``REVOKED``).
     """
-    asked: dict[str, list[int | str]] = {}
+    wanted: dict[str, list[int | str]] = {}
     for digest, job in jobs.items():
         if job.elements is not None:
             ids: Sequence[int | str] = job.elements.asked_of_accounting(job.job_id)
@@ -170,8 +170,8 @@ def unsure_ids(jobs: Mapping[str, WatchedJob], queued: Mapping[str, JobStatus]) 
             status = queued.get(digest)
             ids = [job.job_id] if status is None or status.phase.is_final or status.state == REVOKED else []
         if ids:
-            asked.setdefault(job.cluster, []).extend(ids)
-    return asked
+            wanted.setdefault(job.cluster, []).extend(ids)
+    return wanted
 
 
 def single_statuses(

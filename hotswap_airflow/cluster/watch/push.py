@@ -20,10 +20,10 @@ REST = 15.0
 
 
 class Listeners:
-    """Waits for ends of jobs on accounts with push; ``hear`` is called after each new end."""
+    """Waits for ends of jobs on accounts with push; ``notify`` is called after each new end."""
 
-    def __init__(self, hear: Callable[[], None]) -> None:
-        self._hear = hear
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
         self._tasks: dict[ClusterClient, asyncio.Task[None]] = {}
 
     def listen_to(self, clients: Iterable[ClusterClient]) -> None:
@@ -45,7 +45,7 @@ class Listeners:
                 await asyncio.sleep(REST)
                 continue
             if last not in {now, _UNKNOWN}:
-                self._hear()
+                self._notify()
                 await asyncio.sleep(PAUSE)
             last = now
 

@@ -65,7 +65,7 @@ class JobWatcher:
         self._no_accounting_until = 0.0
         self._is_unsure = False
         self._silent = 0
-        self._listeners = Listeners(self._hear)
+        self._listeners = Listeners(self._poll_soon)
         self._soon = 0
         self._polled_at = -math.inf
         self._is_new = False
@@ -90,7 +90,7 @@ class JobWatcher:
 
     def _begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="hotswap watcher")
-        self._task.add_done_callback(self._tell_end)
+        self._task.add_done_callback(self._on_end)
 
     def forget(self, job: WatchedJob) -> None:
         """Stop watching a job, unless a newer watch has replaced this one; after the last job the watcher stops."""
@@ -113,7 +113,7 @@ class JobWatcher:
         finally:
             await self._listeners.close()
 
-    def _hear(self) -> None:
+    def _poll_soon(self) -> None:
         """Poll soon after a job noted its end: Slurm knows of the end now, or in a moment."""
         self._soon = _LOOKS_AFTER_AN_END
         self._wake.set()
@@ -131,7 +131,7 @@ class JobWatcher:
                 self._give_up(error)
                 return
             except ClusterError as error:
-                self._tell_trouble(error, self._jobs.values())
+                self._report_trouble(error, self._jobs.values())
                 self._silent += 1
             finally:
                 self._polled_at = time.monotonic()
@@ -153,7 +153,7 @@ class JobWatcher:
             return self._polled_at + self.interval.hinted
         return self._polled_at + (self.interval.shortest if self._is_new else self._delay)
 
-    def _tell_end(self, task: asyncio.Task[None]) -> None:
+    def _on_end(self, task: asyncio.Task[None]) -> None:
         """Pass an error that ended the watcher on to all jobs, so that each task fails and is retried."""
         error = None if task.cancelled() else task.exception()
         if error is not None and task is self._task:
@@ -166,7 +166,7 @@ class JobWatcher:
             job.news.put_nowait(error)
         self._jobs.clear()
 
-    def _tell_trouble(self, error: ClusterError, jobs: Iterable[WatchedJob]) -> None:
+    def _report_trouble(self, error: ClusterError, jobs: Iterable[WatchedJob]) -> None:
         for job in jobs:
             if job.status != UNREACHABLE:
                 job.status = UNREACHABLE
@@ -198,7 +198,7 @@ class JobWatcher:
             else:
                 found[digest] = await self._concluded(job, job.elements, accounted)
                 await asyncio.sleep(0)
-        return await self._tell_all(jobs, found, seen.glimpses)
+        return await self._report_all(jobs, found, seen.glimpses)
 
     def _without(
         self, troubles: Mapping[ClusterClient | str, ClusterError], jobs: dict[str, WatchedJob]
@@ -207,10 +207,10 @@ class JobWatcher:
         if not troubles:
             return jobs
         for silent, error in troubles.items():
-            self._tell_trouble(error, [job for job in jobs.values() if silent in {job.client, job.cluster}])
+            self._report_trouble(error, [job for job in jobs.values() if silent in {job.client, job.cluster}])
         return {digest: job for digest, job in jobs.items() if not {job.client, job.cluster} & troubles.keys()}
 
-    async def _tell_all(
+    async def _report_all(
         self, jobs: dict[str, WatchedJob], found: dict[str, JobStatus], glimpses: dict[str, FolderNote]
     ) -> bool:
         ends = [digest async for digest in in_slices(jobs) if found[digest].phase.is_final]
@@ -218,13 +218,13 @@ class JobWatcher:
         jobs = {digest: job for digest, job in jobs.items() if digest not in later}
         tails, troubles = await self._tails(jobs, found, glimpses)
         # An end is reported together with the last part of the log.
-        untold = {digest for digest in ends if digest in jobs and jobs[digest].client in troubles}
-        told = {digest: job for digest, job in jobs.items() if digest not in untold}
+        unreported = {digest for digest in ends if digest in jobs and jobs[digest].client in troubles}
+        reported = {digest: job for digest, job in jobs.items() if digest not in unreported}
         changes = [
-            self._tell(job, found[digest], *tails.get(digest, (b"", 0)))
-            async for digest, job in in_slices(told.items())
+            self._report(job, found[digest], *tails.get(digest, (b"", 0)))
+            async for digest, job in in_slices(reported.items())
         ]
-        self._without(troubles, {digest: job for digest, job in jobs.items() if digest not in told})
+        self._without(troubles, {digest: job for digest, job in jobs.items() if digest not in reported})
         return any(changes) or bool(later)
 
     async def _look_at_elements(
@@ -258,14 +258,14 @@ class JobWatcher:
         return elements.status
 
     async def _accounting(
-        self, asked: Mapping[str, Sequence[int | str]], jobs: Collection[WatchedJob]
+        self, wanted: Mapping[str, Sequence[int | str]], jobs: Collection[WatchedJob]
     ) -> list[QueuedJob] | None:
-        """The rows of sacct for the ids in ``asked``, which are given by cluster; None if sacct fails."""
+        """The rows of sacct for the ids in ``wanted``, which are given by cluster; None if sacct fails."""
         self._is_unsure = False
         if self.clock() < self._no_accounting_until:
             return None
         found: list[QueuedJob] = []
-        for cluster, ids in asked.items():
+        for cluster, ids in wanted.items():
             rows = await self._accounted(self.client.on(cluster), ids, jobs)
             if rows is None:
                 return None
@@ -273,14 +273,14 @@ class JobWatcher:
         return found
 
     async def _accounted(
-        self, asker: ClusterClient, asked: Sequence[int | str], jobs: Iterable[WatchedJob]
+        self, client: ClusterClient, ids: Sequence[int | str], jobs: Iterable[WatchedJob]
     ) -> list[QueuedJob] | None:
         everybody = any(job.client.transport is not self.client.transport for job in jobs)
-        lengths = accumulate(len(f"{one},") for one in asked)
-        askable = [one for one, length in zip(asked, lengths, strict=True) if length <= _LONGEST_QUESTION]
-        self._is_unsure |= len(askable) < len(asked)  # a job that was not requested is not missing
+        lengths = accumulate(len(f"{one},") for one in ids)
+        fitting = [one for one, length in zip(ids, lengths, strict=True) if length <= _LONGEST_QUESTION]
+        self._is_unsure |= len(fitting) < len(ids)  # a job that was not requested is not missing
         try:
-            return await asker.accounting(_SINCE_EVER, askable, everybody=everybody)
+            return await client.accounting(_SINCE_EVER, fitting, everybody=everybody)
         except CommandFailed as error:
             if lacks_accounting(error):
                 self._no_accounting_until = self.clock() + _SACCT_PAUSE
@@ -339,7 +339,7 @@ class JobWatcher:
         read, troubles = await of_each(jobs, ((piece[0], piece) for piece in pieces), lambda c, items: c.tails(items))
         return {digest: (piece, skipped[digest]) for digest, piece in read.items()}, troubles
 
-    def _tell(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
+    def _report(self, job: WatchedJob, status: JobStatus, piece: bytes, skipped: int) -> bool:
         tally = job.elements.tally if job.elements is not None else None
         hold = job.elements.hold if job.elements is not None else None
         is_new = status != job.status or tally != job.tally or hold != job.hold

@@ -72,8 +72,8 @@ class GlimpseReader:
         elif name and len(numbers) == _GLIMPSE_FIELDS - 1:
             self._fields.append([name, *numbers])
         elif name:
-            asked = f"the look into folders on {self._cluster}"
-            raise UnreadableAnswer(asked, line, f"line of {_GLIMPSE_FIELDS} fields")
+            source = f"the look into folders on {self._cluster}"
+            raise UnreadableAnswer(source, line, f"line of {_GLIMPSE_FIELDS} fields")
 
     @property
     def glimpses(self) -> dict[str, FolderNote]:

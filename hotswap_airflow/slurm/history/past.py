@@ -129,11 +129,11 @@ def choose_generation(tries: Sequence[Try], epoch: int, asked: str, retry: Retry
         return last.generation + last.is_cancelled
     if last.end.continuation or last.is_void:
         return last.generation + 1
-    is_told = _epoch_of(last.end.asked) == _epoch_of(asked) and _stands(last.end, retry, _failures(mine))
-    return last.generation if last.end.asked == asked or is_told else last.generation + 1
+    is_final = _epoch_of(last.end.asked) == _epoch_of(asked) and _ends_job(last.end, retry, _failures(mine))
+    return last.generation if last.end.asked == asked or is_final else last.generation + 1
 
 
-def _stands(end: End, retry: Retry, failures: Sequence[Sequence[str]]) -> bool:
+def _ends_job(end: End, retry: Retry, failures: Sequence[Sequence[str]]) -> bool:
     """Whether the end of the last try is the end of the job; ``failures`` includes the errors of that try."""
     return end.was_good or (bool(end.errors) and not retry.covers(end.errors[0], len(failures) - 1))
 

@@ -68,8 +68,8 @@ def _exports(request: JobRequest) -> Iterator[str]:
 
 def _signals(request: JobRequest) -> str:
     """The signals that are forwarded to the script: the usual ones, and the signal that Slurm is requested to send."""
-    asked = _warning(request)
-    return f"{FORWARDED_SIGNALS} {asked}" if asked.isalnum() and asked not in _NOT_FORWARDED else FORWARDED_SIGNALS
+    signal = _warning(request)
+    return f"{FORWARDED_SIGNALS} {signal}" if signal.isalnum() and signal not in _NOT_FORWARDED else FORWARDED_SIGNALS
 
 
 def _warning(request: JobRequest) -> str:
