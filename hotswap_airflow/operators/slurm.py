@@ -46,6 +46,19 @@ IGNORED_LISTENERS = ("hotswap_airflow", "airflow.example_dags")
 """Plugins that need not be notified of an end: our own, and the example listener of Airflow."""
 _NO_TEXTS = frozenset({"whole", "any-whole", "switch", "exclusive"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_INSTEAD = {
+    "output": "the log is in the task's log",
+    "job-name": "the job is named after the task",
+    "array": "map the task with `expand`",
+    "dependency": "set the order of the tasks",
+    "comment": "use `doc_md`",
+    "wrap": "use `command`",
+    "chdir": "all jobs start in the run directory; use `cd` in `command`",
+    "export": "use `env`",
+    "wait": "set the order of the tasks",
+    "mail-type": "use the task's callbacks",
+}
+"""What a Python Dag does instead of a reserved option, if the remedy for a workflow file does not apply."""
 _MENDED_BY_A_PERSON: tuple[type[HotswapError], ...] = (
     LoginRequired,
     CommandFailed,
@@ -241,7 +254,7 @@ def _checked(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs = []
     for name, value in given.items():
         if name in slurm_options.RESERVED:
-            raise SetupError(f"slurm option {name} is set by hotswap; {slurm_options.RESERVED[name]}")
+            raise SetupError(f"slurm option {name} may not be set; {_INSTEAD.get(name, slurm_options.RESERVED[name])}")
         if name not in slurm_options.OPTIONS:
             raise SetupError(f"there is no slurm option {name!r}")
         if value is None:

@@ -15,8 +15,11 @@ from airflow.serialization.serialized_objects import DagSerialization
 from hotswap_airflow.dag_builder.maintenance import build_maintenance_dag
 from hotswap_airflow.dag_builder.maintenance_dags import MAINTENANCE_DAGS
 from hotswap_airflow.dag_builder.workflow import BROKEN, build_dag
+from hotswap_airflow.errors import SetupError
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.operators.slurm import SlurmJobOperator, say_last
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+from hotswap_airflow.slurm.options import RESERVED
 from hotswap_airflow.workflow.checked import check_workflow
 from hotswap_airflow.workflow.plan import make_plan
 from hotswap_airflow.workflow.site import Site, implied_site
@@ -85,3 +88,12 @@ def test_our_own_dags_begin_unpaused() -> None:
 def test_a_dag_that_no_cluster_needs_is_not_there() -> None:
     (entry,) = [entry for entry in MAINTENANCE_DAGS if entry.dag_id == "hotswap-retention"]
     assert build_maintenance_dag(entry, implied_site("c"), "@hourly") is None
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_reserved_option_names_what_a_python_dag_does_instead(name: str) -> None:
+    operator = SlurmJobOperator(task_id="a", command="true", slurm={name: "x"})
+    with pytest.raises(SetupError, match=f"slurm option {name} may not be set; ") as caught:
+        operator.make_request({}, JobKey(RunKey("i", "w", "e", "r", "n"), "a"))  # type: ignore[typeddict-item]
+    assert ":`" not in str(caught.value)  # no key of a workflow file
+    assert "JOB" not in str(caught.value)
