@@ -38,7 +38,7 @@ def judge_options(document: Document, path: Path, owner: str) -> Iterator[Proble
         value = document.raw(*path, name)
         if name in options.RESERVED:
             remedy = options.RESERVED[name].replace("JOB", owner)
-            words = f"`{name}` is set by hotswap"
+            words = f"`{name}` is reserved by hotswap"
             yield document.at_key((*path, name), "slurm-key-reserved", words, remedy)
         elif name not in options.OPTIONS:
             code, words, remedy = vocabulary.WORKFLOW.judge(("defaults", "slurm"), name)
