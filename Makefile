@@ -25,8 +25,11 @@ dev: .venv/.installed-dev
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs,browser,benchmark]'
 	@touch $@
 
+# A program of the package, since `module` itself is a shell function.
+FOR_TESTS := modulecmd=environment-modules
+
 system:
-	@.ci/install-system $(SLURM)
+	@.ci/install-system $(SLURM) $(FOR_TESTS)
 
 fast: dev ## the developer's loop: every test that starts no daemon, under a minute
 	$(BIN)/pytest -q -n 5 -m 'not daemons'
