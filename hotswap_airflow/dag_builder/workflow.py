@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TriggerRule
 
+from hotswap_airflow.operators.airflow_operator import make_operator
 from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
     from hotswap_airflow.workflow.spec.param_spec import ParamSpec
 
@@ -59,20 +62,20 @@ def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
     return dag
 
 
-def _task(plan: Plan, job: PlannedJob, dag: DAG, fault: str) -> WorkflowJobOperator:
-    return WorkflowJobOperator(
-        plan=plan,
-        job=job.name,
-        fault=fault,
-        dag=dag,
-        doc_md=job.description or None,
+def _task(plan: Plan, job: PlannedJob, dag: DAG, fault: str) -> BaseOperator:
+    task: dict[str, Any] = {
+        "dag": dag,
+        "doc_md": job.description or None,
         # Airflow's rules count a task that never ran as failed, so the task itself judges any need but a success.
-        trigger_rule=TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
-        inlets=[Asset(item.asset) for item in job.inputs if item.asset],
-        outlets=[Asset(planned.asset) for planned in job.outputs if planned.asset],
-        retries=RETRIES,
-        retry_delay=RETRY_DELAY,
-    )
+        "trigger_rule": TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
+        "inlets": [Asset(item.asset) for item in job.inputs if item.asset],
+        "outlets": [Asset(planned.asset) for planned in job.outputs if planned.asset],
+        "retry_delay": RETRY_DELAY,
+    }
+    if job.uses is not None:
+        retries = job.retry.max_retries if "failed" in job.retry.on else 0
+        return make_operator(plan, job, retries=retries, **task)
+    return WorkflowJobOperator(plan=plan, job=job.name, fault=fault, retries=RETRIES, **task)
 
 
 def _schedule(plan: Plan) -> Any:

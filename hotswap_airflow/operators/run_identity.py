@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.xcom import XCom
 
+from hotswap_airflow.file_store.contents import installation
+from hotswap_airflow.slurm.identity import JobKey, RunKey
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from hotswap_airflow.settings import Settings
 
 NONCE_KEY = "hotswap_run"
 _OF_A_SCHEDULE = {"scheduled", "backfill"}
@@ -69,6 +74,19 @@ def epoch(context: Context) -> int:
     """
     ti: Any = context["ti"]
     return max(0, int(ti.max_tries) - int(context["task"].retries or 0))
+
+
+def job_key(context: Context, settings: Settings, environment: str) -> JobKey:
+    """The key of the job of a task."""
+    ti = context["ti"]
+    run = RunKey(
+        installation=installation(settings.store_path),
+        workflow=ti.dag_id,
+        environment=environment,
+        run=ti.run_id,
+        nonce=run_nonce(context),
+    )
+    return JobKey(run, ti.task_id, -1 if ti.map_index is None else ti.map_index, epoch(context))
 
 
 def asked(context: Context) -> str:

@@ -20,13 +20,11 @@ from hotswap_airflow.errors import (
     StoreError,
     SubmissionRefused,
 )
-from hotswap_airflow.file_store.contents import installation
 from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.operators import run_identity
 from hotswap_airflow.settings import DEFAULT_CONNECTION, Settings
 from hotswap_airflow.slurm import options as slurm_options
 from hotswap_airflow.slurm.causes import NEED_PERSON
-from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.slurm.paths import literal_fault, workdir_fault
 from hotswap_airflow.slurm.request import JobRequest, as_text
 from hotswap_airflow.slurm.retry import WHEN_ASKED
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
+
+    from hotswap_airflow.slurm.identity import JobKey
 
 SMALL_ENOUGH = 1_500
 """Most bytes of a packed request in the trigger's row. A larger request goes by XCom, which costs two calls.
@@ -125,7 +125,7 @@ class SlurmJobOperator(BaseOperator):
         """Render the job and hand it to the triggerer."""
         settings = airflow_settings()
         try:
-            request = self.make_request(context, self._key(context, settings))
+            request = self.make_request(context, run_identity.job_key(context, settings, self.environment(settings)))
         except SetupError as error:
             raise AirflowFailException(str(error)) from None
         self._defer(context, settings, request)
@@ -154,17 +154,6 @@ class SlurmJobOperator(BaseOperator):
     def pack_digest(self) -> str:
         """The digest of the pack of the workflow's files; empty if there are none."""
         return ""
-
-    def _key(self, context: Context, settings: Settings) -> JobKey:
-        ti = context["ti"]
-        run = RunKey(
-            installation=installation(settings.store_path),
-            workflow=ti.dag_id,
-            environment=self.environment(settings),
-            run=ti.run_id,
-            nonce=run_identity.run_nonce(context),
-        )
-        return JobKey(run, ti.task_id, -1 if ti.map_index is None else ti.map_index, run_identity.epoch(context))
 
     def _defer(self, context: Context, settings: Settings, request: JobRequest) -> NoReturn:
         text = request.to_text()

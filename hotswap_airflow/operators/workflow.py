@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, TriggerRule
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.sdk.execution_time.xcom import XCom
+from airflow.sdk.exceptions import AirflowFailException
 
 from hotswap_airflow.errors import JobError, StoreError
-from hotswap_airflow.file_store.results import ResultStore
-from hotswap_airflow.hooks.settings import airflow_settings
+from hotswap_airflow.operators.run_context import job_states, read_run_values, skipped, why_not_ready
 from hotswap_airflow.operators.slurm import SlurmJobOperator
 from hotswap_airflow.workflow.job_request import make_job_request
-from hotswap_airflow.workflow.run_state import JobState, readiness, unhandled
-from hotswap_airflow.workflow.run_values import RunValues, why_skipped
+from hotswap_airflow.workflow.run_state import unhandled
+from hotswap_airflow.workflow.run_values import why_skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from airflow.sdk import Context
 
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.workflow.plan import Plan
 
-# If Airflow did not start a task because of an earlier task, its job counts as skipped.
-_STATES: dict[str | None, JobState] = {"success": "success", "skipped": "skipped", "upstream_failed": "skipped"}
 VERDICT = "_verdict"
 """No job can have this name."""
 
@@ -63,12 +58,8 @@ class WorkflowJobOperator(SlurmJobOperator):
             self.log.warning(
                 "the newest text of %s is broken; this run uses the last valid one: %s", self.plan.file, self.fault
             )
-        if not self.job.needs_success:
-            states = _states(context, self.job.needs)
-            if readiness(self.job, states) == "skip":
-                wanted = ", ".join(f"{need} {when}" for need, when in self.job.needs.items())
-                ended = ", ".join(f"{need} {states[need]}" for need in self.job.needs)
-                raise AirflowSkipException(f"this job needs {wanted}; they ended as {ended}")
+        if reason := why_not_ready(context, self.job):
+            raise skipped(self.log, reason)
         super().execute(context)
 
     def is_retried(self, error: str, failed_before: int) -> bool:
@@ -86,31 +77,12 @@ class WorkflowJobOperator(SlurmJobOperator):
     def make_request(self, context: Context, key: JobKey) -> JobRequest:
         """The job of this task, with the values that are known only at its start; skips it if its ``if`` is false."""
         try:
-            values = self._values(context, key.run.folder)
+            values = read_run_values(context, self.job, key.run.folder)
             if reason := why_skipped(self.plan, self.job, values):
-                raise AirflowSkipException(reason)
+                raise skipped(self.log, reason)
             return make_job_request(self.plan, self.job, key, values)
         except (JobError, StoreError) as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from None
-
-    def _values(self, context: Context, folder: str) -> RunValues:
-        run = context["dag_run"]
-        wanted = {r.job for r in self.job.references() if r.kind == "output" and r.job}
-        if not self.job.needs_success:  # if a person marked a job as failed after its end, nobody may use its values
-            wanted = {job for job, state in _states(context, wanted).items() if state == "success"}
-        watched = [r.job for r in self.job.references() if r.kind == "state" and r.job]
-        ids = {"dag_id": run.dag_id, "run_id": run.run_id}
-        results = ResultStore(airflow_settings().store_path)
-        found: dict[str, Any] = {job: XCom.get_one(key="return_value", task_id=job, **ids) for job in wanted}
-        return RunValues(
-            run_id=run.run_id,
-            params=dict(context["params"]),
-            outputs={job: results.whole(values, folder) for job, values in found.items() if isinstance(values, dict)},
-            states=dict(_states(context, watched)),
-            date=_utc(run.logical_date or run.run_after),
-            interval_start=_utc(run.data_interval_start),
-            interval_end=_utc(run.data_interval_end),
-        )
 
 
 class RunVerdictOperator(BaseOperator):
@@ -125,25 +97,8 @@ class RunVerdictOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Fail if the failure of a job was not handled."""
-        failed = unhandled(self.plan, _states(context, [job.name for job in self.plan.jobs]))
+        failed = unhandled(self.plan, job_states(context, [job.name for job in self.plan.jobs]))
         if failed:
             message = f"the run failed: no job handled the failure of {', '.join(failed)}"
             self.log.error("%s", message)
             raise AirflowFailException(message)
-
-
-def _states(context: Context, jobs: Iterable[str]) -> dict[str, JobState]:
-    """The states in which jobs of this run ended."""
-    names = list(jobs)
-    if not names:
-        return {}
-    run = context["dag_run"]
-    ti: Any = context["ti"]
-    found = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id], task_ids=names).get(run.run_id) or {}
-    return {job: _STATES.get(found.get(job), "failed") for job in names}
-
-
-def _utc(moment: datetime | None) -> str:
-    from datetime import UTC
-
-    return moment.astimezone(UTC).isoformat() if moment else ""

@@ -150,9 +150,13 @@ class AirflowServices:
         daemons = {name: Daemon(**daemon) for name, daemon in state["daemons"].items()}
         return cls(folder, state["settings"], state["port"], daemons=daemons)
 
+    @property
+    def database(self) -> str:
+        """The URI of Airflow's database."""
+        return str(self._server().get_uri())
+
     def _database(self) -> str:
-        uri: str = self._server().get_uri()
-        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+        return self.database.replace("postgresql://", "postgresql+psycopg2://", 1)
 
     def _server(self) -> Any:
         """PostgreSQL; started if it does not run. Its lock lies in this folder, not in the shared /tmp."""

@@ -23,7 +23,7 @@ from hotswap_airflow.workflow.checks.sweep import axis_values
 from hotswap_airflow.workflow.expression import parse_expression
 from hotswap_airflow.workflow.expression import references as references_in
 from hotswap_airflow.workflow.spec.job_spec import RetrySpec
-from hotswap_airflow.workflow.spec.references import Reference, parse_reference
+from hotswap_airflow.workflow.spec.references import Reference, parse_reference, references_in_arguments
 from hotswap_airflow.workflow.text.numbers import plain_numbers, together, written
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class PlannedJob:
         found += [axis.reference for axis in self.sweep.axes] if self.sweep is not None else []
         yield from (reference for reference in found if reference is not None)
         yield from references_in(parse_expression(self.condition)) if self.condition is not None else ()
-        yield from _in_arguments(self.arguments)
+        yield from references_in_arguments(self.arguments)
 
 
 @dataclass(frozen=True)
@@ -197,15 +197,6 @@ class Plan:
         parts = [self.workflow, self.environment, jobs, params, self.pack.digest]
         text = json.dumps(parts, sort_keys=True, default=as_json)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _in_arguments(value: Any) -> Iterator[Reference]:
-    """The references in the arguments of an operator, also inside of lists and maps."""
-    if isinstance(value, Reference):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for below in value.values() if isinstance(value, dict) else value:
-            yield from _in_arguments(below)
 
 
 def as_json(value: object) -> list[object]:

@@ -52,7 +52,13 @@ class Node:
         (key_dir / "script").write_text(render_script(request))
         env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": str(key_dir)}
         done = subprocess.run(
-            ["bash", "script"], cwd=key_dir, env=env | environment, capture_output=True, text=True, timeout=60
+            ["bash", "script"],
+            cwd=key_dir,
+            env=env | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         return done.returncode, done.stdout + done.stderr
 

@@ -19,7 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+import psycopg2
 import pytest
 
 from hotswap_airflow.cluster.jobs.conductor import JobConductor
@@ -37,6 +40,10 @@ from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 PASSWORD = "hunter2-must-never-show"
 GATES = Path(__file__).parent / "gates"
+OPERATORS = [
+    "airflow.providers.common.sql.operators.sql.SQLExecuteQueryOperator",
+    "airflow.providers.standard.operators.empty.EmptyOperator",
+]
 # Coverage makes Airflow's own processes up to 2.6 times as slow: only what a test starts itself is measured.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
@@ -94,6 +101,20 @@ class Lab:
         found = list((self.work() / "runs" / dag_id).glob(f"{safe[:40]}*"))
         assert len(found) == 1, found
         return found[0]
+
+    def add_connection(self, name: str, **fields: Any) -> None:
+        """A connection in Airflow's database."""
+        self.api.send("POST", "/connections", {"connection_id": name, **fields})
+
+    def make_database(self, name: str) -> dict[str, Any]:
+        """A database beside Airflow's own; the fields of a connection to it."""
+        parts = urlsplit(self.services.database)
+        query = dict(parse_qsl(parts.query))
+        own = psycopg2.connect(host=query["host"], user=parts.username, dbname="postgres")
+        own.autocommit = True
+        own.cursor().execute(f"create database {name}")
+        own.close()
+        return {"conn_type": "postgres", "host": query["host"], "login": parts.username, "schema": name}
 
     @property
     def password(self) -> str:
@@ -181,6 +202,8 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
     ]
     site = json.loads(made.site_file.read_text())
     site["clusters"]["main"]["retention"] = "30d"
+    site["projects"] = {"climate": {"members": ["ada"], "account": "climate"}}
+    site["policy"] = {"max_active_runs": 8, "operators": OPERATORS, "secrets": ["lab_db", "results_store", "lab_token"]}
     (folder / "site.yaml").write_text(json.dumps(site))
     return UNMEASURED | {
         # The key opens the door; the password is there to be found where it must not be.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,62}"
 _PARAM = re.compile(rf"params\.({_NAME})")
@@ -25,6 +28,15 @@ class Reference:
         if self.job is not None:
             return f"jobs.{self.job}.{self.name}"
         return {"param": f"params.{self.name}", "sweep": f"sweep.{self.name}"}.get(self.kind, self.kind)
+
+
+def references_in_arguments(value: Any) -> Iterator[Reference]:
+    """The references in the arguments of an operator, also inside of lists and maps."""
+    if isinstance(value, Reference):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from references_in_arguments(below)
 
 
 def parse_reference(text: str) -> Reference | None:
