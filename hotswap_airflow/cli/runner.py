@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.jobs.outcome import JobListener
 from hotswap_airflow.cluster.watch.watched_job import Interval
 from hotswap_airflow.cluster.watch.watcher import JobWatcher
-from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, SetupError
+from hotswap_airflow.errors import ClusterError, CommandFailed, JobCancelled, JobError, JobFailed, SetupError
 from hotswap_airflow.file_store.contents import archive
 from hotswap_airflow.slurm.identity import JobKey, RunKey
 from hotswap_airflow.workflow.job_request import make_job_request
@@ -21,12 +22,13 @@ from hotswap_airflow.workflow.run_state import JobState, readiness, run_state
 from hotswap_airflow.workflow.run_values import RunValues, why_skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hotswap_airflow.cli.saved_run import SavedRun
     from hotswap_airflow.cluster.jobs.outcome import Outcome
     from hotswap_airflow.cluster.transport.base import Transport
     from hotswap_airflow.file_store.contents import ContentStore
+    from hotswap_airflow.slurm.request import JobRequest
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
     from hotswap_airflow.workflow.site import Site
 
@@ -165,6 +167,7 @@ class Runner:
 
     async def _attempt(self, conductor: JobConductor, job: PlannedJob, attempt: int) -> Outcome:
         request = make_job_request(self.plan, job, self.active[job.name], self._values())
+        request = replace(request, secret_values=tuple(_secrets(request)))
         report = partial(self.report, job.name)
 
         async def conduct() -> Outcome:
@@ -221,6 +224,16 @@ class Runner:
             "failed_elements": self.counts["failed_elements"],
             "left": dict(self.left),
         }
+
+
+def _secrets(request: JobRequest) -> Iterator[tuple[str, str]]:
+    """The secrets of a job from this process' variables of the same names. Raises ``JobFailed``."""
+    for source in request.secrets:
+        value = os.environ.get(source.variable)
+        if not value:
+            words = f"outside of Airflow its secret comes from the variable {source.variable} of this shell; set it"
+            raise JobFailed(f"job {request.key.job}: {words}")
+        yield source.variable, value
 
 
 class _Placed(JobListener):

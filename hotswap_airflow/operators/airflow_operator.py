@@ -32,6 +32,7 @@ class ShieldedOperator(BaseOperator):
     template_ext = ()
     hotswap_plan: Plan
     hotswap_job: PlannedJob
+    inherits_from_empty_operator = False  # else the scheduler would end it without its condition
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:  # noqa: ARG002
         """Put the values of references into the fields. Airflow calls this where it would render them."""
@@ -65,7 +66,7 @@ class ShieldedOperator(BaseOperator):
 
 
 def make_operator(plan: Plan, job: PlannedJob, **task: Any) -> BaseOperator:
-    """The task of a job that ``uses`` an operator. Raises ``SetupError`` if the operator cannot be made."""
+    """The task of a job that ``uses`` an operator. Raises ``SetupError``, and what its constructor raises."""
     where = f"{plan.file}: jobs.{job.name}"
     base = _imported(job.uses or "", where)
     for name in job.arguments:
@@ -80,10 +81,7 @@ def make_operator(plan: Plan, job: PlannedJob, **task: Any) -> BaseOperator:
                 f"a reference may stand in: {known}"
             )
     shielded = type(base.__name__, (ShieldedOperator, base), {"__module__": base.__module__, "__doc__": base.__doc__})
-    try:
-        made: Any = shielded(task_id=job.name, **job.arguments, **task)
-    except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        raise SetupError(f"{where}: {base.__name__} does not accept its arguments: {error}") from None
+    made: Any = shielded(task_id=job.name, **job.arguments, **task)
     made.hotswap_plan, made.hotswap_job = plan, job
     return made  # type: ignore[no-any-return]
 

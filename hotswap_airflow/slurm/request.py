@@ -29,11 +29,15 @@ _RESERVED = {"__classname__", "__id__"}
 
 @dataclass(frozen=True)
 class Output:
-    """An output that a job declares: a path below the run directory, or a value by name."""
+    """An output that a job declares: a path below the run directory, or a value by name.
+
+    ``publish`` is a folder on the cluster that gets a copy of the path after the job's success.
+    """
 
     name: str
     type: OutputType
     path: str | None = None
+    publish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,24 @@ class Container:
 
 
 @dataclass(frozen=True)
+class SecretSource:
+    """Where the value of a secret is: the field of an Airflow connection, or an Airflow variable."""
+
+    variable: str
+    kind: Literal["connection", "variable"]
+    id: str
+    field: str = "password"
+
+
+@dataclass(frozen=True)
 class JobRequest:
     """One try of one job. Paths are relative to the run directory. Either ``text`` or ``script`` is set.
 
     ``options`` are sbatch's, each a name and a text. ``variables`` arrive in the environment unchanged; ``aliases`` are
     variables with the value of another one, which may differ between elements. An ``array`` runs the job once for each
     of its elements. ``saves``: exit status 85 means that the job wants to go on. ``shell`` is the command that gets
-    ``text`` as a file; empty means bash. ``launch``: ``srun`` runs the script once for each task. ``past`` is known
-    when the job is submitted.
+    ``text`` as a file; empty means bash. ``launch``: ``srun`` runs the script once for each task. ``past`` and
+    ``secret_values`` are known when the job is submitted, and are never written with the request.
     """
 
     key: identity.JobKey
@@ -78,7 +92,9 @@ class JobRequest:
     modules: tuple[str, ...] = ()
     container: Container | None = None
     launch: Literal["script", "srun"] = "script"
+    secrets: tuple[SecretSource, ...] = ()
     past: Past = field(default_factory=Past)
+    secret_values: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -127,7 +143,7 @@ class JobRequest:
                 "options": self.options,
                 "variables": self.variables,
                 "inputs": [[i.name, i.path] for i in self.inputs],
-                "outputs": [[o.name, o.type, o.path] for o in self.outputs],
+                "outputs": [[o.name, o.type, o.path, o.publish] for o in self.outputs],
                 "array": self.array.to_json() if self.array is not None else None,
                 "retry": self.retry.to_json(),
                 "saves": self.saves,
@@ -136,6 +152,7 @@ class JobRequest:
                 "modules": self.modules,
                 "container": [self.container.image, self.container.binds] if self.container is not None else None,
                 "launch": self.launch,
+                "secrets": [[s.variable, s.kind, s.id, s.field] for s in self.secrets],
             }
         )
 
@@ -172,6 +189,7 @@ class JobRequest:
             modules=tuple(data["modules"]),
             container=Container(data["container"][0], tuple(data["container"][1])) if data["container"] else None,
             launch=data["launch"],
+            secrets=tuple(SecretSource(*item) for item in data["secrets"]),
         )
 
 

@@ -111,9 +111,12 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def _conduct(self, request: JobRequest) -> Outcome:
         # A worker, which only stores the trigger, does not need these imports, and they cost time in each task.
+        from hotswap_airflow.hooks.secrets import read_secrets
         from hotswap_airflow.triggers.conductors import shared_conductor
         from hotswap_airflow.triggers.telemetry import JobTelemetry
 
+        if request.secrets:
+            request = replace(request, secret_values=await read_secrets(request.secrets))
         async with shared_conductor(self.target) as conductor:
             if request.array is None:
                 return await self._in_time(conductor, request, JobTelemetry(self.target.connection))

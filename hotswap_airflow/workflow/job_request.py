@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.errors import JobFailed
 from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.array import Array
-from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, as_text, variable
+from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, Output, SecretSource, as_text, variable
 from hotswap_airflow.workflow.checks.sweep import MAX_POINTS, count_points, points, tolerated
 from hotswap_airflow.workflow.run_values import value_of
 
@@ -36,7 +38,7 @@ def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues
         options=tuple(_options(plan, job, values)),
         variables=tuple(_checked_variables(plan, job, values)),
         inputs=tuple(_paths(plan, job, values)),
-        outputs=tuple(planned.output for planned in job.outputs),
+        outputs=tuple(_outputs(plan, job, key, values)),
         retry=job.retry,
         saves=job.saves,
         aliases=tuple(_aliases(job)),
@@ -44,6 +46,7 @@ def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues
         modules=job.modules,
         container=job.container,
         launch=job.launch,
+        secrets=tuple(_secrets(plan)),
         array=_array(plan, job, job.sweep, values) if job.sweep is not None else None,
     )
 
@@ -60,6 +63,25 @@ def _refuse_what_is_only_kept(job: PlannedJob) -> None:
             f"job {job.name} is for cluster {job.cluster} of kind local, where this version of hotswap runs no job; "
             "name a cluster of kind slurm, for example that of `hotswap sandbox up`"
         )
+
+
+def _outputs(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> Iterator[Output]:
+    """The outputs, each with the folder that it is published in."""
+    run = re.sub(r"[^A-Za-z0-9._-]+", "-", key.run.run).lstrip(".")
+    filled = {"{workflow}": plan.workflow, "{environment}": plan.environment, "{run}": run, "{date}": values.date[:10]}
+    for planned in job.outputs:
+        folder = planned.publish
+        if folder is not None:
+            folder = re.sub(r"\{[a-z]+\}", lambda found: filled[found[0]], folder)
+        yield replace(planned.output, publish=folder)
+
+
+def _secrets(plan: Plan) -> Iterator[SecretSource]:
+    for name, secret in plan.secrets.items():
+        if secret.connection is not None:
+            yield SecretSource(variable("SECRET", name), "connection", secret.connection, secret.field or "password")
+        elif secret.variable is not None:
+            yield SecretSource(variable("SECRET", name), "variable", secret.variable, "")
 
 
 def _aliases(job: PlannedJob) -> Iterator[tuple[str, str]]:

@@ -131,3 +131,23 @@ def test_each_task_of_srun_runs_the_script_and_only_the_first_gives_values(
     assert node.run(request) == (0, "rank 0 gives\nrank 1 \n")
     assert (node.key_dir / "output").read_text() == "v=1\n"
     assert node.run(replace(request, key=replace(KEY, job="b"), text="exit $((SLURM_PROCID * 4))"))[0] == 4
+
+
+def test_an_output_is_published_whole_and_never_over_anything(node: Node, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf of results"
+    outputs = (Output("f", "file", "a/f.txt", str(shelf)), Output("d", "dir", "d", str(shelf)))
+    request = JobRequest(KEY, text='echo 1 > "$OUTPUT_F"; echo 2 > "$OUTPUT_D/x"', outputs=outputs)
+    assert node.run(request) == (0, "")
+    assert {path.name for path in shelf.iterdir()} == {"f.txt", "d"}
+    assert ((shelf / "f.txt").read_text(), (shelf / "d" / "x").read_text()) == ("1\n", "2\n")
+    status, log = node.run(replace(request, key=replace(KEY, job="again"), text='echo 3 > "$OUTPUT_F"'))
+    assert (status, log) == (1, f"hotswap: cannot publish: {shelf}/f.txt exists already, and nothing is overwritten\n")
+    assert (shelf / "f.txt").read_text() == "1\n"
+
+
+def test_a_start_after_a_requeue_does_not_publish_twice(node: Node, tmp_path: Path) -> None:
+    request = JobRequest(KEY, text="exit 0", outputs=(Output("d", "dir", "d", str(tmp_path / "shelf")),))
+    assert node.run(request)[0] == 0
+    (node.key_dir / "exit").unlink()  # the node died before it noted the end
+    assert node.run(request, SLURM_RESTART_COUNT="1") == (0, "")
+    assert [path.name for path in (tmp_path / "shelf").iterdir()] == ["d"]

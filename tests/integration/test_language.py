@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg2
 import pytest
@@ -63,17 +65,23 @@ environments:
 """
 
 
-def test_a_file_with_every_kind_of_layer(lab: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def fake_apptainer(tmp_path: Path) -> Path:
+    """A module whose `apptainer` notes its arguments beside it and gives nothing of its environment on."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "apptainer").write_text(APPTAINER.format(notes=tmp_path / "arguments"))
     (tmp_path / "bin" / "apptainer").chmod(0o755)
     (tmp_path / "module").write_text(f"#%Module\nprepend-path PATH {tmp_path}/bin\n")
-    lab.write("layers", EVERYWHERE.format(module=tmp_path / "module"))
+    return tmp_path / "module"
+
+
+def test_a_file_with_every_kind_of_layer(lab: Any, fake_apptainer: Path) -> None:
+    lab.write("layers", EVERYWHERE.format(module=fake_apptainer))
     run = lab.api.trigger("layers")
     assert lab.api.wait_for_run("layers", run) == "success", lab.api.tasks("layers", run)
     said = lab.api.value("layers", run, "contained")["said"]
     assert said == "named template overlay 5 1.10 dev 60"
-    assert "docker://debian:12" in (tmp_path / "arguments").read_text().split("\n")
+    assert "docker://debian:12" in fake_apptainer.with_name("arguments").read_text().split("\n")
     assert lab.api.value("layers", run, "counted") == {"lines": 1, "account": "climate"}
     assert sorted(p.name for p in Path(lab.api.value("layers", run, "ranks")["parts"]).iterdir()) == ["0", "1"]
     assert lab.api.tasks("layers", run)["never"] == "skipped"
@@ -126,3 +134,57 @@ def test_operators_of_airflow_get_values_by_reference_and_render_nothing(lab: An
     assert row["__data__"] == [hostile, hostile, 2.5]
     assert lab.api.tasks("operators", run)["branch"] == "skipped"
     assert "skipped: its `if` does not hold" in lab.api.log("operators", run, "branch")
+
+
+SECRET = "s3cret'; touch x #-4f9a"
+SECRETS = """\
+secrets:
+  key: {{connection: results_store}}
+  token: {{variable: lab_token}}
+jobs:
+  use:
+    modules: [{module}]
+    container: {{image: docker://debian:12}}
+    outputs: {{digest: {{type: string}}}}
+    run: |
+      while [ ! -e go ]; do sleep 0.1; done
+      echo "digest=$(printf %s "$SECRET_KEY$SECRET_TOKEN" | sha256sum)" >> "$HOTSWAP_OUTPUT"
+"""
+
+
+def _files_with(text: bytes, *folders: Path) -> list[Path]:
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in files if text in path.read_bytes()]
+
+
+def _rows_with(lab: Any, text: str) -> list[str]:
+    """The tables of Airflow's database with a row that holds a text."""
+    query = dict(parse_qsl(urlsplit(lab.services.database).query))
+    with psycopg2.connect(host=query["host"], user="postgres", dbname="postgres") as database:
+        cursor = database.cursor()
+        cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
+        tables = [name for (name,) in cursor.fetchall()]
+        found = []
+        for name in tables:
+            cursor.execute(f'select count(*) from "{name}" as row where position(%s in row::text) > 0', (text,))  # noqa: S608 - its own tables
+            found += [name] if cursor.fetchone()[0] else []
+    return found
+
+
+def test_a_secret_is_in_one_file_while_its_job_runs_and_nowhere_after(lab: Any, fake_apptainer: Path) -> None:
+    lab.add_connection("results_store", conn_type="generic", password=SECRET)
+    lab.api.send("POST", "/variables", {"key": "lab_token", "value": f"{SECRET}-t"})
+    lab.write("secrets", SECRETS.format(module=fake_apptainer))
+    run = lab.api.trigger("secrets")
+    lab.wait_for_job("secrets", "use")
+    places = [lab.work(), lab.services.folder / "airflow" / "logs", lab.services.folder / "logs", lab.store]
+    lab.api.wait("the job's start", lambda: list(lab.work().glob(".hotswap/jobs/*/*/enter")))
+    (kept,) = _files_with(b"s3cret", *places)
+    assert (kept.name, kept.stat().st_mode & 0o777) == ("secrets", 0o600)
+    assert _rows_with(lab, "s3cret") == []
+    (lab.run_dir("secrets", run) / "go").touch()
+    assert lab.api.wait_for_run("secrets", run) == "success", lab.api.log("secrets", run, "use")
+    digest = hashlib.sha256(f"{SECRET}{SECRET}-t".encode()).hexdigest()
+    assert lab.api.value("secrets", run, "use")["digest"].split()[0] == digest
+    assert _files_with(b"s3cret", *places) == []
+    assert _rows_with(lab, "s3cret") == []

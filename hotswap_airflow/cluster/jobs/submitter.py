@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.cluster.jobs import patient
 from hotswap_airflow.cluster.jobs.patient import FIRST_PAUSE, PatientClient
 from hotswap_airflow.cluster.remote.framing import lacks_accounting
+from hotswap_airflow.cluster.remote.secret_files import keep_secrets
 from hotswap_airflow.errors import (
     ClusterError,
     CommandFailed,
@@ -185,6 +186,11 @@ class Submitter:
         self.report("a later try of this task, after a clear, has the job; this try waits")
         await asyncio.sleep(patient.LONGEST_PAUSE)
 
+    async def _submitted(self, request: JobRequest, *, again: bool) -> Submission:
+        if request.secrets:
+            await self.ask(keep_secrets, self.client, request)
+        return await self.ask(partial(self.client.submit, request, self.asked, again=again))
+
     async def submit_once(self, request: JobRequest, *, stands_back: bool = True) -> Submission:
         """Find the job or submit it, never twice. If the result is not known, look the job up until it is.
 
@@ -194,9 +200,8 @@ class Submitter:
         again, pause = False, FIRST_PAUSE
         report_once = _once(self.report)
         while True:
-            attempt = partial(self.client.submit, request, self.asked, again=again)
             try:
-                found = await self.ask(attempt)
+                found = await self._submitted(request, again=again)
             except SubmissionRefused as error:
                 if not request.past.nodes:
                     raise

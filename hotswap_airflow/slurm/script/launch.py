@@ -55,7 +55,7 @@ quote="'" quoted="'\\\\''"
   cat <<'END_OF_ENTER'
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
-{begin}exec "$@"
+{secrets}{begin}exec "$@"
 END_OF_ENTER
 }} > {file} || exit 1
 """
@@ -92,7 +92,12 @@ def hand_over(request: JobRequest) -> str:
     names += [variable("OUTPUT", output.name) for output in request.outputs if output.path is not None]
     if request.array is not None:
         names += ["SWEEP_INDEX", "SWEEP_COUNT", *(variable("SWEEP", name) for name in request.array.variables)]
-    return _ENTER.format(names=" ".join(dict.fromkeys(names)), begin=_BEGIN_TASK, file=_file(request, "enter"))
+    return _ENTER.format(
+        names=" ".join(dict.fromkeys(names)),
+        secrets='. "${0%/*}/secrets" || exit 1\n' if request.secrets else "",
+        begin=_BEGIN_TASK,
+        file=_file(request, "enter"),
+    )
 
 
 def _file(request: JobRequest, name: str) -> str:

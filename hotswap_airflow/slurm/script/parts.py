@@ -84,6 +84,23 @@ export SLURM_EXPORT_ENV=ALL
 export HOTSWAP_RUN_DIR="${{key_dir%/.hotswap/jobs/*}}"/{folder}
 export HOTSWAP_ATTEMPT=$(({attempt} + requeued))
 """
+PUBLISH = """
+# Copy beside the place, then rename: whole or not at all, and never over anything. The mark is for a later start.
+publish() {
+  target=$2/${1##*/} copy=$2/.hotswap-$SLURM_JOB_ID-${1##*/}
+  mark=$key_dir/published.${1##*/}
+  [ ! -e "$mark" ] || return 0
+  mkdir -p -- "$2" || refuse "the folder to publish in cannot be made: $2" || return
+  [ ! -e "$target" ] || refuse "cannot publish: $target exists already, and nothing is overwritten" || return
+  rm -rf -- "$copy"
+  cp -a -- "$1" "$copy" && mv -nT -- "$copy" "$target" && [ ! -e "$copy" ] || {
+    rm -rf -- "$copy"
+    refuse "cannot publish $1 as $target: the copy failed, or something is there already"
+    return
+  }
+  : > "$mark"
+}
+"""
 WORK = """
 # Run the work as a background child: bash runs a trap only after a foreground child has ended.
 # The job's variables are set in the child alone, so that none of them changes this script.
@@ -108,7 +125,7 @@ work() {{
   [ -n "$witness" ] || start_witness
 {prepare}  for signal in {signals}; do trap "forward $signal" "$signal"; done
   (
-{modules}eval "$row"
+{modules}{secrets}eval "$row"
 {exports}{hand_over}exec "$@"
   ) &
   child=$!

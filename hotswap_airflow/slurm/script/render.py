@@ -44,6 +44,7 @@ def render_script(request: JobRequest) -> str:
     work = parts.WORK.format(
         prepare="".join(f"  {line}\n" for line in _prepare(request)),
         modules=load_modules(request),
+        secrets='. "$key_dir/secrets" || exit 1\n' if request.secrets else "",
         hand_over=hand_over(request),
         exports="".join(_exports(request)),
         check="".join(f"  {line}\n" for line in _check(request)),
@@ -54,6 +55,7 @@ def render_script(request: JobRequest) -> str:
     return "".join(
         [
             parts.HEAD.format(**names, **numbers, folder=folder, cancelled=CANCELLED),
+            parts.PUBLISH if any(output.publish is not None for output in request.outputs) else "",
             *_places(request),
             work,
             _ending(request),
@@ -102,6 +104,11 @@ def _ending(request: JobRequest) -> str:
         on_warning=warning,
         status=SAVED_STATUS,
     )
+
+
+def render_secrets(request: JobRequest) -> str:
+    """Write the file that exports the values of a job's secrets. It is kept apart from the script."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.secret_values)
 
 
 def render_table(array: Array) -> str:
@@ -180,3 +187,6 @@ def _check(request: JobRequest) -> Iterator[str]:
             name = variable("OUTPUT", output.name)
             test = "-d" if output.type == "dir" else "-f"
             yield f'[ {test} "${name}" ] || refuse "the declared output {output.name} was not made: ${name}" || return'
+    published = [output for output in request.outputs if output.publish is not None]
+    for output in published:
+        yield f'publish "${variable("OUTPUT", output.name)}" {shlex.quote(output.publish or "")} || return'

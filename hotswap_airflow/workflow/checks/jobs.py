@@ -190,6 +190,9 @@ def _published(context: CheckContext, job: str, body: JobSpec) -> Iterator[Probl
         if output.type not in PATH_TYPES:
             words = f"`publish` copies a file or a folder, but output `{name}` is a {output.type}"
             yield context.at_key(place, "conflict", words, "remove it, or give the output a `path`")
+        elif body.sweep is not None:
+            words = f"`publish` of output `{name}` cannot wait for all elements of the sweep of jobs.{job}"
+            yield context.at_key(place, "conflict", words, "publish it from a job that needs the sweep")
         elif not output.publish.startswith("/") or ".." in output.publish.split("/"):
             words = f"`publish` is {output.publish}, but must be an absolute folder on the cluster"
             yield context.at_value(place, "wrong-type", words, "write for example `/shared/results/{workflow}`")
