@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TriggerRule
 
+from hotswap_airflow.hooks.notices import RunNotice
 from hotswap_airflow.operators.airflow_operator import make_operator
 from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOperator
 
@@ -50,6 +51,8 @@ def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
         params={name: _param(param) for name, param in plan.params.items()},
         default_args={"owner": plan.owner} if plan.owner else {},
         rerun_with_latest_version=False,
+        on_success_callback=_notices(plan, "success"),
+        on_failure_callback=_notices(plan, "failed"),
         render_template_as_native_obj=False,
     )
     tasks = {job.name: _task(plan, job, dag, fault) for job in plan.jobs}
@@ -60,6 +63,13 @@ def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
         verdict = RunVerdictOperator(plan=plan, dag=dag, retries=RETRIES, retry_delay=RETRY_DELAY)
         [tasks[leaf] for leaf in plan.leaves] >> verdict
     return dag
+
+
+def _notices(plan: Plan, event: Literal["success", "failed"]) -> Any:
+    """The Dag's callbacks for an end of its runs; a callback of a task would make the task end in a worker."""
+    targets = dict.fromkeys(entry.to for entry in plan.notify if event in entry.on)
+    where = (plan.workflow, plan.version, plan.environment, plan.project or "")
+    return [RunNotice(event, target, *where) for target in targets] or None
 
 
 def _task(plan: Plan, job: PlannedJob, dag: DAG, fault: str) -> BaseOperator:

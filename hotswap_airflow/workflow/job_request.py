@@ -11,6 +11,7 @@ from hotswap_airflow.slurm import options
 from hotswap_airflow.slurm.array import Array
 from hotswap_airflow.slurm.request import PATH_TYPES, Input, JobRequest, Output, SecretSource, as_text, variable
 from hotswap_airflow.workflow.checks.sweep import MAX_POINTS, count_points, points, tolerated
+from hotswap_airflow.workflow.kept import refused_at_start
 from hotswap_airflow.workflow.run_values import value_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues
     Raises ``JobFailed`` if a value does not fit its Slurm option, an input has no value, a variable is too long, the
     sweep cannot be made from the values, or the job asks for something that this version of hotswap does not act on.
     """
-    _refuse_what_is_only_kept(job)
+    if reason := refused_at_start(job):
+        raise JobFailed(reason)
     return JobRequest(
         key=key,
         text=job.text,
@@ -49,20 +51,6 @@ def make_job_request(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues
         secrets=tuple(_secrets(plan)),
         array=_array(plan, job, job.sweep, values) if job.sweep is not None else None,
     )
-
-
-def _refuse_what_is_only_kept(job: PlannedJob) -> None:
-    """A job never runs without what it asked for. Raises ``JobFailed``."""
-    if job.software is not None:
-        raise JobFailed(
-            f"job {job.name} asks for the software `{job.software}`, and this version of hotswap builds none; "
-            "install it on the cluster, and use `modules:` or a path in `run:`"
-        )
-    if job.is_local:
-        raise JobFailed(
-            f"job {job.name} is for cluster {job.cluster} of kind local, where this version of hotswap runs no job; "
-            "name a cluster of kind slurm, for example that of `hotswap sandbox up`"
-        )
 
 
 def _outputs(plan: Plan, job: PlannedJob, key: JobKey, values: RunValues) -> Iterator[Output]:

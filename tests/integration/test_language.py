@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import hashlib
+import html
+import json
+import threading
+from collections.abc import Iterator
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -188,3 +197,84 @@ def test_a_secret_is_in_one_file_while_its_job_runs_and_nowhere_after(lab: Any, 
     assert lab.api.value("secrets", run, "use")["digest"].split()[0] == digest
     assert _files_with(b"s3cret", *places) == []
     assert _rows_with(lab, "s3cret") == []
+
+
+NOTICES = """\
+project: climate
+timeout: {timeout}
+notify:
+  - {{on: [success, failed], to: chat}}
+  - {{on: [failed], to: pi@example.org}}
+  - {{on: [failed], to: odd}}
+params: {{fails: false}}
+jobs:
+  work: {{run: 'if [ "$PARAM_FAILS" = true ]; then exit 3; fi; while [ ! -e go ]; do sleep 0.1; done'}}
+"""
+
+
+class Web(BaseHTTPRequestHandler):
+    """Keeps what is posted."""
+
+    def do_POST(self) -> None:
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """No output."""
+
+
+class Mail(StreamRequestHandler):
+    """Keeps the mails that it gets."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 test\r\n")
+        while verb := self.rfile.readline()[:4].upper():
+            if verb == b"DATA":
+                self.wfile.write(b"354 go\r\n")
+                lines = iter(self.rfile.readline, b".\r\n")
+                self.server.received.append(email.message_from_bytes(b"".join(lines), policy=email.policy.default))
+            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+            if verb == b"QUIT":
+                return
+
+
+@pytest.fixture
+def received(lab: Any) -> Iterator[tuple[list[dict[str, Any]], list[EmailMessage]]]:
+    """What a web server and a mail server of the test's own receive; Airflow knows both by connections."""
+    servers: list[Any] = [ThreadingHTTPServer(("127.0.0.1", 0), Web), ThreadingTCPServer(("127.0.0.1", 0), Mail)]
+    for server in servers:
+        server.received = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    web, mail = (server.server_address[1] for server in servers)
+    lab.add_connection("chat", conn_type="http", host="127.0.0.1", port=web)
+    lab.add_connection("odd", conn_type="ftp", host="127.0.0.1")
+    extra = json.dumps({"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.org"})
+    lab.add_connection("smtp_default", conn_type="smtp", host="127.0.0.1", port=mail, extra=extra)
+    yield servers[0].received, servers[1].received
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_ends_of_runs_are_notified(lab: Any, received: tuple[list[dict[str, Any]], list[EmailMessage]]) -> None:
+    posts, mails = received
+    lab.write("notices", NOTICES.format(timeout="1h"))
+    lab.write("late", NOTICES.format(timeout="2s"))
+    good, bad, late = lab.api.trigger("notices"), lab.api.trigger("notices", {"fails": True}), lab.api.trigger("late")
+    lab.wait_for_job("notices", "work")
+    (lab.run_dir("notices", good) / "go").touch()
+    assert [lab.api.wait_for_run("notices", run) for run in (good, bad)] == ["success", "failed"]
+    assert lab.api.wait_for_run("late", late) == "failed"
+    lab.api.wait("the notices", lambda: len(posts) == 3 and len(mails) == 2)
+    found = {(post["workflow"], post["run_id"]): post for post in posts}
+    assert {key: post["event"] for key, post in found.items()} == {
+        ("notices", good): "success", ("notices", bad): "failed", ("late", late): "failed",
+    }  # fmt: skip
+    assert found["late", late]["reason"] == "timed_out"
+    assert found["notices", bad]["project"] == "climate"
+    (mail,) = (mail for mail in mails if mail["Subject"] == "notices failed in dev")
+    assert mail["To"] == "pi@example.org"
+    assert f"run: {bad}" in html.unescape(mail.get_body().get_content())
+    assert lab.api.tasks("late", late)["work"] in {"skipped", "failed"}
+    lab.api.wait("the queue without the late job", lambda: not lab.queue("late"))

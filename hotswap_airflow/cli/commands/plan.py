@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
 from hotswap_airflow.cli.showing import shown_reference
+from hotswap_airflow.units import format_duration
 from hotswap_airflow.workflow.checks.sweep import count_points
+from hotswap_airflow.workflow.kept import kept_only, refused_at_start
 from hotswap_airflow.workflow.plan import as_json
 
 if TYPE_CHECKING:
@@ -44,31 +45,79 @@ def _plan_data(plan: Plan) -> dict[str, Any]:
         "digest": plan.digest,
         "schedule": plan.schedule.model_dump() if plan.schedule else None,
         "params": {name: param.model_dump(mode="json") for name, param in plan.params.items()},
-        "jobs": [{**asdict(job), "needs": dict(job.needs)} for job in plan.jobs],
+        "jobs": [job.to_json() for job in plan.jobs],
         "files": [file.path for file in plan.pack.files],
+        "version": plan.version,
+        "project": plan.project,
+        "timeout": plan.timeout,
+        "max_active_runs": plan.max_active_runs,
+        "start_date": plan.start_date.isoformat(),
+        "catchup": plan.catchup,
+        "secrets": {name: secret.model_dump() for name, secret in plan.secrets.items()},
+        "notify": [notice.model_dump() for notice in plan.notify],
+        "deploy": plan.deploy.model_dump(mode="json") if plan.deploy is not None else None,
+        "budget": plan.budget.model_dump(mode="json") if plan.budget is not None else None,
+        "kept_only": list(kept_only(plan)),
     }
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
-    yield f"{plan.workflow}  {plan.digest}, environment {plan.environment}"
-    if plan.schedule is not None:
-        yield f"starts  {plan.schedule.cron or ', '.join(plan.schedule.assets or [])} ({plan.schedule.timezone})"
+    yield from _head_lines(plan)
     for name, param in plan.params.items():
         default = f"= {param.default}" if param.has_default else "(must be filled in)"
         yield f"param   {name}: {param.type} {default}"
-    for file in plan.pack.files:
-        yield f"file    {file.path}"
+    yield from (f"file    {file.path}" for file in plan.pack.files)
     for job in plan.jobs:
-        yield f"job     {job.name}  on {job.cluster}{_needs(job)}"
-        yield f"        {' '.join(_option(job)) or 'no Slurm options'}"
-        yield f"        {_tried_again(job.retry)}"
-        if job.sweep is not None:
-            yield f"        {_elements(job.sweep)}"
-        for item in job.inputs:
-            yield f"        input {item.name} = {item.path or shown_reference(item.reference)}"
-        for planned in job.outputs:
-            where = f" = {planned.output.path}" if planned.output.path else ""
-            yield f"        output {planned.output.name} ({planned.output.type}){where}"
+        yield from _job_lines(job)
+    yield from (f"{key}: kept, this version does not act on it" for key in kept_only(plan))
+
+
+def _head_lines(plan: Plan) -> Iterator[str]:
+    yield f"{plan.workflow}  {plan.version}, environment {plan.environment}"
+    if plan.project is not None:
+        yield f"project {plan.project}"
+    if plan.schedule is not None:
+        yield f"starts  {plan.schedule.cron or ', '.join(plan.schedule.assets or [])} ({plan.schedule.timezone})"
+    if plan.timeout is not None:
+        yield f"timeout {format_duration(plan.timeout)}, then the run is cancelled"
+    for name, secret in plan.secrets.items():
+        source = f"connection {secret.connection}" if secret.connection is not None else f"variable {secret.variable}"
+        yield f"secret  {name} from {source}"
+    yield from (f"notify  {notice.to} on {', '.join(notice.on)}" for notice in plan.notify)
+
+
+def _job_lines(job: PlannedJob) -> Iterator[str]:
+    yield f"job     {job.name}  on {job.cluster}{_needs(job)}"
+    yield from (f"        {line}" for line in _body(job))
+    if job.sweep is not None:
+        yield f"        {_elements(job.sweep)}"
+    for item in job.inputs:
+        yield f"        input {item.name} = {item.path or shown_reference(item.reference)}"
+    for planned in job.outputs:
+        where = f" = {planned.output.path}" if planned.output.path else ""
+        where += f", published in {planned.publish}" if planned.publish else ""
+        yield f"        output {planned.output.name} ({planned.output.type}){where}"
+
+
+def _body(job: PlannedJob) -> Iterator[str]:
+    """What a job runs, when, and in what."""
+    if reason := refused_at_start(job):
+        yield f"fails before it is submitted: {reason}"
+    if job.condition is not None:
+        yield f"if {job.condition}"
+    if job.uses is not None:
+        yield f"uses {job.uses}"
+        return
+    yield " ".join(_option(job)) or "no Slurm options"
+    yield _tried_again(job.retry)
+    if job.modules:
+        yield f"module load {' '.join(job.modules)}"
+    if job.container is not None:
+        yield f"in the container {job.container.image}"
+    if job.launch == "srun":
+        yield "srun starts it once for each task"
+    if job.shell:
+        yield f"run by {' '.join(job.shell)}"
 
 
 def _tried_again(retry: Retry) -> str:
