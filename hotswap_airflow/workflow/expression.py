@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.workflow.spec.references import Reference, parse_reference
-from hotswap_airflow.workflow.spec.vocabulary import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -241,8 +240,7 @@ class _Parser:
             return Constant(_WORDS[token])
         if reference := parse_reference(token):
             return reference
-        near = nearest(token, [*_WORDS, *_KEYWORDS])
         remedy = f'quote it: "{token}", or write `params.NAME`, `jobs.JOB.OUTPUT`, `jobs.JOB.state` or `environment`'
-        raise ExpressionFault(
-            f"`{token}` in `{self.text}` is no reference", f"did you mean `{near}`?" if near else remedy
-        )
+        if token.lower() in {*_WORDS, *_KEYWORDS}:
+            remedy = f"write `{token.lower()}`"
+        raise ExpressionFault(f"`{token}` in `{self.text}` is no reference", remedy)

@@ -9,9 +9,14 @@ from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.slurm.limits import ClusterLimits, NodeShape, Partition
 from hotswap_airflow.slurm.options import OPTIONS
 from hotswap_airflow.workflow.checks import names, resources
+from hotswap_airflow.workflow.checks.files import leads_out
+from hotswap_airflow.workflow.checks.releases import judge_budget
+from hotswap_airflow.workflow.checks.schedule_checks import cron_fault
+from hotswap_airflow.workflow.job_layers import AUTO
 from hotswap_airflow.workflow.site import ClusterConfig, Site
 from hotswap_airflow.workflow.spec import shape, vocabulary
 from hotswap_airflow.workflow.spec.site_spec import SITE, SiteSpec
+from hotswap_airflow.workflow.spec.vocabulary import NAME, choice
 from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.text.document import each_place_once, read_document
 
@@ -30,7 +35,8 @@ def read_site(raw: bytes, file: str) -> Site:
     if not problems:
         problems += found
     if spec is not None:
-        problems += [*_environments(document, spec), *_retentions(document, spec), *_defaults(document, spec)]
+        for check in (_environments, _names, _clusters, _retentions, _defaults, _projects):
+            problems += check(document, spec)
     if problems or spec is None:
         raise SpecError(map(with_invisible_named, each_place_once(problems).values()))
     clusters = {name: _cluster(name, cluster) for name, cluster in spec.clusters.items()}
@@ -49,20 +55,60 @@ def _header(document: Document) -> list[Problem]:
     return []
 
 
-def _environments(document: Document, spec: SiteSpec) -> list[Problem]:
-    problems = []
+def _environments(document: Document, spec: SiteSpec) -> Iterator[Problem]:
     for key in ("environments", "clusters"):
-        if not getattr(spec, key):
+        if not getattr(spec, key) and not document.keys_of(key):
             missing = (f"a site file needs at least one entry of `{key}`", f"add it under `{key}:`")
-            problems.append(document.problem(document.key_place((key,)), "missing-key", *missing))
+            yield document.problem(document.key_place((key,)), "missing-key", *missing)
     for name, environment in spec.environments.items():
-        if environment.cluster not in spec.clusters:
-            near = vocabulary.nearest(environment.cluster, spec.clusters)
-            remedy = f"did you mean `{near}`?" if near else f"use one of: {', '.join(spec.clusters)}"
-            place = document.value_place(("environments", name, "cluster"))
+        here = ("environments", name)
+        if environment.cluster not in document.keys_of("clusters"):
             words = f"there is no cluster `{environment.cluster}`"
-            problems.append(document.problem(place, "cluster-unknown", words, remedy))
-    return problems
+            yield document.at_value(
+                (*here, "cluster"), "cluster-unknown", words, choice(environment.cluster, spec.clusters)
+            )
+        for index, window in enumerate(environment.freeze):
+            if fault := cron_fault(window.cron):
+                yield document.at_value((*here, "freeze", index, "cron"), "cron-invalid", *fault)
+
+
+def _names(document: Document, _: SiteSpec) -> Iterator[Problem]:
+    """Find names that no reference or command could use."""
+    for kind in ("environments", "clusters", "projects"):
+        for name in document.keys_of(kind):
+            if kind == "clusters" and name == AUTO:
+                words = f"`{AUTO}` stands for the best cluster in workflow files, so no cluster can have this name"
+                yield document.at_key((kind, name), "name-invalid", words, "rename it, for example `main`")
+            elif not NAME.fullmatch(name):
+                yield document.at_key((kind, name), "name-invalid", *names.invalid_name(name))
+
+
+def _clusters(document: Document, spec: SiteSpec) -> Iterator[Problem]:
+    for name, cluster in spec.clusters.items():
+        here = ("clusters", name)
+        if cluster.kind == "local":
+            for key in ("connection", "slurm_cluster", "monitor"):
+                if document.raw(*here, key) is not None:
+                    words = f"`{key}` is for clusters that are reached, but cluster {name} is of kind local"
+                    yield document.at_key((*here, key), "conflict", words, f"remove `{key}`")
+        place = (*here, "software", "build_on")
+        if cluster.software.build_on not in {"login", *cluster.partitions} and cluster.partitions:
+            words = f"cluster {name} has no partition `{cluster.software.build_on}`"
+            yield document.at_value(
+                place, "partition-unknown", words, choice(cluster.software.build_on, ["login", *cluster.partitions])
+            )
+
+
+def _projects(document: Document, spec: SiteSpec) -> Iterator[Problem]:
+    for name, project in spec.projects.items():
+        if project.budget is not None:
+            yield from judge_budget(document, ("projects", name, "budget"), project.budget)
+        for index, folder in enumerate(project.folders or ()):
+            if leads_out(folder):
+                words = f"`{folder}` is no subfolder of the DAGs folder"
+                yield document.at_value(
+                    ("projects", name, "folders", index), "wrong-type", words, "write for example `genomics`"
+                )
 
 
 def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.text.document import Document, Path
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RESERVED_PREFIX = "hotswap-"
 _ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters at most"
 
 
@@ -53,16 +54,25 @@ def workflow_name(context: CheckContext) -> str:
 
 def _workflow_name(context: CheckContext) -> Iterator[Problem]:
     name = context.spec.name
-    if name is None and context.raw("name") is None:
-        fallback = stem(context.document.file)
-        if not vocabulary.NAME.fullmatch(fallback):
-            words = f"the file's name `{fallback}` cannot be the workflow's"
-            yield context.at_key((), "name-invalid", words, f"add `name: {offer(fallback)}`")
-    elif name is not None and not vocabulary.NAME.fullmatch(name):
-        yield context.at_value(("name",), "name-invalid", *_invalid(name))
+    if name is None and context.raw("name") is not None:
+        return  # of the wrong type, which is reported already
+    chosen = name if name is not None else stem(context.document.file)
+    place: Path = ("name",) if name is not None else ()
+    if chosen.startswith(RESERVED_PREFIX):
+        words = f"`{chosen}`: names that begin with `{RESERVED_PREFIX}` are those of hotswap's own Dags"
+        remedy = f"{'write' if name is not None else 'add'} `name: my-{offer(chosen)}`"
+        yield context.at_value(place, "name-invalid", words, remedy)
+    elif vocabulary.NAME.fullmatch(chosen):
+        return
+    elif name is not None:
+        yield context.at_value(place, "name-invalid", *invalid_name(name))
+    else:
+        words = f"the file's name `{chosen}` cannot be the workflow's"
+        yield context.at_key((), "name-invalid", words, f"add `name: {offer(chosen)}`")
 
 
-def _invalid(name: str) -> tuple[str, str]:
+def invalid_name(name: str) -> tuple[str, str]:
+    """What is wrong with a name, and a name that may do."""
     return f"`{name}` is no name: {_ALLOWED.removeprefix('use ')}", f"write `{offer(name)}`"
 
 
@@ -80,7 +90,7 @@ def _names(context: CheckContext, path: Path, prefix: str | None) -> Iterator[Pr
     seen: dict[str, str] = {}
     for name in context.keys_of(*path):
         if not vocabulary.NAME.fullmatch(name):
-            yield context.at_key((*path, name), "name-invalid", *_invalid(name))
+            yield context.at_key((*path, name), "name-invalid", *invalid_name(name))
             continue
         key = variable(prefix, name) if prefix else name
         if key in seen:

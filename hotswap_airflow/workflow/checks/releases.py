@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, DeploySpec, SmokeSpec
+    from hotswap_airflow.workflow.text.document import Document, Path
 
 _IN_STEPS = {"progressive", "canary"}
 _OF_RUNS = tuple(f"run.{name}" for name in ("success", "duration", "queue_wait", "cpu_hours", "gpu_hours", "cost"))
@@ -26,7 +27,7 @@ def check_releases(context: CheckContext) -> Iterator[Problem]:
     if context.spec.deploy is not None:
         yield from _deploy(context, context.spec.deploy)
     if context.spec.budget is not None:
-        yield from _budget(context, context.spec.budget)
+        yield from judge_budget(context.document, ("budget",), context.spec.budget)
     for index, notice in enumerate(context.spec.notify):
         if not notice.on and context.raw("notify", index, "on") == []:
             yield context.at_value(("notify", index, "on"), "wrong-choice", "`on` is empty", "write `on: [failed]`")
@@ -108,15 +109,17 @@ def _smoke(context: CheckContext, smoke: SmokeSpec) -> Iterator[Problem]:
             yield context.at_value(place, "param-default", f"the value of `{name}` {fault}", "give it one that fits")
 
 
-def _budget(context: CheckContext, budget: BudgetSpec) -> Iterator[Problem]:
-    amounts = {"amount", "cpu_hours", "gpu_hours"}
-    if not amounts & set(context.keys_of("budget")):
-        words = "`budget` lacks `amount`, `cpu_hours` or `gpu_hours`"
-        yield context.at_key(("budget",), "missing-key", words, "add one of them, for example `amount: 100`")
+def judge_budget(document: Document, path: Path, budget: BudgetSpec) -> Iterator[Problem]:
+    """Find a budget without an amount, and thresholds that do not rise."""
+    owner = ".".join(map(str, path))
+    if not {"amount", "cpu_hours", "gpu_hours"} & set(document.keys_of(*path)):
+        words = f"{owner} lacks `amount`, `cpu_hours` or `gpu_hours`"
+        yield document.at_key(path, "missing-key", words, "add one of them, for example `amount: 100`")
     before: float = 0
     for index, threshold in enumerate(budget.thresholds):
-        if threshold <= before and context.raw("budget", "thresholds", index) is not None:
+        if threshold <= before and document.raw(*path, "thresholds", index) is not None:
             words = f"the threshold {threshold} comes after {before}" if index else f"the threshold is {threshold}"
-            place = ("budget", "thresholds", index)
-            yield context.at_value(place, "out-of-range", words, "write rising percentages over 0")
+            yield document.at_value(
+                (*path, "thresholds", index), "out-of-range", words, "write rising percentages over 0"
+            )
         before = threshold

@@ -44,6 +44,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def check_timing(context: CheckContext) -> Iterator[Problem]:
     """Find problems in the schedule and the parameters."""
     yield from _schedule(context)
+    if context.spec.catchup and context.raw("start_date") is None:
+        words = "`catchup` runs the missed intervals since `start_date`, which the file lacks"
+        yield context.at_key((), "missing-key", words, "add `start_date: 2026-01-31`")
     for name, param in context.spec.params.items():
         yield from _param(context, name, param)
 

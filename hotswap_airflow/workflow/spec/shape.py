@@ -56,8 +56,9 @@ def read_shape(document: Document, model: type[Model], words: Vocabulary) -> tup
                 if not is_told:
                     problems.append(problem)
                 # A list item that was emptied before and is wrong again: remove its whole list.
-                _take_out(data, path[:-1] if path in taken and path and isinstance(path[-1], int) else path)
-                taken.add(path)
+                gone = path[:-1] if path in taken and path and isinstance(path[-1], int) else path
+                _take_out(data, gone)
+                taken.add(gone)
     return None, problems
 
 
