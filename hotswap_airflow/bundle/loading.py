@@ -38,7 +38,8 @@ def load_dag(root: Path, workflow: str) -> DAG:
         raise StoreError(f"this version has no workflow {workflow}")
     entry = manifest[path]
     site = site_of(contents, entry.site)
-    checked = check_workflow(contents.get(entry.text), path, ManifestFolder(contents, entry.files), site)
+    files = ManifestFolder(contents, entry.files)
+    checked = check_workflow(contents.get(entry.text), path, files, site, is_served=True)
     return make_dag(checked, site, entry.environment, is_deleted=entry.is_deleted, fault=entry.error)
 
 

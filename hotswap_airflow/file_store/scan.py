@@ -141,7 +141,7 @@ class FolderScan:
         ):
             return before
         raw = file.read_bytes()
-        checked = check_workflow(raw, path, folder, self._site)
+        checked = check_workflow(raw, path, folder, self._site, is_served=True)
         entry = None if checked.is_ignored else self._entry(raw, checked, folder, served)
         return _Read((*signature, *_named(folder, checked)), entry, checked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NodeShape:
-    """One kind of node of a partition; sizes in KiB. None means that the site file does not give the value."""
+    """One kind of node of a partition; sizes in KiB. None means that the site file does not give the value.
+
+    ``gpu_types`` are the GPUs of a node by type, empty if the site file gives only their number.
+    """
 
     nodes: int | None = None
     cpus: int | None = None
     mem: int | None = None
     gpus: int = 0
+    gpu_types: Mapping[str, int] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,35 @@ def _partition_misfits(
         yield "nodes", Refusal("partition-limit", words, f"ask for {partition.max_nodes} or fewer")
     if partition.shapes and not any(_holds(shape, demand) for shape in partition.shapes):
         yield from _node_misfits(demand, options, partition)
+    yield from _unknown_kinds(options, partition)
+
+
+def _unknown_kinds(options: Mapping[str, object], partition: Partition) -> Iterator[tuple[str, Refusal]]:
+    """Types of GPUs and features of nodes that no node of a partition has, if the site file names those of all."""
+    types = {name for shape in partition.shapes for name in shape.gpu_types}
+    if types and all(shape.gpu_types or not shape.gpus for shape in partition.shapes):
+        for option in ("gpus", "gpus-per-node", "gpus-per-task", "gres"):
+            for name in _gpu_types(str(options.get(option, "")), is_gres=option == "gres"):
+                if name not in types:
+                    words = f"partition {partition.name} has no GPU of type `{name}`"
+                    yield option, Refusal("node-limit", words, f"use one of: {', '.join(sorted(types))}")
+    features = {name for shape in partition.shapes for name in shape.features}
+    if features and all(shape.features for shape in partition.shapes):
+        for name in re.findall(r"[A-Za-z_][\w.-]*", str(options.get("constraint", ""))):
+            if name not in features:
+                words = f"no node of partition {partition.name} has the feature `{name}`"
+                yield "constraint", Refusal("node-limit", words, f"use: {', '.join(sorted(features))}")
+
+
+def _gpu_types(text: str, *, is_gres: bool) -> Iterator[str]:
+    """The types of GPUs in a value such as ``a100:2,2`` or, of ``gres``, ``gpu:a100:2``."""
+    for item in text.split(","):
+        words = item.split(":")
+        if is_gres and words[0] != "gpu":
+            continue
+        words = words[1:] if is_gres else words
+        if words and words[0] and not words[0].isdecimal():
+            yield words[0]
 
 
 def _holds(shape: NodeShape, demand: Demand) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
@@ -85,8 +85,13 @@ class CheckedWorkflow:
         return self.overlaid.get(environment, self.context)
 
 
-def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = None) -> CheckedWorkflow:
-    """Read a workflow file and find its problems. Never raises because of the content of the file."""
+def check_workflow(
+    raw: bytes, file: str, folder: Folder, site: Site | None = None, *, is_served: bool = False
+) -> CheckedWorkflow:
+    """Read a workflow file and find its problems. Never raises because of the content of the file.
+
+    ``is_served``: ``file`` is relative to the DAGs folder, which decides which projects it may name.
+    """
     try:
         document = read_document(raw, file)
     except SpecError as error:
@@ -96,8 +101,12 @@ def check_workflow(raw: bytes, file: str, folder: Folder, site: Site | None = No
     problems = list(judge_overlays(document, site))
     contexts: dict[str | None, CheckContext] = {}
     for environment, served in _variants(document, site):
-        contexts[environment], found_here = _checked(document, environment, folder, site, served)
-        problems += found_here
+        merged = merge_layers(document, environment)
+        below = file if is_served else None
+        blank = WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER)
+        context = CheckContext(merged.document, blank, folder, site, served, bool(merged.problems), below)
+        contexts[environment], found_here = _checked(context)
+        problems += [*merged.problems, *found_here]
     if problems:
         return CheckedWorkflow(file, tuple(sorted(map(with_invisible_named, each_place_once(problems).values()))))
     base = contexts.get(None, next(iter(contexts.values())))
@@ -115,16 +124,11 @@ def _variants(document: Document, site: Site | None) -> list[tuple[str | None, t
     ]
 
 
-def _checked(
-    document: Document, environment: str | None, folder: Folder, site: Site | None, served: tuple[str, ...]
-) -> tuple[CheckContext, list[Problem]]:
-    """The text of a file for some environments, and its problems."""
-    merged = merge_layers(document, environment)
-    spec, problems = shape.read_shape(merged.document, WorkflowSpec, vocabulary.WORKFLOW)
-    problems += merged.problems
-    known = spec or WorkflowSpec(hotswap=vocabulary.WORKFLOW_HEADER)
-    context = CheckContext(merged.document, known, folder, site, served, has_broken_templates=bool(merged.problems))
+def _checked(context: CheckContext) -> tuple[CheckContext, list[Problem]]:
+    """The text of a file for some environments with its spec, and its problems."""
+    spec, problems = shape.read_shape(context.document, WorkflowSpec, vocabulary.WORKFLOW)
     if spec is not None:
+        context = replace(context, spec=spec)
         problems += _jobs(context)
         for check in _CHECKS:
             problems += check(context)

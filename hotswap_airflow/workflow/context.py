@@ -43,7 +43,7 @@ class CheckContext:
     """The input of the checks: a file with the layers of one or more environments merged.
 
     ``spec`` holds only the parts of the file that have the right shape. ``environments`` are those of the site for
-    which this text counts; none if no site is known.
+    which this text counts; none if no site is known. ``below``: the file's path below the DAGs folder, if it is known.
     """
 
     document: Document
@@ -52,6 +52,7 @@ class CheckContext:
     site: Site | None = None
     environments: tuple[str, ...] = ()
     has_broken_templates: bool = False
+    below: str | None = None
 
     def clusters_of(self, job: str) -> Iterator[ClusterConfig]:
         """The clusters on which a job runs in the environments; unknown clusters are left out."""

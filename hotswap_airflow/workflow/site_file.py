@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.domain.cluster_target import ClusterTarget
@@ -15,16 +16,19 @@ from hotswap_airflow.workflow.checks.schedule_checks import cron_fault
 from hotswap_airflow.workflow.job_layers import AUTO
 from hotswap_airflow.workflow.site import ClusterConfig, Site
 from hotswap_airflow.workflow.spec import shape, vocabulary
-from hotswap_airflow.workflow.spec.site_spec import SITE, SiteSpec
-from hotswap_airflow.workflow.spec.vocabulary import NAME, choice
+from hotswap_airflow.workflow.spec.site_spec import ANY_GPU, SITE, SiteSpec
+from hotswap_airflow.workflow.spec.vocabulary import choice
 from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
 from hotswap_airflow.workflow.text.document import each_place_once, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from hotswap_airflow.workflow.spec.site_spec import ClusterSpec, PartitionSpec
     from hotswap_airflow.workflow.text.document import Document
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def read_site(raw: bytes, file: str) -> Site:
@@ -79,8 +83,9 @@ def _names(document: Document, _: SiteSpec) -> Iterator[Problem]:
             if kind == "clusters" and name == AUTO:
                 words = f"`{AUTO}` stands for the best cluster in workflow files, so no cluster can have this name"
                 yield document.at_key((kind, name), "name-invalid", words, "rename it, for example `main`")
-            elif not NAME.fullmatch(name):
-                yield document.at_key((kind, name), "name-invalid", *names.invalid_name(name))
+            elif not _NAME.fullmatch(name):
+                words = f"`{name}` is no name: a letter or digit first, then letters, digits, `.`, `-` and `_`"
+                yield document.at_key((kind, name), "name-invalid", words, f"write `{names.offer(name)}`")
 
 
 def _clusters(document: Document, spec: SiteSpec) -> Iterator[Problem]:
@@ -169,11 +174,12 @@ def _partition(name: str, shapes: list[PartitionSpec]) -> Partition:
     nodes = [shape.max_nodes for shape in shapes if shape.max_nodes is not None]
     return Partition(
         name,
-        tuple(NodeShape(s.nodes, s.cpus, s.mem, _gpus(s.gpus)) for s in shapes),
+        tuple(_shape(spec) for spec in shapes),
         max_time=max(times, default=None),
         max_nodes=max(nodes, default=None),
     )
 
 
-def _gpus(value: int | Mapping[str, int]) -> int:
-    return value if isinstance(value, int) else sum(value.values())
+def _shape(spec: PartitionSpec) -> NodeShape:
+    types = {} if ANY_GPU in spec.gpus else spec.gpus
+    return NodeShape(spec.nodes, spec.cpus, spec.mem, sum(spec.gpus.values()), types, tuple(spec.features))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap_airflow.slurm.limits import Demand
+from hotswap_airflow.slurm.limits import ClusterLimits, Demand, NodeShape, Partition, limit_violations
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,29 @@ from hotswap_airflow.slurm.limits import Demand
 def test_what_a_job_asks_for(asked: dict[str, object], expected: tuple[int, int, int, int]) -> None:
     demand = Demand.of(asked)
     assert (demand.nodes, demand.cpus_per_node, demand.mem_per_node, demand.gpus) == expected
+
+
+LIMITS = ClusterLimits(
+    "main",
+    {
+        "gpu": Partition("gpu", (NodeShape(gpus=2, gpu_types={"a100": 2}), NodeShape(gpus=1, gpu_types={"t4": 1}))),
+        "mixed": Partition("mixed", (NodeShape(gpus=2, gpu_types={"a100": 2}), NodeShape(gpus=4))),
+        "cpu": Partition("cpu", (NodeShape(features=("ib", "avx")), NodeShape(features=("avx",)))),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"partition": "gpu", "gpus": "a100:2"}, []), ({"partition": "gpu", "gpus": 1}, []),
+        ({"partition": "gpu", "gpus": "h100:1"}, ["no GPU of type `h100`"]),
+        ({"partition": "gpu", "gres": "gpu:h100"}, ["no GPU of type `h100`"]), ({"partition": "gpu", "gres": "gpu:2,shard:1"}, []),
+        ({"partition": "mixed", "gpus-per-node": "h100:1"}, []),
+        ({"partition": "cpu", "constraint": "ib&avx"}, []), ({"partition": "cpu", "constraint": "[ib|sse]*2"}, ["the feature `sse`"]),
+        ({"partition": "gpu", "constraint": "ib"}, []),
+    ],
+)  # fmt: skip
+def test_types_of_gpus_and_features_of_nodes(options: dict[str, object], words: list[str]) -> None:
+    found = [refusal.message for _, refusal in limit_violations(options, LIMITS)]
+    assert [word in message for word, message in zip(words, found, strict=True)] == [True] * len(words)

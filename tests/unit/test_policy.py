@@ -109,6 +109,17 @@ def test_a_site_may_ask_every_file_for_its_project() -> None:
     assert _found("project: other\n" + BODY, site) == []
 
 
+def test_a_project_may_be_for_the_files_of_some_folders_alone() -> None:
+    site = read_site(SITE.replace("other: {}", "other: {folders: [lab/other]}").encode(), "s")
+    text = f"hotswap: workflow/v1\nproject: other\n{BODY}".encode()
+    for file, is_served, codes in (
+        ("lab/other/deep/w.hotswap.yaml", True, []), ("lab/otherwise/w.hotswap.yaml", True, ["policy-limit"]),
+        ("w.hotswap.yaml", True, ["policy-limit"]), ("w.hotswap.yaml", False, []),
+    ):  # fmt: skip
+        checked = check_workflow(text, file, DiskFolder(Path("nowhere")), site, is_served=is_served)
+        assert [problem.code for problem in checked.problems] == codes
+
+
 DEPLOY = "jobs: {a: {run: x, outputs: {v: {type: number}}}}\nparams: {n: 1}\ndeploy:\n  "
 
 

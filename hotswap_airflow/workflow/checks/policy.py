@@ -37,9 +37,19 @@ def _project(context: CheckContext, site: Site) -> Iterator[Problem]:
     if project is not None and project not in site.projects:
         words = f"the site has no project `{project}`"
         yield context.at_value(("project",), "project-unknown", words, choice(project, site.projects))
+    elif project is not None and not _may_name(context, site.projects[project].folders):
+        words = f"project {project} is for files in {', '.join(site.projects[project].folders or ())}"
+        yield context.at_value(("project",), "policy-limit", words, "move the file there, or ask the site's admin")
     elif project is None and site.policy.require_project and context.raw("project") is None:
         words = "the site asks every workflow for its project"
         yield context.at_key((), "project-unknown", words, f"add `project:`, one of {', '.join(site.projects)}")
+
+
+def _may_name(context: CheckContext, folders: list[str] | None) -> bool:
+    """Whether a file lies in a folder whose files may name a project; true if it is not known where it lies."""
+    if folders is None or context.below is None:
+        return True
+    return any(context.below.startswith(f"{folder.strip('/')}/") for folder in folders)
 
 
 def _account(context: CheckContext, site: Site) -> Iterator[Problem]:

@@ -22,8 +22,17 @@ from hotswap_airflow.workflow.spec.values import (
     fault,
 )
 from hotswap_airflow.workflow.spec.vocabulary import Vocabulary
+from hotswap_airflow.workflow.text.numbers import is_number
 
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+ANY_GPU = "any"
+"""Stands for GPUs whose type the site file does not name."""
+
+
+def _by_type(value: Any) -> Any:
+    return {ANY_GPU: value} if is_number(value) else value
 
 
 class PartitionSpec(FileModel):
@@ -32,7 +41,7 @@ class PartitionSpec(FileModel):
     nodes: Annotated[int, Field(ge=0)] | None = None
     cpus: Annotated[int, Field(ge=0)] | None = None
     mem: Kibibytes | None = None
-    gpus: Annotated[int, Field(ge=0)] | dict[str, Annotated[int, Field(ge=0)]] = 0
+    gpus: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_by_type)] = {}
     max_time: TimeLimit | None = None
     max_nodes: Annotated[int, Field(ge=0)] | None = None
     features: list[Text] = []
@@ -138,10 +147,17 @@ class EnvironmentSpec(FileModel):
 Role = Literal["viewer", "editor", "maintainer"]
 
 
+def _by_member(value: Any) -> Any:
+    """The members of a list are editors."""
+    if isinstance(value, list) and all(isinstance(item, (str, int)) for item in value):
+        return {str(member): "editor" for member in value}
+    return value
+
+
 class ProjectSpec(FileModel):
     """A project: its members, the account and budget that pay for it, and what its files may use."""
 
-    members: list[Text] | dict[str, Role] = []
+    members: Annotated[dict[str, Role], BeforeValidator(_by_member)] = {}
     budget: BudgetSpec | None = None
     account: Text | None = None
     connection: str | None = None

@@ -1,0 +1,101 @@
+"""Mistakes in site files: place, code, remedy; and what the keys become."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import yaml
+
+from hotswap_airflow.errors import SpecError
+from hotswap_airflow.workflow.site_file import read_site
+
+WHOLE = """\
+hotswap: site/v1
+environments:
+  dev: {cluster: main}
+  prod: {cluster: main, approvals: 2, soak: 1d, freeze: [{cron: "0 0 20 12 *", for: 2w}]}
+clusters:
+  main:
+    kind: slurm
+    workdir: own
+    connection: c
+    monitor: m
+    licenses: {solver: 2}
+    retention: 30d
+    poll: {min: 1s, usual: 5s, max: 30s}
+    queue: near
+    defaults: {slurm: {mem: 1G}, modules: [gcc], retries: 1, env: {A: 1}, container: {image: docker://x}}
+    partitions:
+      gpu: [{nodes: 1, gpus: {a100: 4}, features: [ib]}, {nodes: 2, gpus: 2, max_time: 1d, max_nodes: 2}]
+      probe-not: {cpus: 4, mem: 8G}
+    prices: {currency: EUR, cpu_hour: 0.02, gpu_hour: {any: 0.9, a100: 1.50}, mem_gb_hour: 0.002, storage: 0.03}
+    software: {build_on: gpu, retention: 30d}
+  sky: {partitions: probe, cloud: {provider: aws, region: eu, max_nodes: 8, max_cost: 200, idle: 10m}}
+  here: {kind: local}
+projects:
+  a: {members: [ada], account: a, connection: ca, folders: [x], secrets: [s], budget: {amount: 5, thresholds: [50, 90]}}
+  b: {members: {ada: maintainer, bob: viewer}}
+policy: {operators: [a.B], max_jobs: 5, max_sweep: 9, max_active_runs: 2, max_retries: 0, images: [], require_project: true, secrets: [x]}
+"""
+
+
+def _without(text: str, *path: str | int, value: Any) -> str:
+    data = yaml.safe_load(text)
+    here = data
+    for step in path[:-1]:
+        here = here[step]
+    here[path[-1]] = value
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=True)
+
+
+def test_every_key_is_read() -> None:
+    site = read_site(WHOLE.encode(), "s")
+    main = site.clusters["main"]
+    assert (site.policy.max_retries, site.policy.images, site.projects["a"].account) == (0, [], "a")
+    assert [shape.gpus for shape in main.limits.partitions["gpu"].shapes] == [4, 2]
+    assert site.clusters["sky"].cloud is not None
+    assert site.clusters["sky"].cloud.max_cost == Decimal(200)
+    assert site.clusters["here"].is_local
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "remedy"),
+    [
+        (("environments", "prod", "approvals"), -1, "out-of-range", "0 or more"),
+        (("environments", "prod", "soak"), "soon", "duration-invalid", "1d"),
+        (("environments", "prod", "freeze"), [{"cron": "x", "for": "1d"}], "cron-invalid", "0 6 * * *"),
+        (("environments", "prod", "freeze"), [{"cron": "0 0 1 1 *"}], "missing-key", "`for:`"),
+        (("environments", "prod", "cluster"), "mian", "cluster-unknown", "main"),
+        (("environments", "a b"), {"cluster": "main"}, "name-invalid", "a-b"),
+        (("clusters", "auto"), {}, "name-invalid", "rename"),
+        (("clusters", "main", "kind"), "pbs", "wrong-choice", "slurm"),
+        (("clusters", "main", "monitr"), "m", "unknown-key", "monitor"),
+        (("clusters", "here", "connection"), "c", "conflict", "remove"),
+        (("clusters", "main", "software", "build_on"), "gpo", "partition-unknown", "gpu"),
+        (("clusters", "main", "prices", "currency"), "Euro", "wrong-choice", "ISO 4217"),
+        (("clusters", "main", "prices", "cpu_hour"), "free", "wrong-type", "a number"),
+        (("clusters", "main", "prices", "gpu_hour"), 0.9, "wrong-type", "{KEY: VALUE}"),
+        (("clusters", "main", "prices", "gpu_hour", "any"), -1, "out-of-range", "0 or more"),
+        (("clusters", "sky", "cloud", "idle"), 10, "duration-invalid", "30m"),
+        (("clusters", "sky", "cloud", "max_nodes"), 0, "out-of-range", "1 or more"),
+        (("clusters", "main", "partitions", "gpu"), [{"features": "ib"}], "wrong-type", "[VALUE]"),
+        (("clusters", "main", "defaults", "slurm", "output"), "x", "slurm-key-reserved", "outputs"),
+        (("clusters", "main", "max_nodes"), 3, "misplaced-key", "partitions"),
+        (("projects", "b", "members", "bob"), "owner", "wrong-choice", "viewer"),
+        (("projects", "a", "folders"), ["../x"], "wrong-type", "genomics"),
+        (("projects", "a", "budget"), {"per": "week"}, "missing-key", "amount"),
+        (("projects", "a", "budget", "thresholds"), [90, 50], "out-of-range", "rising"),
+        (("policy", "max_jobs"), 0, "out-of-range", "1 or more"),
+        (("policy", "operators"), "a.B", "wrong-type", "[VALUE]"),
+        (("policy", "require_project"), "yes", "wrong-type", "true"),
+        (("policy", "max_cost"), 5, "misplaced-key", "cloud"),
+    ],
+)  # fmt: skip
+def test_mistakes(path: tuple[str | int, ...], value: Any, code: str, remedy: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_site(_without(WHOLE, *path, value=value).encode(), "s")
+    (problem,) = caught.value.problems
+    assert problem.code == code, problem
+    assert remedy in problem.remedy, problem
