@@ -5,27 +5,18 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TriggerRule
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param
 
+from hotswap_airflow.dag_builder.tasks import add_tasks
 from hotswap_airflow.hooks.notices import RunNotice
-from hotswap_airflow.operators.airflow_operator import make_operator
-from hotswap_airflow.operators.workflow import RunVerdictOperator, WorkflowJobOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
-
-    from hotswap_airflow.workflow.plan import Plan, PlannedJob
+    from hotswap_airflow.workflow.plan import Plan
     from hotswap_airflow.workflow.spec.param_spec import ParamSpec
 
-RETRIES = 15
-"""The most retries that a file may set, plus five for failures that no job caused, such as a killed worker.
-
-One number for all tasks: how a task's clears are counted must not change with a newer version of the file.
-"""
 BROKEN = "newest text is broken"
 """The tag of a Dag whose file holds a newer text that is not used."""
 _BROKEN_PAGE = "**The newest text of this file is broken. Runs use the last valid one.**\n\n```\n{}\n```"
-RETRY_DELAY = dt.timedelta(seconds=5)
 _JSON_TYPES: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "datetime": {"type": "string", "format": "date-time"},
@@ -48,20 +39,14 @@ def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
         dagrun_timeout=dt.timedelta(seconds=plan.timeout) if plan.timeout is not None else None,
         tags=tags,
         doc_md=_BROKEN_PAGE.format(fault.replace("`", "'")) if fault else None,
-        params={name: _param(param) for name, param in plan.params.items()},
+        params={name: make_param(param) for name, param in plan.params.items()},
         default_args={"owner": plan.owner} if plan.owner else {},
         rerun_with_latest_version=False,
         on_success_callback=_notices(plan, "success"),
         on_failure_callback=_notices(plan, "failed"),
         render_template_as_native_obj=False,
     )
-    tasks = {job.name: _task(plan, job, dag, fault) for job in plan.jobs}
-    for job in plan.jobs:
-        for need in job.needs:
-            tasks[need] >> tasks[job.name]
-    if any(not job.needs_success for job in plan.jobs):
-        verdict = RunVerdictOperator(plan=plan, dag=dag, retries=RETRIES, retry_delay=RETRY_DELAY)
-        [tasks[leaf] for leaf in plan.leaves] >> verdict
+    add_tasks(plan, fault, dag=dag)
     return dag
 
 
@@ -70,22 +55,6 @@ def _notices(plan: Plan, event: Literal["success", "failed"]) -> Any:
     targets = dict.fromkeys(entry.to for entry in plan.notify if event in entry.on)
     where = (plan.workflow, plan.version, plan.environment, plan.project or "")
     return [RunNotice(event, target, *where) for target in targets] or None
-
-
-def _task(plan: Plan, job: PlannedJob, dag: DAG, fault: str) -> BaseOperator:
-    task: dict[str, Any] = {
-        "dag": dag,
-        "doc_md": job.description or None,
-        # Airflow's rules count a task that never ran as failed, so the task itself judges any need but a success.
-        "trigger_rule": TriggerRule.ALL_SUCCESS if job.needs_success else TriggerRule.ALL_DONE,
-        "inlets": [Asset(item.asset) for item in job.inputs if item.asset],
-        "outlets": [Asset(planned.asset) for planned in job.outputs if planned.asset],
-        "retry_delay": RETRY_DELAY,
-    }
-    if job.uses is not None:
-        retries = job.retry.max_retries if "failed" in job.retry.on else 0
-        return make_operator(plan, job, retries=retries, **task)
-    return WorkflowJobOperator(plan=plan, job=job.name, fault=fault, retries=RETRIES, **task)
 
 
 def _schedule(plan: Plan) -> Any:
@@ -99,7 +68,8 @@ def _schedule(plan: Plan) -> Any:
     return CronTriggerTimetable(presets.get(cron, cron), timezone=schedule.timezone, interval=dt.timedelta(0))
 
 
-def _param(param: ParamSpec) -> Param:
+def make_param(param: ParamSpec) -> Param:
+    """A parameter of a workflow as one of a Dag, with what Airflow's form needs to check it."""
     schema: dict[str, Any] = dict(_JSON_TYPES.get(param.type, {"type": param.type}))
     for name in ("minimum", "maximum", "enum", "pattern"):
         value = getattr(param, name)

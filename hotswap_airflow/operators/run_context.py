@@ -24,15 +24,22 @@ if TYPE_CHECKING:
 _STATES: dict[str | None, JobState] = {"success": "success", "skipped": "skipped", "upstream_failed": "skipped"}
 
 
+def task_id_of(context: Context, job: str) -> str:
+    """The id of the task of another job of this workflow, which may stand in a group of tasks."""
+    group, dot, _ = context["ti"].task_id.rpartition(".")
+    return f"{group}{dot}{job}"
+
+
 def job_states(context: Context, jobs: Iterable[str]) -> dict[str, JobState]:
     """The states in which jobs of this run ended."""
-    names = list(jobs)
-    if not names:
+    ids = {job: task_id_of(context, job) for job in jobs}
+    if not ids:
         return {}
     run = context["dag_run"]
     ti: Any = context["ti"]
-    found = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id], task_ids=names).get(run.run_id) or {}
-    return {job: _STATES.get(found.get(job), "failed") for job in names}
+    tasks = list(ids.values())
+    found = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id], task_ids=tasks).get(run.run_id) or {}
+    return {job: _STATES.get(found.get(task), "failed") for job, task in ids.items()}
 
 
 def why_not_ready(context: Context, job: PlannedJob) -> str:
@@ -62,7 +69,9 @@ def read_run_values(context: Context, job: PlannedJob, folder: str) -> RunValues
     judged = [r.job for r in job.references() if r.kind == "state" and r.job]
     ids = {"dag_id": run.dag_id, "run_id": run.run_id}
     results = ResultStore(airflow_settings().store_path)
-    found: dict[str, Any] = {name: XCom.get_one(key="return_value", task_id=name, **ids) for name in wanted}
+    found: dict[str, Any] = {
+        name: XCom.get_one(key="return_value", task_id=task_id_of(context, name), **ids) for name in wanted
+    }
     return RunValues(
         run_id=run.run_id,
         params=dict(context["params"]),

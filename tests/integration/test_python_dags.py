@@ -154,3 +154,52 @@ def test_sensors_wait_for_jobs_of_others(lab: Any) -> None:
     assert f"JobFailed: job {bad_id} failed" in lab.api.log("sensing", run, "of_bad")
     assert "Slurm does not know job nobody-s yet" in lab.api.log("sensing", run, "of_nobody")
     assert "give exactly one of job_id, job_name and key" in lab.api.log("sensing", run, "wrong")
+
+
+GROUPED = """
+from airflow.sdk import DAG, Param, task
+
+from hotswap_airflow import load_workflow, workflow_group
+
+with DAG("grouped", schedule=None, params={"word": "hand"}):
+
+    @task
+    def before():
+        return 1
+
+    @task(trigger_rule="all_done")
+    def after(ti=None):
+        return ti.xcom_pull(task_ids="flow.use")
+
+    before() >> workflow_group("flows/part.hotswap.yaml", "flow") >> after()
+
+whole = load_workflow("flows/part.hotswap.yaml")
+"""
+PART = """\
+hotswap: workflow/v1
+name: part
+defaults: {slurm: {partition: debug, mem: 50M, time: 5m}}
+params: {word: file, n: 2}
+jobs:
+  make: {script: code/make.sh, outputs: {said: {type: string}}}
+  use:
+    needs: {make: {when: done}}
+    if: jobs.make.said != "" and params.n == 2
+    inputs: {said: {from: jobs.make.said}, how: {from: jobs.make.state}}
+    outputs: {all: {type: string}}
+    run: 'echo "all=$INPUT_SAID $INPUT_HOW $PARAM_WORD" >> "$HOTSWAP_OUTPUT"'
+"""
+
+
+def test_a_workflow_file_in_a_hand_written_dag(lab: Any) -> None:
+    flows = lab.services.folder / "python" / "flows"
+    (flows / "code").mkdir(parents=True)
+    (flows / "part.hotswap.yaml").write_text(PART)
+    (flows / "code" / "make.sh").write_text('echo "said=from code" >> "$HOTSWAP_OUTPUT"\n')
+    lab.write_python("grouped", GROUPED)
+    grouped, whole = lab.api.trigger("grouped"), lab.api.trigger("part")
+    assert lab.api.wait_for_run("grouped", grouped) == "success", lab.api.tasks("grouped", grouped)
+    assert lab.api.value("grouped", grouped, "after") == {"all": "from code success hand"}
+    assert set(lab.api.tasks("grouped", grouped)) == {"before", "flow.make", "flow.use", "flow._verdict", "after"}
+    assert lab.api.wait_for_run("part", whole) == "success"
+    assert lab.api.value("part", whole, "use") == {"all": "from code success file"}
