@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -31,14 +32,19 @@ class FileModel(BaseModel):
     @classmethod
     def _null_is_the_default(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            # Null is kept if it is the default of its key: `model_fields_set` then shows that it was written.
-            nullable = {field.alias or key for key, field in cls.model_fields.items() if field.default is None}
-            known = {field.alias or key for key, field in cls.model_fields.items()}
-            return {k: value for k, value in data.items() if value is not None or k in nullable or k not in known}
+            never_null = _keys_without_null(cls)
+            return {key: value for key, value in data.items() if value is not None or key not in never_null}
         if isinstance(data, str) and (pair := looks_like_a_pair(data)):
             key, value = pair
             raise fault("yaml-colon-space", f"`{data}` has no space after the colon", f"write `{key}: {value}`")
         return data
+
+
+@cache
+def _keys_without_null(model: type[BaseModel]) -> frozenset[str]:
+    """The keys whose default is not null. Null of any other key is kept: it shows that the key was written."""
+    fields = model.model_fields.items()
+    return frozenset(field.alias or key for key, field in fields if field.default is not None)
 
 
 def fault(code: Any, words: str, remedy: str) -> PydanticCustomError:

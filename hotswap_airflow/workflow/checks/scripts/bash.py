@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 _NAME = r"(?:PARAM|INPUT|OUTPUT|SWEEP|SECRET)_[A-Za-z0-9_]+"
 """The names that a workflow file declares. All other names belong to the script and are not checked."""
+_MENTIONED = re.compile(_NAME)
 _USE = re.compile(rf"(?<!\$)\$(?:\{{[#!]?)?({_NAME})")
 _OWN_WORD = re.compile(r"\$\{[A-Za-z0-9_]+(?:\[[^]]*\])?(:?[-+=])")
 _PLAIN = re.compile(
@@ -44,6 +45,18 @@ class Use:
     name: str
     line: int
     column: int
+
+
+def mentioned(text: str) -> dict[str, set[str]]:
+    """All names of variables that a workflow file may declare and that stand anywhere in a text, by their prefix.
+
+    >>> mentioned("echo $PARAM_A '$INPUT_B'")
+    {'PARAM': {'PARAM_A'}, 'INPUT': {'INPUT_B'}}
+    """
+    found: dict[str, set[str]] = {}
+    for name in _MENTIONED.findall(text):
+        found.setdefault(name.partition("_")[0], set()).add(name)
+    return found
 
 
 def uses(text: str) -> list[Use]:

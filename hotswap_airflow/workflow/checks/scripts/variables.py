@@ -58,6 +58,8 @@ def _unknown(context: CheckContext, text: str, known: dict[str, set[str]]) -> li
     If the script sources code that cannot be read here, that code may set any variable. Then a variable counts only if
     its name is similar to a declared name, because it is probably misspelled.
     """
+    if all(names <= known[prefix] for prefix, names in bash.mentioned(text).items()):
+        return []  # the usual case, without reading the script closely
     given, is_sure = _set_by(context, text, set())
     found: dict[str, Use] = {}
     for use in bash.uses(text):
