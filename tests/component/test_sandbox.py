@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from hotswap_airflow.cli import main
 from hotswap_airflow.errors import SetupError
 from hotswap_airflow.testing import processes, sandbox
 from hotswap_airflow.testing.accounting import start_accounting
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions, SlurmCluster
+from hotswap_airflow.workflow.site_file import read_site
 
 
 @pytest.fixture
@@ -52,6 +54,16 @@ def test_a_job_gets_the_devices_it_asks_for(small: Sandbox) -> None:
     asked = ("--partition=gpu", "--gpus=2", "--mem=50M", f"--output={out}", "--wrap=echo $CUDA_VISIBLE_DEVICES")
     cluster.run("sbatch", "--wait", *asked)
     assert out.read_text() == "0,1\n"
+
+
+@pytest.mark.daemons
+def test_a_cluster_says_what_a_first_site_file_needs(small: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clusters", "probe", small.connection_uri("main"), "--name", "mine"]) == 0
+    site = read_site(capsys.readouterr().out.encode(), "site.yaml")
+    cluster = site.clusters["mine"]
+    assert {"debug", "batch", "gpu"} <= set(cluster.limits.partitions)
+    assert cluster.limits.partitions["debug"].max_time == 1800
+    assert cluster.target.connection == "slurm_mine"
 
 
 @pytest.mark.daemons
