@@ -14,7 +14,7 @@ from hotswap_airflow.cluster.remote.framing import NO_PROGRAM
 from hotswap_airflow.cluster.transport.connect import make_transport
 from hotswap_airflow.errors import ConnectionLost, HotswapError, LoginRequired, SetupError, SpecError
 from hotswap_airflow.settings import DEFAULT_CONNECTION, read_without_airflow
-from hotswap_airflow.slurm.probe import MIN_VERSION
+from hotswap_airflow.slurm.facts.probe import MIN_VERSION
 from hotswap_airflow.testing.sandbox import running_site_file
 from hotswap_airflow.workflow.site import Site, implied_site
 from hotswap_airflow.workflow.site_file import read_site
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hotswap_airflow.cluster.transport.connect import Login
-    from hotswap_airflow.slurm.probe import ClusterFacts
+    from hotswap_airflow.slurm.facts.probe import ClusterFacts
     from hotswap_airflow.workflow.site import ClusterConfig
 
 _MOST_SKEW = 5.0

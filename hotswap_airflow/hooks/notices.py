@@ -114,10 +114,11 @@ def _mail(address: str, notice: Notice) -> None:
 def _post(connection: Connection, notice: Notice) -> None:
     host = connection.host or ""
     url = host if "://" in host else f"{connection.schema or connection.conn_type}://{host}"
-    url = f"{url}:{connection.port}" if connection.port else url
+    address = httpx.URL(url)
+    address = address.copy_with(port=connection.port) if connection.port else address
     login = (connection.login, connection.password or "") if connection.login else None
     with httpx.Client(transport=httpx.HTTPTransport(retries=_RETRIES), timeout=_LIMIT, auth=login) as client:
-        client.post(url, json=asdict(notice), headers=_headers(connection)).raise_for_status()
+        client.post(address, json=asdict(notice), headers=_headers(connection)).raise_for_status()
 
 
 def _headers(connection: Connection) -> dict[str, str]:
@@ -130,5 +131,5 @@ def _slack(target: str, notice: Notice) -> str:
         provider = import_module("airflow.providers.slack.hooks.slack_webhook")
     except ImportError:
         return "install apache-airflow-providers-slack"
-    provider.SlackWebhookHook(slack_webhook_conn_id=target).send_text("\n".join(notice.lines))
+    provider.SlackWebhookHook(slack_webhook_conn_id=target).send_text(html.escape("\n".join(notice.lines), quote=False))
     return ""

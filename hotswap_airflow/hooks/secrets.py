@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.log import amask_secret
 
 from hotswap_airflow.errors import SetupError
+from hotswap_airflow.slurm.request import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from hotswap_airflow.slurm.request import SecretSource
+
+
+_SHORTEST_MASKED = 5
+"""Airflow masks no shorter text, which could stand anywhere."""
 
 
 async def read_secrets(sources: Iterable[SecretSource]) -> tuple[tuple[str, str], ...]:
@@ -27,7 +32,9 @@ async def read_secrets(sources: Iterable[SecretSource]) -> tuple[tuple[str, str]
         if not value:
             where = f"`{source.field}` of connection" if source.kind == "connection" else "variable"
             raise SetupError(f"{source.variable}: the {where} {source.id} is empty; set it in Airflow")
-        await amask_secret(value)
+        for part in {value, *value.split("\n")}:  # a log has one line at a time
+            if len(part) >= _SHORTEST_MASKED:
+                await amask_secret(part)
         found.append((source.variable, value))
     return tuple(found)
 
@@ -54,4 +61,4 @@ def _field(connection: Connection, field: str) -> str:
         value = connection.extra_dejson.get(field.removeprefix("extra."))
     else:
         value = getattr(connection, field)
-    return "" if value is None else str(value)
+    return as_text(value)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(
     r"""\s*(?:
-      (?P<number>-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?(?![\w.]))
+      (?P<number>[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?(?![\w.]))
     | (?P<text>"[^"]*"|'[^']*')
     | (?P<word>[A-Za-z_][\w.-]*)
     | (?P<sign>==|!=|<=|>=|<|>|\(|\))
@@ -232,7 +232,7 @@ class _Parser:
         kind, token = self.kind, self.token
         self.advance()
         if kind == "number":
-            return Constant(int(token) if token.lstrip("-").isdecimal() else float(token))
+            return Constant(int(token) if token.lstrip("+-").isdecimal() else float(token))
         return Constant(token[1:-1]) if kind == "text" else self.word(token)
 
     def word(self, token: str) -> Expression:

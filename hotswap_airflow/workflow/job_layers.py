@@ -27,6 +27,12 @@ def cluster_name(spec: WorkflowSpec, job: str, default: str) -> str:
     return default if named in {None, AUTO} else str(named)
 
 
+def is_routed(spec: WorkflowSpec, job: str) -> bool:
+    """Whether a job leaves its cluster to the routing."""
+    body = spec.jobs[job]
+    return (body.cluster if "cluster" in body.model_fields_set else spec.defaults.cluster) == AUTO
+
+
 def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge layers of options. A later layer wins, null removes an option, exclusive options remove each other.
 
@@ -35,11 +41,11 @@ def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """
     result: dict[str, Any] = {}
     for layer in layers:
-        for name in layer:
-            for group in options.EXCLUSIVE_GROUPS:
-                if name in group:
-                    for other in group - set(layer):
-                        result.pop(other, None)
+        given = {name for name, value in layer.items() if value is not None}
+        for group in options.EXCLUSIVE_GROUPS:
+            if given & group:
+                for other in group - given:
+                    result.pop(other, None)
         result.update(layer)
     return {name: value for name, value in result.items() if value is not None}
 
@@ -88,10 +94,13 @@ def container_of(spec: WorkflowSpec, job: str, cluster: ClusterConfig | None) ->
 def software_of(spec: WorkflowSpec, job: str, cluster: ClusterConfig | None) -> str | None:
     """The software that a job uses; None if it has none, or if a later layer sets a container of runtime apptainer."""
     software: str | None = None
+    runtime: str | None = None
     for layer in _layers(spec, job, cluster):
+        if layer.container is not None:
+            runtime = layer.container.runtime or runtime
         if "software" in layer.model_fields_set:
             software = layer.software
-        elif layer.container is not None and layer.container.runtime != "none":
+        elif layer.container is not None and runtime != "none":
             software = None
     return software
 

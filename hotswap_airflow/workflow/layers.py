@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 Pattern = tuple[str, ...]
 _JOB = ("jobs", "NAME")
-_NAMED = {("params",), ("secrets",), ("jobs",), ("templates",), ("software",), (*_JOB, "inputs"), (*_JOB, "outputs")}
+_NAMED = {
+    *((kind,) for kind in ("params", "secrets", "jobs", "templates", "software")),
+    *((*_JOB, kind) for kind in ("inputs", "outputs", "needs", "with")),
+    (*_JOB, "sweep", "over"),
+}
 """Maps from names that people choose; null removes such a name whole."""
 _SHORT = {
     ("schedule",): "cron",
@@ -44,7 +48,6 @@ _EXCLUSIVE: Mapping[Pattern, tuple[tuple[str, ...], ...]] = {
 _EXCLUSIVE_OF_JOBS = (
     (("run", "shell"), ("script",), ("uses", "with")),
     (("retry",), ("retries",)),
-    (("software",), ("container",)),
 )
 NOT_IN_AN_OVERLAY = frozenset({"hotswap", "name", "environments"})
 
@@ -163,16 +166,24 @@ def _merged(lower: Node, upper: Node, pattern: Pattern, *, removes: bool = False
     lower, upper = _spelled_out(lower, upper, pattern), _spelled_out(upper, lower, pattern)
     if not isinstance(lower.value, dict) or not isinstance(upper.value, dict):
         return upper
+    if pattern not in _SHORT and (_is_reference(lower) or _is_reference(upper)):
+        return upper
     lower = _without_excluded(lower, upper, pattern)
     value, places = dict(lower.value), {**lower.key_places, **upper.key_places}
     for key, node in upper.value.items():
-        if node.value is None and key in value and (removes or pattern in _NAMED):
-            del value[key], places[key]
+        if node.value is None and (pattern in _NAMED or (removes and key in value)):
+            value.pop(key, None)
+            places.pop(key)
         elif key in value:
             value[key] = _merged(value[key], node, _below(pattern, key), removes=removes)
         else:
             value[key] = node
     return Node(upper.place, value, key_places=places)
+
+
+def _is_reference(node: Node) -> bool:
+    """Whether a map is a value by reference, ``{from: …}``."""
+    return set(node.value) == {"from"} and isinstance(node.value["from"].value, str)
 
 
 def _below(pattern: Pattern, key: str) -> Pattern:
@@ -203,10 +214,10 @@ def _without_excluded(lower: Node, upper: Node, pattern: Pattern) -> Node:
     """An earlier layer without the keys that a key of the later layer excludes."""
     given = {key for key, node in upper.value.items() if node.value is not None}
     dropped = {key for group in _exclusive(pattern) for key in _excluded(group, given)}
+    if pattern in {_JOB, ("defaults",)}:
+        dropped |= _software_or_container(lower, upper, given)
     if pattern != _JOB:
         return _without(lower, dropped & set(lower.value))
-    if any(_runs_without_apptainer(layer) for layer in (lower, upper)):
-        dropped -= {"software", "container"}
     signal = _child(_child(upper, "slurm"), "signal")
     if signal is not None and signal.value is not None and "checkpoint" not in given:
         dropped.add("checkpoint")
@@ -214,6 +225,14 @@ def _without_excluded(lower: Node, upper: Node, pattern: Pattern) -> Node:
     if "checkpoint" in given and slurm is not None and isinstance(slurm.value, dict) and "signal" in slurm.value:
         lower = replace(lower, value={**lower.value, "slurm": _without(slurm, {"signal"})})
     return _without(lower, dropped & set(lower.value))
+
+
+def _software_or_container(lower: Node, upper: Node, given: set[str]) -> set[str]:
+    """What a later layer's software or container of runtime apptainer excludes."""
+    runtimes = (_child(_child(layer, "container"), "runtime") for layer in (upper, lower))
+    runtime = next((node.value for node in runtimes if node is not None and node.value is not None), "apptainer")
+    both = {"software", "container"}
+    return both - given if given & both and runtime != "none" else set()
 
 
 def _exclusive(pattern: Pattern) -> tuple[tuple[tuple[str, ...], ...], ...]:
@@ -229,11 +248,6 @@ def _excluded(group: tuple[tuple[str, ...], ...], given: set[str]) -> set[str]:
     if not given & {alternative[0] for alternative in group}:
         return set()
     return {key for alternative in group if alternative[0] not in given for key in alternative}
-
-
-def _runs_without_apptainer(job: Node) -> bool:
-    runtime = _child(_child(job, "container"), "runtime")
-    return runtime is not None and runtime.value == "none"
 
 
 def _child(node: Node | None, key: str) -> Node | None:

@@ -194,7 +194,8 @@ class Plan:
         """A short digest of everything that decides what a run does. The targets of the clusters are not part of it."""
         params = {name: param.model_dump(mode="json") for name, param in self.params.items()}
         jobs = [job.to_json() | {"target": None, "burst": None} for job in self.jobs]
-        parts = [self.workflow, self.environment, jobs, params, self.pack.digest]
+        secrets = {name: secret.model_dump() for name, secret in self.secrets.items()}
+        parts = [self.workflow, self.environment, jobs, params, self.pack.digest, secrets, self.timeout]
         text = json.dumps(parts, sort_keys=True, default=as_json)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -282,8 +283,7 @@ def _job(context: CheckContext, name: str, site: Site, environment: str) -> Plan
         launch=container.get("launch") or "script",
         software=job_layers.software_of(spec, name, cluster),
         is_local=cluster.is_local,
-        is_routed=body.cluster == job_layers.AUTO
-        or (body.cluster is None and spec.defaults.cluster == job_layers.AUTO),
+        is_routed=job_layers.is_routed(spec, name),
         burst=body.burst,
     )
 

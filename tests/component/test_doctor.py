@@ -16,8 +16,8 @@ from hotswap_airflow.file_store.contents import ContentStore
 from hotswap_airflow.file_store.scan import FolderScan
 from hotswap_airflow.file_store.versions import VersionStore
 from hotswap_airflow.settings import BUNDLE
+from hotswap_airflow.slurm.facts.probe import ClusterFacts
 from hotswap_airflow.slurm.limits import ClusterLimits, Partition
-from hotswap_airflow.slurm.probe import ClusterFacts
 from hotswap_airflow.testing import sandbox
 from hotswap_airflow.testing.sandbox import Sandbox
 from hotswap_airflow.testing.slurm import ClusterOptions

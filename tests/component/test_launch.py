@@ -88,10 +88,11 @@ def test_modules_are_loaded_in_order_and_before_unset_variables_are_errors(node:
 
 
 def test_a_container_gets_the_jobs_variables_and_nothing_else(node: Node) -> None:
+    own = {"name": "foo", "quote": "q", "key_dir": "/x", "enter": "e", "PATH": "/usr/bin:/bin:/own"}
     request = JobRequest(
         KEY,
-        text='echo "$PARAM_X|$INPUT_A|$OUTPUT_O|$SLURM_JOB_ID|${OTHER-unset}|$HOTSWAP_ATTEMPT"; pwd; echo v=1 >> "$HOTSWAP_OUTPUT"; : > "$OUTPUT_O"',
-        variables=(("PARAM_X", HOSTILE),),
+        text='[ "$name$quote$key_dir$enter${PATH##*:}" = fooq/xe/own ]; echo "$PARAM_X|$INPUT_A|$OUTPUT_O|$SLURM_JOB_ID|${OTHER-unset}|$HOTSWAP_ATTEMPT"; pwd; echo v=1 >> "$HOTSWAP_OUTPUT"; : > "$OUTPUT_O"',
+        variables=(("PARAM_X", HOSTILE), *own.items()),
         inputs=(Input("a", "/etc/passwd"),),
         outputs=(Output("o", "file", "o.txt"), Output("v", "integer")),
         container=Container("docker://debian:12 slim", ("/data:/data:ro", "/a b")),
@@ -143,6 +144,12 @@ def test_an_output_is_published_whole_and_never_over_anything(node: Node, tmp_pa
     status, log = node.run(replace(request, key=replace(KEY, job="again"), text='echo 3 > "$OUTPUT_F"'))
     assert (status, log) == (1, f"hotswap: cannot publish: {shelf}/f.txt exists already, and nothing is overwritten\n")
     assert (shelf / "f.txt").read_text() == "1\n"
+
+
+def test_outputs_of_one_name_are_published_each_in_its_own_folder(node: Node, tmp_path: Path) -> None:
+    outputs = tuple(Output(name, "file", f"{name}/data.csv", str(tmp_path / name)) for name in "ab")
+    assert node.run(JobRequest(KEY, text="echo 1 > a/data.csv; echo 2 > b/data.csv", outputs=outputs)) == (0, "")
+    assert [(tmp_path / name / "data.csv").read_text() for name in "ab"] == ["1\n", "2\n"]
 
 
 def test_a_start_after_a_requeue_does_not_publish_twice(node: Node, tmp_path: Path) -> None:

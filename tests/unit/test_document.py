@@ -198,3 +198,8 @@ def test_text_after_a_closing_quote_is_shown_with_what_to_write(text: str, colum
     assert problem.message.endswith("text after the closing quote of `run`")
     assert problem.remedy == f"quote the whole value, or use `|`: `{said}`"
     assert _data(f"{said}\n")
+
+
+def test_a_pair_of_surrogates_in_json_is_one_character() -> None:
+    text = b'{"a": "\\ud83d\\ude00!", "b": "\\u00e9"}'
+    assert read_document(text, "w.hotswap.json").data == {"a": "\U0001f600!", "b": "\u00e9"}

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow
 from hotswap_airflow.workflow.layers import merge_layers
-from hotswap_airflow.workflow.plan import Plan, PlannedJob, make_plan
+from hotswap_airflow.workflow.plan import Plan, PlannedAxis, PlannedJob, make_plan
 from hotswap_airflow.workflow.site_file import read_site
+from hotswap_airflow.workflow.spec.references import Reference
 from hotswap_airflow.workflow.text.document import read_document
 
 SITE = read_site(
@@ -86,6 +87,10 @@ def test_null_of_a_job_removes_what_templates_and_defaults_set() -> None:
         ("run: x, checkpoint: {}", "slurm: {signal: USR2@10}", "options", {"mem": "1G", "signal": "USR2@10"}),
         ("run: x, software: s", "container: {image: i.sif}", "software", None),
         ("run: x, software: s", "container: {runtime: none}", "software", "s"),
+        ("run: x, software: s, container: {runtime: none}", "container: {runtime: apptainer, image: i.sif}", "software", None),
+        ("run: x, retry: {escalate: {mem: {max: 4G}}}", "retry: {escalate: {mem: {factor: 2}}}", "retry.mem.maximum", 4 << 20),
+        ("run: x, sweep: {over: {i: [1], j: [2]}}", "sweep: {over: {j: ~}}", "sweep.axes", (PlannedAxis("i", (1,)),)),
+        ("run: x, slurm: {mem-per-cpu: 2G}", "slurm: {mem: ~}", "options", {"mem-per-cpu": "2G"}),
         ("run: x, container: {image: i.sif}", "software: s", "container", None),
         ("run: x, inputs: {i: {from: environment}}", "inputs: {i: a}", "inputs.0.reference", None),
         ("run: x, inputs: {i: a}", "inputs: {i: {from: environment}}", "inputs.0.path", None),
@@ -209,3 +214,20 @@ def test_an_overlay_of_null_takes_a_key_out_of_the_file(file: dict[str, Any], ov
     expected = {**file, **overlay}
     removed = {key for key, value in overlay.items() if value is None and key in file}
     assert merged.raw("jobs", "a", "env") == {k: v for k, v in expected.items() if k not in removed}
+
+
+def test_a_reference_replaces_a_map() -> None:
+    text = "params: {p: 1}\ntemplates: {t: {uses: a.B, with: {x: {a: 1}, y: {from: params.p}, z: 1}}}\njobs: {a: {extends: t, with: {x: {from: params.p}, y: {b: 2}, z: ~}}}"
+    site = read_site(
+        b"hotswap: site/v1\nenvironments: {dev: {cluster: m}}\nclusters: {m: {}}\npolicy: {operators: [a.B]}", "s"
+    )
+    checked = check_workflow(
+        f"hotswap: workflow/v1\n{text}".encode(), "w.hotswap.yaml", DiskFolder(Path("nowhere")), site
+    )
+    assert checked.problems == ()
+    assert make_plan(checked, site, "dev").jobs[0].arguments == {"x": Reference("param", "p"), "y": {"b": 2}}
+
+
+def test_a_null_beside_an_alternative_counts_as_absent() -> None:
+    text = "jobs: {a: {run: x, inputs: {i: {path: a, from: ~}}, outputs: {o: {path: ~}}}}\nsecrets: {s: {connection: lab, variable: ~}}\ndeploy: {strategy: progressive, steps: [{weight: 1, runs: ~, for: 2h}]}"
+    assert [problem.code for problem in _checked(text).problems] == ["secret-not-allowed"]

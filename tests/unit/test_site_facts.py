@@ -6,7 +6,7 @@ import pytest
 
 from hotswap_airflow.cli.commands.clusters import site_text
 from hotswap_airflow.errors import UnreadableAnswer
-from hotswap_airflow.slurm.site_facts import SiteFacts, parse_site_facts
+from hotswap_airflow.slurm.facts.site_facts import SiteFacts, parse_site_facts
 from hotswap_airflow.workflow.site_file import read_site
 
 REAL = """\

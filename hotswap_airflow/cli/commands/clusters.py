@@ -19,7 +19,7 @@ from hotswap_airflow.workflow.spec.vocabulary import SITE_HEADER
 if TYPE_CHECKING:
     import argparse
 
-    from hotswap_airflow.slurm.site_facts import SiteFacts
+    from hotswap_airflow.slurm.facts.site_facts import SiteFacts
 
 _HEAD = """\
 # A first site file, from what the cluster said. Look through it, then name it in `[hotswap] site`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,11 @@ def _render(arguments: argparse.Namespace) -> int:
     names = [job.name for job in plan.jobs]
     if arguments.job is not None and arguments.job not in names:
         raise SetupError(f"there is no job {arguments.job!r}; use one of: {', '.join(names)}")
-    requests = [_example(plan, job) for job in plan.jobs if arguments.job in {None, job.name}]
+    wanted = [job for job in plan.jobs if arguments.job in {None, job.name}]
+    for job in wanted:
+        if job.uses is not None:
+            print(f"job {job.name} runs {job.uses} in Airflow, not on Slurm", file=sys.stderr)
+    requests = [_example(plan, job) for job in wanted if job.uses is None]
     if arguments.json:
         rendered = [_rendered(request) for request in requests]
         print(json.dumps(rendered, indent=2, ensure_ascii=False))

@@ -38,7 +38,7 @@ begin
 printf '%s\\n' "$wanted" | while read -r digest name; do
   set_dir "$digest"
   { [ -n "$is_there" ] && mkdir -p -- "$dir" && touch -- "$dir/cancelled"; } 2> /dev/null || printf '%s\\n' "$digest"
-  [ ! -e "$dir/secrets" ] || rm -f -- "$dir/secrets"
+  for kept in "$dir"/secrets*; do [ ! -e "$kept" ] || rm -f -- "$kept"; done
 done
 # Cancel by the ids that jobs of these names have now: Slurm may have given an earlier id to another job meanwhile. Jobs
 # that another cluster of a federation has are cancelled here, too.

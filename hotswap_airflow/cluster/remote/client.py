@@ -29,10 +29,10 @@ from hotswap_airflow.errors import (
     UnreadableAnswer,
 )
 from hotswap_airflow.slurm import parsing
+from hotswap_airflow.slurm.facts.probe import parse_probe
 from hotswap_airflow.slurm.history import notes
 from hotswap_airflow.slurm.history.notes import Result
 from hotswap_airflow.slurm.identity import NAMES, key_folder, read_keys
-from hotswap_airflow.slurm.probe import parse_probe
 from hotswap_airflow.slurm.states import SIGNALS
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.cluster.transport.base import Transport
     from hotswap_airflow.slurm.array_state import ElementEnds
+    from hotswap_airflow.slurm.facts.probe import ClusterFacts
     from hotswap_airflow.slurm.history.notes import Folder, FolderNote, Members
     from hotswap_airflow.slurm.identity import JobKey
     from hotswap_airflow.slurm.parsing import QueuedJob
-    from hotswap_airflow.slurm.probe import ClusterFacts
     from hotswap_airflow.slurm.request import JobRequest
 
 SUBMISSIONS_AT_ONCE = 20

@@ -98,7 +98,7 @@ record_end() {
     { printf '%s\\n' "${1#* }" > "$dir/settled.new" && mv -f "$dir/settled.new" "$dir/settled"; } ||
     return
   # Nothing can begin again under this key.
-  [ ! -e "$dir/secrets" ] || rm -f "$dir/secrets"
+  for kept in "$dir"/secrets*; do [ ! -e "$kept" ] || rm -f "$kept"; done
   printf settled
 } 2> /dev/null
 return_text() { printf '%s %s\\n%s\\n' "$number" "${#1}" "$1"; }
@@ -132,7 +132,7 @@ RELEASE = (
     + """\
 # sbatch certainly refused the job: nothing was submitted under this key.
 set_dir "$1"
-rm -f "$dir/began" "$dir/secrets"
+rm -f "$dir/began" "$dir"/secrets*
 reply released
 """
 )

@@ -17,7 +17,8 @@ KEEP_SECRETS = (
 # Write the secrets of a job, which come on stdin, into its folder; the umask lets only this account read them.
 set_dir "$1"
 [ ! -s "$dir/settled" ] && [ ! -e "$dir/cancelled" ] || reply over
-mkdir -p -- "$dir" && cat > "$dir/secrets.$$" && mv -f "$dir/secrets.$$" "$dir/secrets" ||
+mkdir -p -- "$dir" && cat > "$dir/secrets.$$" && [ "$(wc -c < "$dir/secrets.$$")" -eq "$2" ] &&
+  mv -f "$dir/secrets.$$" "$dir/secrets" ||
   { rm -f "$dir/secrets.$$"; reply "error the job's secrets cannot be written: disk or quota full?"; }
 reply kept
 """
@@ -26,4 +27,5 @@ reply kept
 
 async def keep_secrets(account: Asker, request: JobRequest) -> None:
     """Write the secrets of a request beside its script; not if its end is recorded. Raises ``ClusterError``."""
-    await account.run_program(KEEP_SECRETS, request.key.digest, stdin=render_secrets(request).encode())
+    content = render_secrets(request).encode()
+    await account.run_program(KEEP_SECRETS, request.key.digest, str(len(content)), stdin=content)

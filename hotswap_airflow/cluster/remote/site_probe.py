@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.cluster.remote.programs import HOME
-from hotswap_airflow.slurm.site_facts import SINFO_FORMAT, SiteFacts, parse_site_facts
+from hotswap_airflow.slurm.facts.site_facts import SINFO_FORMAT, SiteFacts, parse_site_facts
 
 if TYPE_CHECKING:
     from hotswap_airflow.cluster.remote.cancellation import Asker

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from hotswap_airflow.slurm.request import variable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hotswap_airflow.slurm.request import Container, JobRequest
 
 _MODULES = """\
@@ -47,17 +49,20 @@ _SRUN = """\
 [ -z "${SLURM_CPUS_PER_TASK-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 """
 _ENTER = """\
-quote="'" quoted="'\\\\''"
 {{
-  for name in {names}; do
-    [ -z "${{!name+x}}" ] || printf "export %s='%s'\\\\n" "$name" "${{!name//$quote/$quoted}}"
+  for HOTSWAP__NAME in {names}; do
+    [ -z "${{!HOTSWAP__NAME+x}}" ] ||
+      printf "export %s='%s'\\n" "$HOTSWAP__NAME" "${{!HOTSWAP__NAME//$HOTSWAP__QUOTE/$HOTSWAP__QUOTED}}"
   done
-  cat <<'END_OF_ENTER'
+  printf %s {text}
+}} > {file} || exit 1
+"""
+_BEFORE_ENTER = """\
+HOTSWAP__QUOTE="'" HOTSWAP__QUOTED="'\\''"
+"""
+_INSIDE = """\
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
-{secrets}{begin}exec "$@"
-END_OF_ENTER
-}} > {file} || exit 1
 """
 
 
@@ -82,22 +87,29 @@ def launch(request: JobRequest) -> str:
     return f'{prepared}set -- {srun}/bin/bash {file} {arguments}"$@"\n'
 
 
+def exports(request: JobRequest) -> Iterator[str]:
+    """The lines that give a job its variables, one variable each."""
+    yield from (f"export {name}={shlex.quote(value)}\n" for name, value in request.variables)
+    yield from (f'export {name}="${{{other}-}}"\n' for name, other in request.aliases)
+
+
 def hand_over(request: JobRequest) -> str:
-    """Write the file that exports the job's variables inside of a container; an empty text without a container."""
+    """Give the job its variables. In a container they are exported inside alone, by a file that is written here.
+
+    The host keeps its own, such as its ``PATH``, by which it finds the container's program. What is known only now,
+    such as the values of an element, has names that no file can set.
+    """
     if request.container is None:
-        return ""
+        return "".join(exports(request))
     names = ["HOTSWAP_RUN_DIR", "HOTSWAP_ATTEMPT", "HOTSWAP_OUTPUT"]
-    names += [name for name, _ in (*request.variables, *request.aliases)]
     names += [variable("INPUT", item.name) for item in request.inputs]
     names += [variable("OUTPUT", output.name) for output in request.outputs if output.path is not None]
     if request.array is not None:
         names += ["SWEEP_INDEX", "SWEEP_COUNT", *(variable("SWEEP", name) for name in request.array.variables)]
-    return _ENTER.format(
-        names=" ".join(dict.fromkeys(names)),
-        secrets='. "${0%/*}/secrets" || exit 1\n' if request.secrets else "",
-        begin=_BEGIN_TASK,
-        file=_file(request, "enter"),
-    )
+    secrets = '. "${0%/*}/secrets" || exit 1\n' if request.secrets else ""
+    text = f'{_INSIDE}{secrets}{"".join(exports(request))}{_BEGIN_TASK}exec "$@"\n'
+    written = _ENTER.format(names=" ".join(names), text=shlex.quote(text), file=_file(request, "enter"))
+    return _BEFORE_ENTER + written
 
 
 def _file(request: JobRequest, name: str) -> str:

@@ -87,15 +87,15 @@ export HOTSWAP_ATTEMPT=$(({attempt} + requeued))
 PUBLISH = """
 # Copy beside the place, then rename: whole or not at all, and never over anything. The mark is for a later start.
 publish() {
-  target=$2/${1##*/} copy=$2/.hotswap-$SLURM_JOB_ID-${1##*/}
-  mark=$key_dir/published.${1##*/}
+  target=$3/${2##*/} copy=$3/.hotswap-$SLURM_JOB_ID-${2##*/}
+  mark=$key_dir/published.$1
   [ ! -e "$mark" ] || return 0
-  mkdir -p -- "$2" || refuse "the folder to publish in cannot be made: $2" || return
+  mkdir -p -- "$3" || refuse "the folder to publish in cannot be made: $3" || return
   [ ! -e "$target" ] || refuse "cannot publish: $target exists already, and nothing is overwritten" || return
   rm -rf -- "$copy"
-  cp -a -- "$1" "$copy" && mv -nT -- "$copy" "$target" && [ ! -e "$copy" ] || {
+  cp -a -- "$2" "$copy" && mv -nT -- "$copy" "$target" && [ ! -e "$copy" ] || {
     rm -rf -- "$copy"
-    refuse "cannot publish $1 as $target: the copy failed, or something is there already"
+    refuse "cannot publish $2 as $target: the copy failed, or something is there already"
     return
   }
   : > "$mark"
@@ -126,7 +126,7 @@ work() {{
 {prepare}  for signal in {signals}; do trap "forward $signal" "$signal"; done
   (
 {modules}{secrets}eval "$row"
-{exports}{hand_over}exec "$@"
+{hand_over}exec "$@"
   ) &
   child=$!
   forwarded=yes

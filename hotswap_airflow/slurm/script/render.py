@@ -44,9 +44,8 @@ def render_script(request: JobRequest) -> str:
     work = parts.WORK.format(
         prepare="".join(f"  {line}\n" for line in _prepare(request)),
         modules=load_modules(request),
-        secrets='. "$key_dir/secrets" || exit 1\n' if request.secrets else "",
+        secrets='. "$key_dir/secrets" || exit 1\n' if request.secrets and request.container is None else "",
         hand_over=hand_over(request),
-        exports="".join(_exports(request)),
         check="".join(f"  {line}\n" for line in _check(request)),
         signals=_signals(request),
         doubt=_DOUBT,
@@ -61,11 +60,6 @@ def render_script(request: JobRequest) -> str:
             _ending(request),
         ]
     )
-
-
-def _exports(request: JobRequest) -> Iterator[str]:
-    yield from (f"export {name}={shlex.quote(value)}\n" for name, value in request.variables)
-    yield from (f'export {name}="${{{other}-}}"\n' for name, other in request.aliases)
 
 
 def _signals(request: JobRequest) -> str:
@@ -189,4 +183,5 @@ def _check(request: JobRequest) -> Iterator[str]:
             yield f'[ {test} "${name}" ] || refuse "the declared output {output.name} was not made: ${name}" || return'
     published = [output for output in request.outputs if output.publish is not None]
     for output in published:
-        yield f'publish "${variable("OUTPUT", output.name)}" {shlex.quote(output.publish or "")} || return'
+        name = output.name
+        yield f'publish {name} "${variable("OUTPUT", name)}" {shlex.quote(output.publish or "")} || return'

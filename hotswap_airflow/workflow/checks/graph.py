@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
     from hotswap_airflow.workflow.text.document import Path, Place
 
+_LONGEST_URI = 1_500
 _ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\[.*\]|\..*)")
 
 
@@ -241,10 +242,25 @@ def _assets(context: CheckContext) -> Iterator[Problem]:
     makers: dict[str, str] = {}
     for job, body in context.spec.jobs.items():
         for name, output in body.outputs.items():
-            if output.asset and makers.setdefault(output.asset, job) != job:
+            place = ("jobs", job, "outputs", name, "asset")
+            if output.asset is not None and (fault := asset_fault(output.asset)):
+                yield context.at_value(place, "wrong-type", *fault)
+            elif output.asset and makers.setdefault(output.asset, job) != job:
                 words = f"asset `{output.asset}` is already made by jobs.{makers[output.asset]}"
-                place = ("jobs", job, "outputs", name, "asset")
                 yield context.at_value(place, "output-duplicate", words, "give each its own asset")
+
+
+def asset_fault(uri: str) -> tuple[str, str] | None:
+    """Why a text cannot be the URI of an asset, and the remedy; None if it can.
+
+    >>> asset_fault("airflow://x")[0]
+    '`airflow://x` is an asset of Airflow itself'
+    """
+    if not uri.strip() or len(uri) > _LONGEST_URI or not uri.isascii() or any(char.isspace() for char in uri):
+        return f"`{uri[:60]}` is no URI of an asset", "write for example `hotswap://project/table`"
+    if uri.startswith("airflow:"):
+        return f"`{uri}` is an asset of Airflow itself", "write for example `hotswap://project/table`"
+    return None
 
 
 def _output_shape(context: CheckContext, job: str, name: str) -> Iterator[Problem]:

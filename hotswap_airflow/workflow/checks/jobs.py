@@ -75,12 +75,14 @@ def _body(context: CheckContext, job: str) -> Iterator[Problem]:
 def _inputs(context: CheckContext, job: str) -> Iterator[Problem]:
     for name in context.keys_of("jobs", job, "inputs"):
         here = ("jobs", job, "inputs", name)
-        keys = context.keys_of(*here)
+        keys = _given(context, *here)
         both = [key for key in keys if key in {"path", "from"}]
         if len(both) > 1:
             words = f"`path` and `from` exclude each other in {'.'.join(here)}"
             yield context.at_key((*here, both[1]), "conflict", words, "keep one of them")
-        elif set(keys) <= {*keys_of_model(InputSpec)} - {"path", "from"} and (keys or context.raw(*here) in ({}, None)):
+        elif set(keys) <= {*keys_of_model(InputSpec)} - {"path", "from"} and (
+            context.keys_of(*here) or context.raw(*here) in ({}, None)
+        ):
             yield context.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
 
 
@@ -144,6 +146,10 @@ def _layer(context: CheckContext, path: Path) -> Iterator[Problem]:
 
 
 def _binds(context: CheckContext, path: Path, owner: str) -> Iterator[Problem]:
+    image = context.raw(*path, "container", "image")
+    if isinstance(image, str) and (found := unsafe_characters(image)):
+        words = f"the image of {owner} holds {found}: {image!r}"
+        yield context.at_value((*path, "container", "image"), "slurm-value-unsafe", words, "write its name alone")
     for index, bind in enumerate(context.raw(*path, "container", "binds") or ()):
         if not isinstance(bind, str):
             continue

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.text.document import Document, Path
 
+_LONGEST_TAG = 100
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_READ_ONLY = frozenset("BASHOPTS BASH_VERSINFO EUID FUNCNAME GROUPS PPID SHELLOPTS UID".split())
 RESERVED_PREFIX = "hotswap-"
 _ALLOWED = "use a letter first, then letters, digits, `-` and `_`, 63 characters at most"
 
@@ -35,6 +37,10 @@ def check_names(context: CheckContext) -> Iterator[Problem]:
         yield from _outputs_called_state(context, job)
         yield from judge_variables(context.document, ("jobs", job, "env"))
     yield from judge_variables(context.document, ("defaults", "env"))
+    for index, tag in enumerate(context.spec.tags):
+        if len(tag) > _LONGEST_TAG and context.raw("tags", index) is not None:
+            words = f"the tag `{tag[:20]}…` has {len(tag)} characters"
+            yield context.at_value(("tags", index), "wrong-type", words, f"use {_LONGEST_TAG} or fewer")
 
 
 def stem(file: str) -> str:
@@ -123,6 +129,9 @@ def judge_variables(document: Document, path: Path) -> Iterator[Problem]:
             shown = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")
             words = f"`{name}` is no variable's name: a letter or `_` first, then letters, digits and `_`"
             yield document.at_key(place, "name-invalid", words, f"write `{shown.replace('-', '_') or 'NAME'}`")
+        elif name in _READ_ONLY:
+            words = f"bash sets `{name}` itself, and a job cannot change it"
+            yield document.at_key(place, "name-invalid", words, f"write for example `MY_{name}`")
         elif vocabulary.RESERVED_VARIABLES.fullmatch(name):
             words = f"variables that begin with `{name.split('_')[0]}_` are set by hotswap"
             yield document.at_key(place, "name-invalid", words, f"write for example `MY_{name}`")

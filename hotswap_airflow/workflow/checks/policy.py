@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from hotswap_airflow.workflow.job_layers import container_of
 from hotswap_airflow.workflow.spec.vocabulary import choice
 
 if TYPE_CHECKING:
@@ -91,15 +92,23 @@ def _retries(context: CheckContext, most: int | None) -> Iterator[Problem]:
 
 
 def _images(context: CheckContext, policy: PolicySpec) -> Iterator[Problem]:
+    """Find images of jobs, as all layers together name them, that the policy does not allow."""
     if policy.images is None:
         return
-    for path in [("defaults",), *(("jobs", job) for job in context.spec.jobs)]:
-        image = context.raw(*path, "container", "image")
-        is_unused = context.raw(*path, "container", "runtime") == "none"
-        if isinstance(image, str) and not is_unused and not image.startswith(tuple(policy.images)):
+    for job in context.spec.jobs:
+        for cluster in context.clusters_of(job):
+            container = container_of(context.spec, job, cluster) or {}
+            image = str(container.get("image") or "")
+            site = cluster.defaults.container.image if cluster.defaults.container is not None else None
+            is_used = image != "" and container.get("runtime") != "none"
+            if not is_used or image == site or image.startswith(tuple(policy.images)):
+                continue
+            place: Path = ("jobs", job, "container", "image")
+            if context.raw(*place) is None:
+                place = ("defaults", "container", "image")
             words = f"`{image}` is no image that the site's policy allows"
             remedy = f"use one that begins with {' or '.join(policy.images) or 'nothing: none is allowed'}"
-            yield context.at_value((*path, "container", "image"), "policy-limit", words, remedy)
+            yield context.at_value(place, "policy-limit", words, remedy)
 
 
 def _operators(context: CheckContext) -> Iterator[Problem]:
@@ -130,11 +139,12 @@ def _connections(context: CheckContext, path: Path, arguments: dict[str, Any]) -
 def _secrets(context: CheckContext) -> Iterator[Problem]:
     for name, secret in context.spec.secrets.items():
         here: Path = ("secrets", name)
-        keys = [key for key in context.keys_of(*here) if key in {"connection", "variable"}]
+        kinds = {"connection", "variable"}
+        keys = [key for key in context.keys_of(*here) if key in kinds and context.raw(*here, key) is not None]
         if len(keys) > 1:
             words = f"`connection` and `variable` exclude each other in secrets.{name}"
             yield context.at_key((*here, keys[1]), "conflict", words, "keep one of them")
-        elif not keys and set(context.keys_of(*here)) <= {"field"}:
+        elif not keys and set(context.keys_of(*here)) <= {"field", *kinds}:
             words = f"secrets.{name} lacks `connection`"
             yield context.at_key(here, "missing-key", words, "add `connection:` or `variable:`")
         elif keys:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.workflow.checks.schedule_checks import value_fault
 from hotswap_airflow.workflow.spec.references import parse_reference
+from hotswap_airflow.workflow.spec.values import as_written
 from hotswap_airflow.workflow.spec.vocabulary import choice
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext
+    from hotswap_airflow.workflow.spec.param_spec import ParamSpec
     from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, DeploySpec, SmokeSpec
     from hotswap_airflow.workflow.text.document import Document, Path
 
@@ -35,7 +37,7 @@ def check_releases(context: CheckContext) -> Iterator[Problem]:
 
 def _deploy(context: CheckContext, deploy: DeploySpec) -> Iterator[Problem]:
     here = ("deploy",)
-    keys = context.keys_of(*here)
+    keys = [key for key in context.keys_of(*here) if context.raw(*here, key) not in (None, [])]
     if deploy.strategy == "blue-green" and "smoke" not in keys:
         words = "`strategy: blue-green` needs `smoke`, a trial run before the switch"
         yield context.at_key(here, "smoke-missing", words, "add `smoke:`, for example `smoke: {timeout: 15m}`")
@@ -61,7 +63,7 @@ def _steps(context: CheckContext, deploy: DeploySpec) -> Iterator[Problem]:
         if not 1 <= step.weight <= _ALL:
             words = f"the weight {step.weight} is not from 1 to 100 percent of the runs"
             yield context.at_value((*here, "weight"), "deploy-weights", words, "use 1 to 100")
-        both = [key for key in context.keys_of(*here) if key in {"runs", "for"}]
+        both = [key for key in context.keys_of(*here) if key in {"runs", "for"} and context.raw(*here, key) is not None]
         if len(both) > 1:
             words = "`runs` and `for` exclude each other in a step"
             yield context.at_key((*here, both[1]), "conflict", words, "keep one of them")
@@ -93,6 +95,11 @@ def _metrics(context: CheckContext, deploy: DeploySpec) -> Iterator[Problem]:
             yield context.at_value(place, "output-unknown", words, choice(reference.name, jobs[reference.job].outputs))
 
 
+def _of_type(param: ParamSpec, value: Any) -> Any:
+    """A value as its parameter takes it: where a text is wanted, a number counts as it is written."""
+    return as_written(value) if param.type == "string" else value
+
+
 def _smoke(context: CheckContext, smoke: SmokeSpec) -> Iterator[Problem]:
     for index, job in enumerate(smoke.jobs):
         if job not in context.spec.jobs:
@@ -105,14 +112,14 @@ def _smoke(context: CheckContext, smoke: SmokeSpec) -> Iterator[Problem]:
         if name not in context.spec.params:
             words = f"`{name}` in deploy.smoke.params is not declared under `params`"
             yield context.at_key(place, "param-unknown", words, choice(name, context.spec.params))
-        elif fault := value_fault(context.spec.params[name], value):
+        elif fault := value_fault(context.spec.params[name], _of_type(context.spec.params[name], value)):
             yield context.at_value(place, "param-default", f"the value of `{name}` {fault}", "give it one that fits")
 
 
 def judge_budget(document: Document, path: Path, budget: BudgetSpec) -> Iterator[Problem]:
     """Find a budget without an amount, and thresholds that do not rise."""
     owner = ".".join(map(str, path))
-    if not {"amount", "cpu_hours", "gpu_hours"} & set(document.keys_of(*path)):
+    if all(document.raw(*path, key) is None for key in ("amount", "cpu_hours", "gpu_hours")):
         words = f"{owner} lacks `amount`, `cpu_hours` or `gpu_hours`"
         yield document.at_key(path, "missing-key", words, "add one of them, for example `amount: 100`")
     before: float = 0

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
+from hotswap_airflow.workflow.checks.graph import asset_fault
 from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def check_timing(context: CheckContext) -> Iterator[Problem]:
     """Find problems in the schedule and the parameters."""
     yield from _schedule(context)
+    yield from _assets(context)
     if context.spec.catchup and context.raw("start_date") is None:
         words = "`catchup` runs the missed intervals since `start_date`, which the file lacks"
         yield context.at_key((), "missing-key", words, "add `start_date: 2026-01-31`")
@@ -71,6 +73,13 @@ def _schedule(context: CheckContext) -> Iterator[Problem]:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         words = f"there is no time zone `{schedule.timezone}`"
         yield context.at_value(("schedule", "timezone"), "cron-invalid", words, "write for example `Europe/Zurich`")
+
+
+def _assets(context: CheckContext) -> Iterator[Problem]:
+    assets = context.spec.schedule.assets if context.spec.schedule is not None else None
+    for index, uri in enumerate(assets or ()):
+        if context.raw("schedule", "assets", index) is not None and (fault := asset_fault(uri)):
+            yield context.at_value(("schedule", "assets", index), "wrong-type", *fault)
 
 
 def cron_fault(text: str) -> tuple[str, str] | None:

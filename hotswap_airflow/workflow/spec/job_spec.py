@@ -64,7 +64,7 @@ class OutputSpec(FileModel):
     @model_validator(mode="before")
     @classmethod
     def _file_with_path(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "path" in data and "type" not in data:
+        if isinstance(data, dict) and data.get("path") is not None and data.get("type") is None:
             return {**data, "type": "file"}
         return data
 

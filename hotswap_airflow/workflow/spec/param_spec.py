@@ -52,8 +52,8 @@ def _param(value: Any) -> Any:
         raise expected("wrong-type", "`{type: array, default: …}` for a list")
     if not isinstance(value, dict):
         return {"type": _type_of(value), "default": value}
-    if "type" not in value:
-        return {**value, "type": _type_of(value.get("default"))}
+    if value.get("type") is None:
+        value = {**value, "type": _type_of(value.get("default"))}
     if value["type"] == "string":
         given = {key: value[key] for key in ("default", "enum") if key in value}
         return value | {k: [*map(as_written, v)] if isinstance(v, list) else as_written(v) for k, v in given.items()}

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field
 from hotswap_airflow.domain.currency import CURRENCIES
 from hotswap_airflow.workflow.spec.values import FileModel, Money, Seconds, Share, Text, fault
 
+_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+_CONNECTION = re.compile(r"[A-Za-z0-9_.-]+")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:[-+.][A-Za-z0-9.+-]+)?")
 
 
@@ -90,8 +92,16 @@ class BudgetSpec(FileModel):
     on_exceed: Literal["notify", "hold", "cancel"] = "hold"
 
 
+def _addressee(value: Any) -> Any:
+    if isinstance(value, str) and not _ADDRESS.fullmatch(value) and not _CONNECTION.fullmatch(value):
+        raise fault(
+            "wrong-choice", f"`{value}` is neither a mail address nor a connection", "write `to: ann@example.org`"
+        )
+    return value
+
+
 class NotifySpec(FileModel):
     """The events that are notified, and the e-mail address or Airflow connection that gets the notice."""
 
     on: list[Literal["success", "failed", "rollback", "approval", "budget"]]
-    to: str
+    to: Annotated[str, BeforeValidator(_addressee)]

@@ -53,6 +53,8 @@ def read_shape(document: Document, model: type[Model], words: Vocabulary) -> tup
                 is_told = any((p.line, p.column) == (problem.line, problem.column) for p in problems)
                 # A part that was removed because it was wrong is neither missing nor wrong again.
                 is_told |= path in taken or (detail["type"] == "missing" and (*path, detail["loc"][-1]) in taken)
+                # A template may lack what the job that extends it has.
+                is_told |= detail["type"] == "missing" and path[:1] == ("templates",)
                 if not is_told:
                     problems.append(problem)
                 # A list item that was emptied before and is wrong again: remove its whole list.

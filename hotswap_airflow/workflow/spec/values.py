@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _PERCENT = re.compile(r"([0-9]{1,9})%")
 _DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
 _ALL = 100
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
+_LONGEST = 100 * 366 * 86_400
+"""Seconds of the longest duration: a century."""
 
 
 class FileModel(BaseModel):
@@ -86,9 +89,12 @@ def size(value: Any) -> Any:
 def converted(value: Any, parse: Callable[[Any], Any], code: str, words: str) -> Any:
     """The parsed value. Raises ``PydanticCustomError`` with this code if it cannot be parsed."""
     try:
-        return parse(value)
+        found = parse(value)
     except (ValueError, TypeError):
         raise expected(code, words) from None
+    if code == "duration-invalid" and found > _LONGEST:
+        raise fault("out-of-range", f"`{{key}}` is {value}", "use less than a century")
+    return found
 
 
 def _money(value: Any) -> Any:
@@ -126,6 +132,8 @@ def _moment(value: Any) -> Any:
         ) from None
     if moment.tzinfo is None:
         raise fault("datetime-naive", f"`{value}` is a time without its time zone", f"write `{value}Z` for UTC")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise fault("datetime-invalid", f"`{value}` is out of reach", f"use a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     return moment.astimezone(UTC)
 
 
@@ -134,6 +142,8 @@ def _day(text: str, year: int, month: int, day: int) -> datetime:
     if last is None or not 0 < day <= last:
         near = f"{text[:8]}{last:02d}" if last is not None and day > 0 else "2026-01-31"
         raise fault("datetime-invalid", f"there is no day {text}", f"write for example `{near}`")
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        raise fault("datetime-invalid", f"`{text}` is out of reach", f"use a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     return datetime(year, month, day, tzinfo=UTC)
 
 

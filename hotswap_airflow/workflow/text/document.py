@@ -28,6 +28,7 @@ _WORDS = {"": None, "null": None, "Null": None, "NULL": None, "~": None, "true":
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -150,7 +151,7 @@ def plain(node: Node) -> Any:
 def read_document(raw: bytes, file: str) -> Document:
     """Read the bytes of a YAML or JSON file. Raises ``SpecError``."""
     text = _decode(raw, file)
-    readable, back = _without_old_breaks(text.replace("\t", " ") if file.endswith(".json") else text)
+    readable, back = _without_old_breaks(_as_yaml(text) if file.endswith(".json") else text)
     try:
         root = _compose(readable, file, back)
     except yaml.YAMLError as error:
@@ -161,6 +162,16 @@ def read_document(raw: bytes, file: str) -> Document:
         empty = "the file is empty"
         raise SpecError([Problem(file, 1, 1, "empty-file", empty, "begin with `hotswap: workflow/v1`")])
     return Document(file, root, text)
+
+
+def _as_yaml(text: str) -> str:
+    """The text of a JSON file as YAML reads it: blanks for tabs, and one escape for each pair of surrogates."""
+    return _SURROGATES.sub(_joined, text.replace("\t", " "))
+
+
+def _joined(pair: re.Match[str]) -> str:
+    code = 0x10000 + ((int(pair[1], 16) - 0xD800) << 10) + int(pair[2], 16) - 0xDC00
+    return f"\\U{code:08X}"
 
 
 def _without_old_breaks(text: str) -> tuple[str, dict[int, str]]:

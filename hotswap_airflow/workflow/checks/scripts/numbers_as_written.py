@@ -21,7 +21,9 @@ def check_numbers(context: CheckContext) -> Iterator[Problem]:
     The author may mean a text that only looks like a number: a version, a commit, a name with leading zeros.
     """
     for name, param in context.spec.params.items():
-        if param.type not in {"string", "date", "datetime"}:
+        # A type that the file names leaves no doubt that a number is meant.
+        is_meant = param.type in {"integer", "number"} and context.raw("params", name, "type") is not None
+        if param.type not in {"string", "date", "datetime"} and not is_meant:
             yield from _altered(context, context.spelled_out(("params", name), "default"))
     for job, body in context.spec.jobs.items():
         for name, axis in (body.sweep.over if body.sweep is not None else {}).items():
