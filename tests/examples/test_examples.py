@@ -65,6 +65,7 @@ def test_the_same_workflow_as_yaml_and_json_makes_the_same_plan(site: Site) -> N
 def test_the_workflows_in_the_documentation_are_valid() -> None:
     root = Path(__file__).parents[2]
     pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    pages.remove(root / "docs" / "errors.md")  # its examples need a site and files; test_catalogue checks them
     shown = [text for page in pages for text in re.findall(r"```yaml\n(hotswap: .*?)```", page.read_text(), re.DOTALL)]
     assert len(shown) > 1
     for text in shown:
