@@ -211,3 +211,34 @@ def test_the_version_is_the_same_in_every_process() -> None:
         )
         versions.add(json.loads(done.stdout)["digest"])
     assert len(versions) == 1
+
+
+def _in_terminal(arguments: list[str], **environment: str) -> str:
+    """What the command writes to a terminal."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "hotswap_airflow.cli", *arguments]
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env={**kept, **environment}):
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as terminal:
+            said = b""
+            try:
+                while piece := terminal.read1():
+                    said += piece
+            except OSError:  # the end of a terminal
+                pass
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_the_line_and_the_place() -> None:
+    shown = _in_terminal(["validate", UNKNOWN_PARAM, "--site", SITE])
+    assert "\033[31mparam-unknown\033[0m" in shown
+    head, line, mark = _in_terminal(["validate", UNKNOWN_PARAM, "--site", SITE], NO_COLOR="1").splitlines()
+    assert head.startswith(f"{UNKNOWN_PARAM}:9:17: param-unknown: ")
+    assert line == '    9 |       echo "T = $PARAM_TEMPRATURE"'
+    assert mark == f"      | {' ' * 16}^"
+
+
+def test_what_is_no_terminal_gets_one_line_for_each_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", UNKNOWN_PARAM, "--site", SITE]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hotswap_airflow.cli import loading
+from hotswap_airflow.cli.excerpt import read_text, shown_problem, wants_colour
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow.checked import taken_names
 from hotswap_airflow.workflow.site_file import read_site
@@ -17,7 +19,7 @@ from hotswap_airflow.workflow.spec import vocabulary
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hotswap_airflow.workflow.checked import CheckedWorkflow
 
@@ -85,8 +87,15 @@ def _report(problems: list[Problem], form: str) -> None:
     if form == "json":
         print(json.dumps([asdict(problem) for problem in problems], indent=2, ensure_ascii=False))
         return
+    show = _github if form == "github" else _in_terminal() if sys.stdout.isatty() else str
     for problem in problems:
-        print(_github(problem) if form == "github" else problem)
+        print(show(problem))
+
+
+def _in_terminal() -> Callable[[Problem], str]:
+    """Shows a problem together with the line of its file, and in colour unless the person asked for none."""
+    text_of = functools.cache(read_text)
+    return lambda problem: shown_problem(problem, text_of(problem.file), colour=wants_colour())
 
 
 def _github(problem: Problem) -> str:
