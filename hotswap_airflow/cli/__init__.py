@@ -7,7 +7,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from hotswap_airflow import __version__
-from hotswap_airflow.cli.commands import clusters, doctor, jobs, orphans, plan, render, run, runs, sandbox, validate
+from hotswap_airflow.cli.commands import (
+    clusters,
+    doctor,
+    explain,
+    jobs,
+    orphans,
+    plan,
+    render,
+    run,
+    runs,
+    sandbox,
+    validate,
+)
 from hotswap_airflow.errors import HotswapError, SetupError, SpecError
 
 if TYPE_CHECKING:
@@ -22,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hotswap", description="Research workflows on Slurm clusters.")
     parser.add_argument("--version", action="version", version=f"hotswap {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (validate, plan, render, run, jobs, runs, orphans, sandbox, doctor, clusters):
+    for command in (validate, explain, plan, render, run, jobs, runs, orphans, sandbox, doctor, clusters):
         command.add_command(commands)
     return parser
 

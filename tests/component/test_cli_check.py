@@ -242,3 +242,23 @@ def test_a_terminal_shows_the_line_and_the_place() -> None:
 def test_what_is_no_terminal_gets_one_line_for_each_problem(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", UNKNOWN_PARAM, "--site", SITE]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_code_is_explained_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "sweep-empty"]) == 0
+    said = capsys.readouterr().out
+    meaning, bad, problem, good = (said.index(part) for part in (
+        "sweep-empty: An axis", "{range: [5, 5]}", "example.hotswap.yaml:4:26: sweep-empty: ", "{range: [5, 6]}"
+    ))  # fmt: skip
+    assert meaning < bad < problem < good
+    assert main(["explain", "name-taken"]) == 0
+    assert capsys.readouterr().out.startswith("name-taken: Another file")
+
+
+def test_all_codes_are_listed_and_an_unknown_one_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    assert "\nyaml-tab              A tab stands in the indentation.\n" in capsys.readouterr().out
+    assert main(["explain", "partition-limt"]) == 2
+    assert "did you mean `partition-limit`?" in capsys.readouterr().err
+    assert main(["explain", "42"]) == 2
+    assert "`hotswap explain` lists all codes" in capsys.readouterr().err
