@@ -153,7 +153,7 @@ def test_a_site_file_is_read_as_one_and_its_unknown_keys_are_told(
         (text.replace("max_jobs", "max_job"), "there is no key `max_job` in policy; did you mean `max_jobs`?"),
         (
             text.replace("cpu_hour", "cpu_hours", 1),
-            "there is no key `cpu_hours` in clusters.main.prices; did you mean `cpu_hour`?",
+            "`cpu_hours` does not belong in clusters.main.prices; put it under `projects.NAME.budget:`, or did you mean `cpu_hour`?",
         ),
         (
             text.replace("account: genomics", "acount: genomics"),

@@ -85,7 +85,9 @@ class Vocabulary:
             (p for p, keys in self._keys.items() if p != pattern and key in keys and "templates" not in p), None
         )
         if home is not None:
-            return "misplaced-key", f"`{key}` does not belong", f"put it {_words(home)}"
+            close = get_close_matches(key, self._keys[pattern], 1, 0.85)
+            other = f", or did you mean `{close[0]}`?" if close else ""
+            return "misplaced-key", f"`{key}` does not belong", f"put it {_words(home)}{other}"
         remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(self._keys[pattern]))}"
         return "unknown-key", f"there is no key `{key}`", remedy
 
