@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.slurm.options import EXCLUSIVE_GROUPS
-from hotswap_airflow.workflow.spec.vocabulary import choice
+from hotswap_airflow.workflow.spec.vocabulary import NOT_IN_AN_OVERLAY, choice
 from hotswap_airflow.workflow.text.document import Node
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ _EXCLUSIVE_OF_JOBS = (
     (("run", "shell"), ("script",), ("uses", "with")),
     (("retry",), ("retries",)),
 )
-NOT_IN_AN_OVERLAY = frozenset({"hotswap", "name", "environments"})
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hotswap_airflow.workflow.layers import NOT_IN_AN_OVERLAY
-from hotswap_airflow.workflow.spec.vocabulary import choice
+from hotswap_airflow.workflow.spec.vocabulary import NOT_IN_AN_OVERLAY, choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hotswap_airflow.workflow.spec.values import FileModel, ScalarValue, Text, as_written, expected
 from hotswap_airflow.workflow.text.numbers import plain_numbers
@@ -15,20 +15,29 @@ ParamType = Literal["string", "integer", "number", "boolean", "date", "datetime"
 class ItemsSpec(FileModel):
     """The type of each item of an array."""
 
-    type: Literal["string", "integer", "number", "boolean", "object", "array"]
+    type: Literal["string", "integer", "number", "boolean", "object", "array"] = Field(
+        description="The type of each item."
+    )
 
 
 class ParamSpec(FileModel):
-    """A parameter: its type, its default (see ``has_default``) and the values that it allows."""
+    """A parameter: its type, its default and the values that it allows."""
 
-    type: ParamType
-    default: Annotated[Any, AfterValidator(plain_numbers)] = None
-    minimum: int | float | None = None
-    maximum: int | float | None = None
-    enum: Annotated[list[ScalarValue] | None, AfterValidator(plain_numbers)] = None
-    pattern: str | None = None
-    items: ItemsSpec | None = None
-    description: Text = ""
+    type: ParamType = Field(
+        description="The type of the value, which decides its field in the form. By default the type of `default`."
+    )
+    default: Annotated[Any, AfterValidator(plain_numbers)] = Field(
+        default=None,
+        description="The value of runs that give none; without it each run must give one, which a schedule cannot.",
+    )
+    minimum: int | float | None = Field(default=None, description="The smallest number that is allowed.")
+    maximum: int | float | None = Field(default=None, description="The largest number that is allowed.")
+    enum: Annotated[list[ScalarValue] | None, AfterValidator(plain_numbers)] = Field(
+        default=None, description="All values that are allowed."
+    )
+    pattern: str | None = Field(default=None, description="A regular expression that a text must match somewhere.")
+    items: ItemsSpec | None = Field(default=None, description="What the items of an array are.")
+    description: Text = Field(default="", description="Is shown in the form.")
 
     @property
     def item_type(self) -> str | None:
@@ -65,4 +74,4 @@ def _type_of(value: Any) -> str:
     return next((name for kind, name in names.items() if isinstance(value, kind)), "string")
 
 
-Param = Annotated[ParamSpec, BeforeValidator(_param)]
+Param = Annotated[ParamSpec, BeforeValidator(_param, json_schema_input_type=ParamSpec | ScalarValue)]

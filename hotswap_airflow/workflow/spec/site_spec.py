@@ -9,13 +9,16 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hotswap_airflow.domain.cluster_target import POLL
 from hotswap_airflow.slurm.paths import workdir_fault
+from hotswap_airflow.workflow.spec import value_schemas
 from hotswap_airflow.workflow.spec.job_spec import Defaults
 from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, Currency
 from hotswap_airflow.workflow.spec.values import (
+    Cron,
     FileModel,
     Kibibytes,
     Money,
     Seconds,
+    SiteName,
     Text,
     TimeLimit,
     expected,
@@ -35,16 +38,21 @@ def _by_type(value: Any) -> Any:
     return {ANY_GPU: value} if is_number(value) else value
 
 
+_Gpus = dict[str, Annotated[int, Field(ge=0)]]
+
+
 class PartitionSpec(FileModel):
     """Nodes of one shape, and the limits of their partition."""
 
-    nodes: Annotated[int, Field(ge=0)] | None = None
-    cpus: Annotated[int, Field(ge=0)] | None = None
-    mem: Kibibytes | None = None
-    gpus: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_by_type)] = {}
-    max_time: TimeLimit | None = None
-    max_nodes: Annotated[int, Field(ge=0)] | None = None
-    features: list[Text] = []
+    nodes: Annotated[int, Field(ge=0)] | None = Field(default=None, description="How many nodes there are.")
+    cpus: Annotated[int, Field(ge=0)] | None = Field(default=None, description="How many CPUs one node has.")
+    mem: Kibibytes | None = Field(default=None, description="How much memory one node has.")
+    gpus: Annotated[_Gpus, BeforeValidator(_by_type, json_schema_input_type=_Gpus | Annotated[int, Field(ge=0)])] = (
+        Field(default={}, description="How many GPUs one node has: a number, or a number for each type.")
+    )
+    max_time: TimeLimit | None = Field(default=None, description="The longest time limit of a job.")
+    max_nodes: Annotated[int, Field(ge=0)] | None = Field(default=None, description="The most nodes of a job.")
+    features: list[Text] = Field(default=[], description="Features of the nodes, for `constraint`.")
 
 
 def _shapes(value: Any) -> Any:
@@ -65,11 +73,17 @@ def _workdir(value: Any) -> Any:
 
 
 class PollSpec(FileModel):
-    """Seconds between two polls of a cluster: the least, the usual and the most."""
+    """The time between two polls of a cluster: the least, the usual and the most."""
 
-    min: Annotated[Seconds, Field(ge=1)] = int(POLL[0])
-    usual: Annotated[Seconds, Field(ge=1)] = int(POLL[1])
-    max: Annotated[Seconds, Field(ge=1)] = int(POLL[2])
+    min: Annotated[Seconds, Field(ge=1)] = Field(
+        default=int(POLL[0]), description="The shortest time between two polls, at least 1s."
+    )
+    usual: Annotated[Seconds, Field(ge=1)] = Field(
+        default=int(POLL[1]), description="The time between two polls if nothing speaks for another."
+    )
+    max: Annotated[Seconds, Field(ge=1)] = Field(
+        default=int(POLL[2]), description="The longest time between two polls."
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -81,67 +95,105 @@ class PollSpec(FileModel):
 class PricesSpec(FileModel):
     """The prices of an hour of a CPU, of a GPU by its type, and of a GB of memory; of a GB of storage and month."""
 
-    currency: Currency
-    cpu_hour: Money | None = None
-    gpu_hour: dict[str, Money] = {}
-    mem_gb_hour: Money | None = None
-    storage: Money | None = None
+    currency: Currency = Field(description="The currency of all prices, a code of ISO 4217.")
+    cpu_hour: Money | None = Field(default=None, description="The price of one CPU for one hour.")
+    gpu_hour: dict[str, Money] = Field(
+        default={}, description="The price of one GPU for one hour by its type; `any` is for every other type."
+    )
+    mem_gb_hour: Money | None = Field(default=None, description="The price of one GB of memory for one hour.")
+    storage: Money | None = Field(default=None, description="The price of one GB of storage for one month.")
 
 
 class CloudSpec(FileModel):
-    """Marks a cluster as a target for bursting, with its limits; ``idle`` are seconds until an idle node ends."""
+    """Marks a cluster as a target for bursting, with its limits."""
 
-    provider: Text
-    region: Text | None = None
-    max_nodes: Annotated[int, Field(ge=1)] | None = None
-    max_cost: Money | None = None
-    idle: Seconds | None = None
+    provider: Text = Field(description="Who runs the cloud.")
+    region: Text | None = Field(default=None, description="Where the cloud runs.")
+    max_nodes: Annotated[int, Field(ge=1)] | None = Field(default=None, description="The most nodes of one job there.")
+    max_cost: Money | None = Field(default=None, description="The most that one job may cost there.")
+    idle: Seconds | None = Field(default=None, description="How long a node without a job is kept.")
 
 
 class BuildSpec(FileModel):
-    """Where software environments are built, and the seconds for which unused environments are kept."""
+    """Where software environments are built, and how long unused environments are kept."""
 
-    build_on: str = "login"
-    retention: Seconds = 90 * 86_400
+    build_on: str = Field(
+        default="login", description="Where software is built: `login` for the login node, or a partition."
+    )
+    retention: Seconds = Field(default=90 * 86_400, description="How long software stays that no run uses.")
+
+
+def _listed_partitions(value: Any) -> Any:
+    return {} if value == "probe" else value
+
+
+_Partitions = dict[str, PartitionSpec | list[PartitionSpec]] | Literal["probe"]
 
 
 class ClusterSpec(FileModel):
     """One slurmctld: its target, its limits and its defaults."""
 
-    kind: Literal["slurm", "local"] = "slurm"
-    connection: str | None = None
-    slurm_cluster: Annotated[str | None, BeforeValidator(_cluster_name)] = None
-    workdir: Annotated[str, BeforeValidator(_workdir)] = "hotswap-runs"
-    max_array_size: Annotated[int, Field(ge=1)] = 1001
-    licenses: dict[str, Annotated[int, Field(ge=0)]] | None = None
-    defaults: Defaults = Defaults()
+    kind: Literal["slurm", "local"] = Field(
+        default="slurm", description="`slurm`, or `local`: jobs are processes of this machine, without a connection."
+    )
+    connection: str | None = Field(
+        default=None,
+        description="The Airflow connection, of type slurm or ssh; by default the one with the cluster's name.",
+    )
+    slurm_cluster: Annotated[str | None, BeforeValidator(_cluster_name)] = Field(
+        default=None,
+        description="The name of the cluster for `-M`, if one login serves several.",
+        json_schema_extra={"pattern": value_schemas.CLUSTER},
+    )
+    workdir: Annotated[str, BeforeValidator(_workdir)] = Field(
+        default="hotswap-runs",
+        description="The folder of our files on the cluster; a relative path is below the home folder.",
+        json_schema_extra={"pattern": value_schemas.WORKDIR},
+    )
+    max_array_size: Annotated[int, Field(ge=1)] = Field(
+        default=1001, description="`MaxArraySize` of the cluster: the most indices of one array, and one more."
+    )
+    licenses: dict[str, Annotated[int, Field(ge=0)]] | None = Field(
+        default=None, description="How many licenses the cluster has of each name."
+    )
+    defaults: Defaults = Field(
+        default=Defaults(), description="Values for jobs on this cluster that neither the workflow nor the job sets."
+    )
     partitions: Annotated[
         dict[str, Annotated[list[PartitionSpec], BeforeValidator(_shapes)]],
-        BeforeValidator(lambda value: {} if value == "probe" else value),
-    ] = {}
-    queue: str | None = None
-    monitor: str | None = None
-    poll: PollSpec = PollSpec()
-    retention: Annotated[Seconds, Field(ge=86_400)] | None = None
-    prices: PricesSpec | None = None
-    cloud: CloudSpec | None = None
-    software: BuildSpec = BuildSpec()
+        BeforeValidator(_listed_partitions, json_schema_input_type=_Partitions),
+    ] = Field(default={}, description="The partitions and their nodes; `probe` asks the cluster itself, once a day.")
+    queue: str | None = Field(default=None, description="The queue of the triggerer that watches this cluster.")
+    monitor: str | None = Field(
+        default=None, description="A connection that may see the jobs of all accounts, and asks for them."
+    )
+    poll: PollSpec = Field(default=PollSpec(), description="The bounds of the time between two polls.")
+    retention: Annotated[Seconds, Field(ge=86_400)] | None = Field(
+        default=None, description="How long folders of finished runs stay, at least 1d; for ever by default."
+    )
+    prices: PricesSpec | None = Field(default=None, description="What usage costs.")
+    cloud: CloudSpec | None = Field(default=None, description="Marks the cluster as one that `burst` may use.")
+    software: BuildSpec = Field(default=BuildSpec(), description="Where software is built, and how long it stays.")
 
 
 class FreezeSpec(FileModel):
-    """A window without promotion: when it begins, and for how many seconds it lasts."""
+    """A window without promotion: when it begins, and how long it lasts."""
 
-    cron: str
-    lasts: Seconds = Field(alias="for")
+    cron: Cron = Field(description="When the window begins, as a cron text in UTC.")
+    lasts: Seconds = Field(alias="for", description="How long the window lasts.")
 
 
 class EnvironmentSpec(FileModel):
     """An environment in the promotion order, the cluster that it uses, and what a promotion to it needs."""
 
-    cluster: str
-    approvals: Annotated[int, Field(ge=0)] = 0
-    soak: Seconds | None = None
-    freeze: list[FreezeSpec] = []
+    cluster: str = Field(description="The cluster on which jobs of this environment run.")
+    approvals: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="How many people must agree to a promotion to it."
+    )
+    soak: Seconds | None = Field(
+        default=None, description="How long a release stays in the environment before it can be promoted further."
+    )
+    freeze: list[FreezeSpec] = Field(default=[], description="Windows without promotion.")
 
 
 Role = Literal["viewer", "editor", "maintainer"]
@@ -157,35 +209,51 @@ def _by_member(value: Any) -> Any:
 class ProjectSpec(FileModel):
     """A project: its members, the account and budget that pay for it, and what its files may use."""
 
-    members: Annotated[dict[str, Role], BeforeValidator(_by_member)] = {}
-    budget: BudgetSpec | None = None
-    account: Text | None = None
-    connection: str | None = None
-    folders: list[Text] | None = None
-    secrets: list[str] = []
+    members: Annotated[
+        dict[str, Role], BeforeValidator(_by_member, json_schema_input_type=dict[str, Role] | list[str | int])
+    ] = Field(default={}, description="Its members: a list of editors, or the role of each.")
+    budget: BudgetSpec | None = Field(default=None, description="What the project may use.")
+    account: Text | None = Field(default=None, description="The Slurm account of its jobs.")
+    connection: str | None = Field(
+        default=None, description="The connection as which its jobs run; by default that of the cluster."
+    )
+    folders: list[Text] | None = Field(
+        default=None, description="The folders below the DAGs folder whose files may name the project; any by default."
+    )
+    secrets: list[str] = Field(
+        default=[], description="The Airflow connections and variables that files of the project may use."
+    )
 
 
 class PolicySpec(FileModel):
-    """Limits and rules for all workflows. None means without limit."""
+    """Limits and rules for all workflows; without a key there is no limit."""
 
-    operators: list[str] = []
-    max_jobs: Annotated[int, Field(ge=1)] | None = None
-    max_sweep: Annotated[int, Field(ge=1)] | None = None
-    max_active_runs: Annotated[int, Field(ge=1)] | None = None
-    max_retries: Annotated[int, Field(ge=0)] | None = None
-    images: list[str] | None = None
-    require_project: bool = False
-    secrets: list[str] = []
+    operators: list[str] = Field(default=[], description="The classes of Airflow operators that `uses` may name.")
+    max_jobs: Annotated[int, Field(ge=1)] | None = Field(default=None, description="The most jobs of one file.")
+    max_sweep: Annotated[int, Field(ge=1)] | None = Field(default=None, description="The most elements of one sweep.")
+    max_active_runs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="The most runs of a workflow at the same time."
+    )
+    max_retries: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="The most further tries of a job."
+    )
+    images: list[str] | None = Field(
+        default=None, description="How the images of containers must begin; any way by default."
+    )
+    require_project: bool = Field(default=False, description="Whether each workflow must name a project.")
+    secrets: list[str] = Field(default=[], description="The Airflow connections and variables that any file may use.")
 
 
 class SiteSpec(FileModel):
     """A site file."""
 
-    hotswap: str
-    environments: dict[str, EnvironmentSpec]
-    clusters: dict[str, ClusterSpec]
-    projects: dict[str, ProjectSpec] = {}
-    policy: PolicySpec = PolicySpec()
+    hotswap: str = Field(description="The header: what kind of file this is, and the version of its language.")
+    environments: dict[SiteName, EnvironmentSpec] = Field(
+        description="The environments, in the order of promotion.", json_schema_extra={"minProperties": 1}
+    )
+    clusters: dict[SiteName, ClusterSpec] = Field(description="The clusters.", json_schema_extra={"minProperties": 1})
+    projects: dict[SiteName, ProjectSpec] = Field(default={}, description="The projects that workflows may name.")
+    policy: PolicySpec = Field(default=PolicySpec(), description="Limits and rules for all workflows.")
 
 
 SITE = Vocabulary(SiteSpec, extra={}, first=[(), ("environments", "NAME"), ("clusters", "NAME")])

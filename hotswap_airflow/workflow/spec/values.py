@@ -8,10 +8,11 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
+from hotswap_airflow.workflow.spec import value_schemas
 from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
 from hotswap_airflow.workflow.text.numbers import is_number
 
@@ -155,11 +156,15 @@ def _exists(year: int, month: int, day: int) -> bool:
     return True
 
 
-Text = Annotated[str, BeforeValidator(as_written)]
-ScalarValue = Annotated[Any, BeforeValidator(_scalar)]
-Seconds = Annotated[int, BeforeValidator(seconds)]
-TimeLimit = Annotated[int, BeforeValidator(duration)]
-Kibibytes = Annotated[int, BeforeValidator(size)]
-Money = Annotated[Decimal, BeforeValidator(_money), Field(ge=0)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-Share = Annotated[int | float | str, BeforeValidator(share)]
+Text = Annotated[str, BeforeValidator(as_written), WithJsonSchema(value_schemas.TEXT)]
+ScalarValue = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(value_schemas.SCALAR)]
+Seconds = Annotated[int, BeforeValidator(seconds), WithJsonSchema(value_schemas.DURATION)]
+TimeLimit = Annotated[int, BeforeValidator(duration), WithJsonSchema(value_schemas.TIME_LIMIT)]
+Kibibytes = Annotated[int, BeforeValidator(size), WithJsonSchema(value_schemas.SIZE)]
+Money = Annotated[Decimal, BeforeValidator(_money), Field(ge=0), WithJsonSchema(value_schemas.MONEY)]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(value_schemas.MOMENT)]
+Share = Annotated[int | float | str, BeforeValidator(share), WithJsonSchema(value_schemas.SHARE)]
+Name = Annotated[str, WithJsonSchema(value_schemas.NAME)]
+"""A name in the files of workflows; ``checks.names`` refuses others, with a name that would do."""
+SiteName = Annotated[str, WithJsonSchema(value_schemas.SITE_NAME)]
+Cron = Annotated[str, WithJsonSchema(value_schemas.CRON)]

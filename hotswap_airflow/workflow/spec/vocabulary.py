@@ -21,6 +21,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 WORKFLOW_HEADER = "workflow/v1"
 SITE_HEADER = "site/v1"
 WORKFLOW_SUFFIXES = (".hotswap.yaml", ".hotswap.json")
+NOT_IN_AN_OVERLAY = frozenset({"hotswap", "name", "environments"})
 RESERVED_VARIABLES = re.compile(r"(HOTSWAP|PARAM|SWEEP|INPUT|OUTPUT|SECRET|SLURM)_.*")
 SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY", re.IGNORECASE)
 
