@@ -18,6 +18,7 @@ from hotswap_airflow.cli.commands import (
     run,
     runs,
     sandbox,
+    schema,
     validate,
 )
 from hotswap_airflow.errors import HotswapError, SetupError, SpecError
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hotswap", description="Research workflows on Slurm clusters.")
     parser.add_argument("--version", action="version", version=f"hotswap {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (validate, explain, plan, render, run, jobs, runs, orphans, sandbox, doctor, clusters):
+    for command in (validate, explain, schema, plan, render, run, jobs, runs, orphans, sandbox, doctor, clusters):
         command.add_command(commands)
     return parser
 
