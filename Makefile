@@ -7,9 +7,10 @@ BIN := .venv/bin
 SLURM := slurmctld=slurmctld slurmd=slurmd slurmdbd=slurmdbd sbatch=slurm-client munged=munge mariadbd=mariadb-server sshd=openssh-server ssh=openssh-client
 DEMO := slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge sshd=openssh-server ssh-keygen=openssh-client python3-venv
 WORKERS ?= 3
+SCHEMAS := hotswap_airflow/workflow/schemas
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: venv dev fast check test chaos docs clean system constraints demo demo-check down screenshots system-demo
+.PHONY: venv dev fast check test chaos docs clean system constraints demo demo-check down screenshots reference system-demo
 
 venv: .venv/.installed ## Python packages and the `hotswap` command, no system changes
 
@@ -77,6 +78,11 @@ constraints: ## resolve anew, then write names and versions only
 	( echo '# Names and versions that were tested together; made by a resolver (make constraints).'; \
 	  .venv/.resolve/bin/pip list --format=freeze | grep -E '^[A-Za-z0-9_.-]+==[^ ]+$$' \
 	  | grep -v -i -E '^(pip|setuptools|wheel|hotswap-airflow)==' | sort -f ) > constraints.txt
+
+reference: dev ## the schemas for editors and the page of every key, after a change of a key
+	$(BIN)/hotswap schema workflow > $(SCHEMAS)/workflow.schema.json
+	$(BIN)/hotswap schema site > $(SCHEMAS)/site.schema.json
+	$(BIN)/python -m hotswap_airflow.testing.reference_page > docs/reference.md
 
 clean:
 	rm -rf .venv .coverage* docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

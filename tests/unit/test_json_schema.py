@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 import hotswap_airflow
 from hotswap_airflow import units
 from hotswap_airflow.cli import main
+from hotswap_airflow.testing import reference_page
 from hotswap_airflow.workflow.checks.schedule_checks import PRESETS
 from hotswap_airflow.workflow.spec import value_schemas
 from hotswap_airflow.workflow.spec.json_schema import schema_of, schema_text
@@ -66,6 +67,11 @@ def test_the_shipped_schema_is_the_one_that_the_command_prints(kind: Any, capsys
     path = SHIPPED / f"{kind}.schema.json"
     assert path.read_text() == printed, f"run: hotswap schema {kind} > {path.relative_to(ROOT)}"
     Draft202012Validator.check_schema(json.loads(printed))
+
+
+def test_the_page_of_every_key_is_the_one_that_is_made() -> None:
+    how = "python -m hotswap_airflow.testing.reference_page > docs/reference.md"
+    assert (ROOT / "docs" / "reference.md").read_text() == reference_page.page(), f"run: {how}"
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda p: p.name)
