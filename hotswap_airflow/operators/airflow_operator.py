@@ -26,7 +26,7 @@ _OURS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - _ALLOWE
 """Arguments of every operator that follow from the workflow file itself."""
 
 
-class ShieldedOperator(BaseOperator):
+class Shielded(BaseOperator):
     """Mixed into the class of an operator: its fields get the values of their references, and Jinja is off."""
 
     template_ext = ()
@@ -80,7 +80,7 @@ def make_operator(plan: Plan, job: PlannedJob, **task: Any) -> BaseOperator:
                 f"{where}.with.{name}: {base.__name__} needs this value before the run; "
                 f"a reference may stand in: {known}"
             )
-    shielded = type(base.__name__, (ShieldedOperator, base), {"__module__": base.__module__, "__doc__": base.__doc__})
+    shielded = type(base.__name__, (Shielded, base), {"__module__": base.__module__, "__doc__": base.__doc__})
     made: Any = shielded(task_id=job.name, **job.arguments, **task)
     made.hotswap_plan, made.hotswap_job = plan, job
     return made  # type: ignore[no-any-return]
