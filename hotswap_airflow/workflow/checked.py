@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow.checks.conditions import check_conditions
+from hotswap_airflow.workflow.checks.consequences import causes_only
 from hotswap_airflow.workflow.checks.environments import judge_overlays
 from hotswap_airflow.workflow.checks.files import check_files, check_paths, named_paths
 from hotswap_airflow.workflow.checks.graph import check_graph
@@ -108,7 +109,8 @@ def check_workflow(
         contexts[environment], found_here = _checked(context)
         problems += [*merged.problems, *found_here]
     if problems:
-        return CheckedWorkflow(file, tuple(sorted(map(with_invisible_named, each_place_once(problems).values()))))
+        kept = causes_only(each_place_once(problems).values(), document.root)
+        return CheckedWorkflow(file, tuple(sorted(map(with_invisible_named, kept))))
     base = contexts.get(None, next(iter(contexts.values())))
     return CheckedWorkflow(file, (), base, {name: found for name, found in contexts.items() if name is not None})
 

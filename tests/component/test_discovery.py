@@ -212,7 +212,10 @@ def _import(root: Path, name: str) -> DagImportResult:
     ("text", "words"),
     [
         ("defaults: {cluster: gpu}", r"w\.hotswap\.yaml:2:21: cluster-unknown: .*`gpu`; no site file is set"),
-        ("schedule: {assets: ['postgres://h/a']}", r"w\.hotswap\.yaml: Airflow does not accept this workflow: ValueError"),
+        (
+            "schedule: {assets: ['postgres://h/a']}",
+            r"w\.hotswap\.yaml: Airflow does not accept this workflow: ValueError",
+        ),
         ("params: {day: {type: date, default: '20240101'}}", r"w\.hotswap\.yaml:2:37: param-default"),
     ],
 )

@@ -144,7 +144,7 @@ def _one(text: str, folder: Path | None = None) -> str:
         ("jobs:\n  a: {run: x, sweep: {over: {i: {}}}}\n", "3:33: missing-key", "`range:`"),
         ("jobs:\n  a: {run: x, sweep: {over: {index: [1]}}}\n", "3:30: name-invalid", "`my-index`"),
         ("jobs:\n  a: {run: x, sweep: {over: {i: [1], I: [2]}}}\n", "3:38: name-collision", "rename"),
-        ("jobs:\n  a: {run: x, sweep: {over: {i: {list: [1], range: [1, 2]}}}}\n", "3:33: conflict", "keep one"),
+        ("jobs:\n  a: {run: x, sweep: {over: {i: {list: [1], range: [1, 2]}}}}\n", "3:45: conflict", "keep one"),
         ("jobs:\n  a: {run: x, sweep: {over: {i: {values: [1]}}}}\n", "3:34: unknown-key", "list"),
         ("jobs:\n  a: {run: x, sweep: {over: {i: {range: [1, 2, 0]}}}}\n", "3:41: out-of-range", "another step"),
         ("jobs:\n  a: {run: x, sweep: {over: {i: {range: [1]}}}}\n", "3:41: wrong-type", "range: [1, 21]"),

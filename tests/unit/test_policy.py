@@ -63,7 +63,7 @@ def _found(text: str, site: str = SITE) -> list[str]:
         ("secrets: {s: [lab]}\n" + BODY, "2:14: secret-plaintext", "connection"),
         ("jobs: {a: {uses: a.b.OtherOperator}}", "2:18: operator-not-allowed", "GoodOperator"),
         ("jobs: {a: {uses: a.b.GoodOperator, with: {my_conn_id: eye}}}", "2:55: secret-not-allowed", "policy.secrets"),
-        ("params: {p: lab}\njobs: {a: {uses: a.b.GoodOperator, with: {conn_id: {from: params.p}}}}", "3:52: secret-not-allowed", "policy.secrets"),
+        ("params: {p: lab}\njobs: {a: {uses: a.b.GoodOperator, with: {conn_id: {from: params.p}}}}", "3:52: secret-not-allowed", "name a connection itself"),
         ("jobs: {a: {uses: a.b.GoodOperator, with: {x: [{from: params.p}]}}}", "2:54: param-unknown", "declare"),
         ("jobs: {a: {run: x, with: {a: 1}}}", "2:20: conflict", "env"),
         ("jobs: {a: {uses: a.b.GoodOperator, slurm: {mem: 1G}}}", "2:36: conflict", "remove"),

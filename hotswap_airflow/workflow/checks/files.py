@@ -128,7 +128,11 @@ def check_paths(context: CheckContext) -> Iterator[Problem]:
     """Find paths with parts that would have to be replaced: nothing is replaced in a path."""
     for place, path in _paths(context):
         if fault := literal_fault(path):
-            yield context.at_value(place, "wrong-type", *fault)
+            words, remedy = fault
+            is_beside = place[0] == "files" or place[-1] in {"script", "from"}
+            if is_beside and path.startswith("~"):
+                remedy = "put it beside the workflow file, and write its path from there"
+            yield context.at_value(place, "wrong-type", words, remedy)
 
 
 def check_files(context: CheckContext) -> Iterator[Problem]:

@@ -112,7 +112,9 @@ def _needs(context: CheckContext, job: str) -> Iterator[Problem]:
             yield context.document.problem(place, "needs-element", words, f"write `{element[1]}`")
             continue
         words = f"jobs.{job} needs `{name}`, but there is no such job"
-        yield context.document.problem(place, "needs-unknown", words, choice(name, context.spec.jobs))
+        yield context.document.problem(
+            place, "needs-unknown", words, choice(name, [other for other in context.spec.jobs if other != job])
+        )
 
 
 def _reference(context: CheckContext, job: str, mention: Mention) -> Iterator[Problem]:
@@ -271,7 +273,8 @@ def _output_shape(context: CheckContext, job: str, name: str) -> Iterator[Proble
         yield context.at_key(here, "missing-key", words, f"add `path:`, for example `path: {name}`")
     elif output.path is not None and output.type not in PATH_TYPES:
         words = f"`path` and type `{output.type}` exclude each other"
-        yield context.at_key((*here, "path"), "conflict", words, "remove `path`, or write `type: file`")
+        second = [key for key in context.keys_of(*here) if key in {"path", "type"}][-1]
+        yield context.at_key((*here, second), "conflict", words, "remove `path`, or write `type: file`")
     elif output.path is not None and normal(output.path).split("/")[0] == "..":
         words = f"`{output.path}` leads out of the run directory"
         yield context.at_value((*here, "path"), "wrong-type", words, "use a path below it")

@@ -80,8 +80,10 @@ def _inputs(context: CheckContext, job: str) -> Iterator[Problem]:
         if len(both) > 1:
             words = f"`path` and `from` exclude each other in {'.'.join(here)}"
             yield context.at_key((*here, both[1]), "conflict", words, "keep one of them")
-        elif set(keys) <= {*keys_of_model(InputSpec)} - {"path", "from"} and (
-            context.keys_of(*here) or context.raw(*here) in ({}, None)
+        elif (
+            not both
+            and set(context.keys_of(*here)) <= {*keys_of_model(InputSpec)}
+            and (context.keys_of(*here) or context.raw(*here) in ({}, None))
         ):
             yield context.at_key(here, "missing-key", f"{'.'.join(here)} lacks `path`", "add `path:` or `from:`")
 

@@ -50,7 +50,8 @@ def stem(file: str) -> str:
     'fit'
     """
     name = file.rsplit("/", maxsplit=1)[-1]
-    return next((name.removesuffix(s) for s in vocabulary.WORKFLOW_SUFFIXES if name.endswith(s)), name)
+    suffixes = (*vocabulary.WORKFLOW_SUFFIXES, ".yaml", ".yml", ".json")
+    return next((name.removesuffix(suffix) for suffix in suffixes if name.endswith(suffix)), name)
 
 
 def workflow_name(context: CheckContext) -> str:
@@ -128,7 +129,9 @@ def judge_variables(document: Document, path: Path) -> Iterator[Problem]:
         if not _VARIABLE.fullmatch(name):
             shown = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")
             words = f"`{name}` is no variable's name: a letter or `_` first, then letters, digits and `_`"
-            yield document.at_key(place, "name-invalid", words, f"write `{shown.replace('-', '_') or 'NAME'}`")
+            better = shown.replace("-", "_") or "NAME"
+            better = better if _VARIABLE.fullmatch(better) else f"N{better}"
+            yield document.at_key(place, "name-invalid", words, f"write `{better}`")
         elif name in _READ_ONLY:
             words = f"bash sets `{name}` itself, and a job cannot change it"
             yield document.at_key(place, "name-invalid", words, f"write for example `MY_{name}`")

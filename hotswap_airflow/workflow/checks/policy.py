@@ -131,9 +131,10 @@ def _connections(context: CheckContext, path: Path, arguments: dict[str, Any]) -
         if not name.endswith("conn_id") or value is None:
             continue
         if not isinstance(value, str) or value not in _allowed_names(context):
-            shown = f"`{value}`" if isinstance(value, str) else "a value that is only known later"
-            words = f"`{name}` is {shown}, which the site does not list for this file"
-            yield context.at_value((*path, name), "secret-not-allowed", words, _ask(context))
+            is_text = isinstance(value, str)
+            shown = f"`{value}`, which the site does not list for this file" if is_text else "known only at run time"
+            remedy = _ask(context) if is_text else "name a connection itself, so that the site can allow it"
+            yield context.at_value((*path, name), "secret-not-allowed", f"`{name}` is {shown}", remedy)
 
 
 def _secrets(context: CheckContext) -> Iterator[Problem]:

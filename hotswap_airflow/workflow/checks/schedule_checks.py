@@ -28,6 +28,7 @@ _FIELDS = (
     ("month", "1-12 or jan-dec"),
     ("day of the week", "0-7 or sun-sat"),
 )
+_LONG = 20
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -77,6 +78,13 @@ def _schedule(context: CheckContext) -> Iterator[Problem]:
 
 def _assets(context: CheckContext) -> Iterator[Problem]:
     assets = context.spec.schedule.assets if context.spec.schedule is not None else None
+    if (
+        assets is not None
+        and context.raw("schedule", "timezone") is not None
+        and context.raw("schedule", "cron") is None
+    ):
+        words = "`timezone` is for `cron`; assets start a run whenever they are updated"
+        yield context.at_key(("schedule", "timezone"), "conflict", words, "remove `timezone`")
     for index, uri in enumerate(assets or ()):
         if context.raw("schedule", "assets", index) is not None and (fault := asset_fault(uri)):
             yield context.at_value(("schedule", "assets", index), "wrong-type", *fault)
@@ -118,6 +126,10 @@ def _param(context: CheckContext, name: str, param: ParamSpec) -> Iterator[Probl
             words = f"`{param.pattern}` is no regular expression: {error}"
             yield context.at_value((*here, "pattern"), "wrong-type", words, "correct the pattern")
             return
+        if isinstance(param.default, str) and len(param.default) > _LONG and repeats_a_repeat(param.pattern):
+            words = f"`{param.pattern}` repeats what is repeated already, which may take for ever with a long text"
+            yield context.at_value((*here, "pattern"), "wrong-type", words, "write it without a repeat in a repeat")
+            return
     if not param.has_default:
         if context.spec.schedule is not None and _is_whole(context, name):
             words = f"a run by schedule cannot fill in `{name}`"
@@ -128,6 +140,27 @@ def _param(context: CheckContext, name: str, param: ParamSpec) -> Iterator[Probl
         yield context.at_value(
             place, "param-default", f"the default of `{name}` {fault}", "give it a `default` that fits"
         )
+
+
+def repeats_a_repeat(pattern: str) -> bool:
+    """Whether a group that is repeated without end holds such a repeat itself: then a match may take for ever.
+
+    >>> repeats_a_repeat("^(a+)+$"), repeats_a_repeat("^a+(bc)+$")
+    (True, False)
+    """
+    plain = re.sub(r"\\.|\[\^?\]?[^]]*\]", "x", pattern)
+    groups: list[bool] = []
+    for index, char in enumerate(plain):
+        if char == "(":
+            groups.append(False)
+        elif char == ")" and groups:
+            inner = groups.pop()
+            if inner and plain[index + 1 : index + 2] in {"*", "+", "{"}:
+                return True
+            groups = [known or inner for known in groups]
+        elif char in "*+{" and groups:
+            groups[-1] = True
+    return False
 
 
 def _is_whole(context: CheckContext, name: str) -> bool:

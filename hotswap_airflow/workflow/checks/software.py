@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hotswap_airflow.workflow.spec.workflow_spec import SoftwareSpec
     from hotswap_airflow.workflow.text.document import Path
 
+_LOCKS = ("uv.lock", "pylock.toml")
 _KINDS = ("python", "conda", "setup")
 
 
@@ -25,6 +26,11 @@ def check_software(context: CheckContext) -> Iterator[Problem]:
         yield from _one_of(context, here, _KINDS)
         if body.python is not None:
             yield from _one_of(context, (*here, "python"), ("requirements", "lock"))
+            lock = body.python.lock
+            if lock is not None and posixpath.basename(lock) not in _LOCKS:
+                words = f"`{lock}` is no lock file that can be read"
+                remedy = f"use {' or '.join(_LOCKS)}, or `requirements:`"
+                yield context.at_value((*here, "python", "lock"), "software-source", words, remedy)
         yield from _sources(context, here, body)
 
 

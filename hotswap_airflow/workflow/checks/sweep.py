@@ -198,26 +198,54 @@ def check_sweeps(context: CheckContext) -> Iterator[Problem]:
 def _sweep(context: CheckContext, job: str, sweep: SweepSpec) -> Iterator[Problem]:
     here: Path = ("jobs", job, "sweep")
     if not sweep.over and context.raw(*here, "over") in (None, {}):
-        yield context.at_key((*here, "over"), "missing-key", f"the sweep of jobs.{job} lacks `over`", "add `over:`")
+        yield _no_axis(context, job, here)
     lengths: dict[str, int] = {}
     for name, axis in sweep.over.items():
-        try:
-            values = axis_values(axis, context.folder)
-        except AxisFault as fault:
-            yield from _fault(context, (*here, "over", name), fault)
-            continue
-        if isinstance(values, Reference):
-            continue
-        lengths[name] = len(values)
-        yield from _nulls(context, (*here, "over", name), axis)
-        if not values:
-            kind = next(iter(context.keys_of(*here, "over", name)), "list")
-            words = f"axis `{name}` of jobs.{job} has no values"
-            yield context.at_value((*here, "over", name), "sweep-empty", words, f"correct its `{kind}`")
+        if found := _two_kinds(context, (*here, "over", name)):
+            yield found
+        else:
+            yield from _axis(context, job, name, axis, lengths)
     if lengths and len(lengths) == len(sweep.over) and all(lengths.values()):
         yield from _lengths(context, job, sweep, lengths)
     elif any(length > MAX_POINTS for length in lengths.values()):
         yield _too_many(context, job, max(lengths.values()))
+
+
+def _no_axis(context: CheckContext, job: str, sweep: Path) -> Problem:
+    is_empty = "over" in context.keys_of(*sweep)
+    words = f"`over` of jobs.{job} is empty" if is_empty else f"the sweep of jobs.{job} lacks `over`"
+    remedy = "add `over:` with an axis, for example `over: {seed: [1, 2, 3]}`"
+    return context.at_key((*sweep, "over"), "missing-key", words, remedy)
+
+
+def _axis(context: CheckContext, job: str, name: str, axis: AxisSpec, lengths: dict[str, int]) -> Iterator[Problem]:
+    """Find problems in the values of one axis. Its length is noted if it is known now."""
+    here: Path = ("jobs", job, "sweep", "over", name)
+    try:
+        values = axis_values(axis, context.folder)
+    except AxisFault as fault:
+        yield from _fault(context, here, fault)
+        return
+    if isinstance(values, Reference):
+        return
+    lengths[name] = len(values)
+    yield from _nulls(context, here, axis)
+    if not values:
+        kind = next(iter(context.keys_of(*here)), "list")
+        words = f"axis `{name}` of jobs.{job} has no values"
+        yield context.at_value(here, "sweep-empty", words, f"correct its `{kind}`")
+
+
+def _two_kinds(context: CheckContext, axis: Path) -> Problem | None:
+    """The problem of an axis with values of two kinds, or with a column of no table."""
+    keys = [key for key in context.keys_of(*axis) if context.raw(*axis, key) is not None]
+    kinds = [key for key in keys if key in {"list", "linspace", "range", "from"}]
+    second = next((key for key in keys if key == "column" and "from" not in kinds), "") if kinds else ""
+    second = kinds[1] if len(kinds) > 1 else second
+    if not second:
+        return None
+    words = f"`{kinds[0]}` and `{second}` exclude each other in axis `{axis[-1]}`"
+    return context.at_key((*axis, second), "conflict", words, "keep one of them")
 
 
 def _nulls(context: CheckContext, path: Path, axis: AxisSpec) -> Iterator[Problem]:

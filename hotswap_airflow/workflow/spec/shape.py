@@ -47,8 +47,10 @@ def read_shape(document: Document, model: type[Model], words: Vocabulary) -> tup
         try:
             return model.model_validate(data), problems
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                path = _known_path(data, detail["loc"])
+            # What a map lacks may only be misspelt in it, and the place of both may be one.
+            details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] == "missing")
+            paths = [_known_path(data, detail["loc"]) for detail in details]
+            for detail, path in zip(details, paths, strict=True):
                 problem = _problem(document, detail, words)
                 is_told = any((p.line, p.column) == (problem.line, problem.column) for p in problems)
                 # A part that was removed because it was wrong is neither missing nor wrong again.
@@ -92,7 +94,7 @@ def _take_out(data: Any, path: Path) -> None:
     if not path:
         return
     for step in path[:-1]:
-        data = data[step]
+        data = _item(data, step) if isinstance(data, list) else data.get(step) if isinstance(data, dict) else None
     last = path[-1]
     if isinstance(data, dict) and len(path) == 2 and path[0] == "jobs":  # noqa: PLR2004
         data[last] = {"run": ""}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hotswap_airflow.workflow.spec import references, value_schemas
-from hotswap_airflow.workflow.spec.values import FileModel, Text, expected, fault, share
+from hotswap_airflow.workflow.spec.values import FileModel, Text, expected, share
 
 _TABLES = {("param", "csv"), ("param", "tsv"), ("param", "txt")}
-_AXIS_KEYS = {"values": "list", "source": "from"}
 
 
 class AxisSpec(FileModel):
@@ -36,14 +35,6 @@ class AxisSpec(FileModel):
         default=None,
         description="The column of a CSV file with a header line; without it each line of the file is a value.",
     )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        kinds = [name for name in ("values", "linspace", "range", "source") if getattr(self, name) is not None]
-        if len(kinds) > 1:
-            names = " and ".join(f"`{_AXIS_KEYS.get(name, name)}`" for name in kinds)
-            raise fault("conflict", f"{names} exclude each other", "keep one of them")
-        return self
 
     @property
     def reference(self) -> references.Reference | None:

@@ -54,6 +54,17 @@ def keys_of_model(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+_SYNONYMS = {
+    **dict.fromkeys(("cpus", "cores", "ncpus", "cpu"), "cpus-per-task"),
+    **dict.fromkeys(("memory", "ram"), "mem"),
+    **dict.fromkeys(("walltime", "runtime", "timelimit"), "time"),
+    **dict.fromkeys(("queue",), "partition"),
+    **dict.fromkeys(("tasks", "np"), "ntasks"),
+    **dict.fromkeys(("gpu", "ngpus"), "gpus"),
+}
+"""Words of other schedulers for options of sbatch."""
+
+
 class Vocabulary:
     """The maps of one kind of file and their keys. ``first`` are the maps where a misplaced key most likely belongs."""
 
@@ -80,6 +91,8 @@ class Vocabulary:
             return "unknown-key", "`<<` is not a key: merge keys do not work", "use `templates` and `extends`"
         pattern = self.pattern_of(path)
         near = nearest(key, self._keys[pattern])
+        if pattern[-1:] == ("slurm",) and key.lower() in _SYNONYMS:
+            return "unknown-key", f"there is no key `{key}`", f"did you mean `{_SYNONYMS[key.lower()]}`?"
         if near and near.replace("_", "-") == key.lower().replace("_", "-"):
             return "unknown-key", f"there is no key `{key}`", f"did you mean `{near}`?"
         home = next(
@@ -129,7 +142,14 @@ def _words(pattern: Pattern) -> str:
 _JOB = ("jobs", "NAME")
 WORKFLOW = Vocabulary(
     WorkflowSpec,
-    extra={(*_JOB, "slurm"): OPTIONS, ("defaults", "slurm"): OPTIONS, ("templates", "NAME", "slurm"): OPTIONS},
-    first=[(*_JOB, "slurm"), _JOB, (), ("params", "NAME"), (*_JOB, "outputs", "NAME"), (*_JOB, "inputs", "NAME")],
+    extra={
+        **{(*owner, "slurm"): OPTIONS for owner in (_JOB, ("defaults",), ("templates", "NAME"))},
+        # The model's other field, `job`, is the key above the map.
+        **{(*owner, "needs"): ["when"] for owner in (_JOB, ("templates", "NAME"))},
+    },
+    first=[
+        *((*_JOB, "slurm"), _JOB, (), ("params", "NAME"), (*_JOB, "outputs", "NAME"), (*_JOB, "inputs", "NAME")),
+        *(pattern for pattern, _ in _maps(WorkflowSpec) if pattern[:2] == _JOB),
+    ],
 )
 """The keys of workflow files."""

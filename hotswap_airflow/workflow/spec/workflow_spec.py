@@ -13,7 +13,7 @@ from hotswap_airflow.workflow.spec.job_spec import Defaults, JobSpec
 from hotswap_airflow.workflow.spec.param_spec import Param
 from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, DeploySpec, NotifySpec
 from hotswap_airflow.workflow.spec.value_schemas import SECRET_FIELD, WORKFLOW_NAME
-from hotswap_airflow.workflow.spec.values import Cron, FileModel, Moment, Name, Seconds, SiteName, Text, fault
+from hotswap_airflow.workflow.spec.values import Cron, FileModel, Moment, Name, Seconds, SiteName, Text, expected, fault
 
 
 class Schedule(FileModel):
@@ -71,8 +71,13 @@ class SoftwareSpec(FileModel):
     )
 
 
+_LITERAL = frozenset({"value", "password", "secret", "token", "key", "text", "default"})
+"""Keys under which people write a secret itself."""
+
+
 def _secret(value: Any) -> Any:
-    if value is not None and not isinstance(value, dict):
+    literal = isinstance(value, dict) and _LITERAL & set(value)
+    if (value is not None and not isinstance(value, dict)) or literal:
         remedy = "name an Airflow connection: `{connection: NAME}`, or a variable: `{variable: NAME}`"
         raise fault("secret-plaintext", "the secret `{key}` stands here for everybody to read", remedy)
     return value
@@ -84,6 +89,8 @@ def _empty(value: Any) -> Any:
 
 
 def _cron(value: Any) -> Any:
+    if value is not None and not isinstance(value, (str, dict)):
+        raise expected("wrong-type", "a cron text such as `0 6 * * *`, or `{assets: [URI]}`")
     return {"cron": value} if isinstance(value, str) else value
 
 

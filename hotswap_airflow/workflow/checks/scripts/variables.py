@@ -40,8 +40,8 @@ def _declared(context: CheckContext, job: str) -> dict[str, set[str]]:
     axes = context.keys_of("jobs", job, "sweep", "over")
     return {
         "PARAM": {variable("PARAM", name) for name in context.keys_of("params")},
-        "INPUT": {variable("INPUT", name) for name in body.inputs},
-        "OUTPUT": {variable("OUTPUT", name) for name in body.outputs},
+        "INPUT": {variable("INPUT", name) for name in (*body.inputs, *context.keys_of("jobs", job, "inputs"))},
+        "OUTPUT": {variable("OUTPUT", name) for name in (*body.outputs, *context.keys_of("jobs", job, "outputs"))},
         "SWEEP": {variable("SWEEP", name) for name in (*axes, *(_GIVEN if axes else ()))},
         "SECRET": {variable("SECRET", name) for name in context.keys_of("secrets")},
     }
