@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import psycopg2
 import pytest
+import yaml
 
 from hotswap_airflow.cluster.jobs.conductor import JobConductor
 from hotswap_airflow.cluster.remote.client import ClusterClient
@@ -40,10 +41,7 @@ from hotswap_airflow.testing.slurm import SELDOM_SAMPLED, ClusterOptions
 
 PASSWORD = "hunter2-must-never-show"
 GATES = Path(__file__).parent / "gates"
-OPERATORS = [
-    "airflow.providers.common.sql.operators.sql.SQLExecuteQueryOperator",
-    "airflow.providers.standard.operators.empty.EmptyOperator",
-]
+EXAMPLES = Path(__file__).parents[1] / "examples" / "files" / "good"
 # Coverage makes Airflow's own processes up to 2.6 times as slow: only what a test starts itself is measured.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
@@ -202,8 +200,11 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
     ]
     site = json.loads(made.site_file.read_text())
     site["clusters"]["main"]["retention"] = "30d"
-    site["projects"] = {"climate": {"members": ["ada"], "account": "climate"}}
-    site["policy"] = {"max_active_runs": 8, "operators": OPERATORS, "secrets": ["lab_db", "results_store", "lab_token"]}
+    # The clusters are the lab's own, all else is that of the examples.
+    example = yaml.safe_load((EXAMPLES / "site.yaml").read_text())
+    site |= {key: example[key] for key in ("environments", "projects", "policy")}
+    site["clusters"]["cloud"] = example["clusters"]["cloud"]
+    site["policy"]["secrets"].append("lab_token")
     (folder / "site.yaml").write_text(json.dumps(site))
     return UNMEASURED | {
         # The key opens the door; the password is there to be found where it must not be.

@@ -143,6 +143,7 @@ def test_operators_of_airflow_get_values_by_reference_and_render_nothing(lab: An
     assert row["__data__"] == [hostile, hostile, 2.5]
     assert lab.api.tasks("operators", run)["branch"] == "skipped"
     assert "skipped: its `if` does not hold" in lab.api.log("operators", run, "branch")
+    lab.api.send("DELETE", "/connections/lab_db")
 
 
 SECRET = "s3cret'; touch x #-4f9a"
@@ -197,6 +198,7 @@ def test_a_secret_is_in_one_file_while_its_job_runs_and_nowhere_after(lab: Any, 
     assert lab.api.value("secrets", run, "use")["digest"].split()[0] == digest
     assert _files_with(b"s3cret", *places) == []
     assert _rows_with(lab, "s3cret") == []
+    lab.api.send("DELETE", "/connections/results_store")
 
 
 NOTICES = """\
