@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WORKFLOW, PARAMETERS = "own-code", {"degree": 3}
 SWEEP = "pi-fan-out"
+BRANCHES, SKIPPED = "conditional", {"full-analysis", "repair", "explain"}
 EXPECTED = {"rmse": (0.001, 0.02), "pi": (3.1, 3.2)}
 _PROGRESS = " done · "
 SANDBOX = "demo"
@@ -134,9 +135,14 @@ class Demo:
         found = {"rmse": (api.value(WORKFLOW, run, "fit") or {}).get("rmse")}
         run, sweep = self._run(api, SWEEP, {}, progress_of="throw")
         found |= {"pi": (api.value(SWEEP, run, "combine") or {}).get("pi")}
-        fits = all(value is not None and EXPECTED[name][0] < value < EXPECTED[name][1] for name, value in found.items())
-        if {state, sweep} != {"success"} or not fits:
-            raise SetupError(f"the examples ended as {state} and {sweep} with {found}, not as expected")
+        run, branches = self._run(api, BRANCHES, {})
+        skipped = {task for task, ended in api.tasks(BRANCHES, run).items() if ended == "skipped"}
+        fits = skipped == SKIPPED and all(
+            value is not None and EXPECTED[name][0] < value < EXPECTED[name][1] for name, value in found.items()
+        )
+        if {state, sweep, branches} != {"success"} or not fits:
+            ends = f"{state}, {sweep} and {branches}"
+            raise SetupError(f"the examples ended as {ends} with {found}, skipped {skipped}, not as expected")
         return found
 
     def _run(

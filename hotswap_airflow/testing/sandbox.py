@@ -128,6 +128,10 @@ def cluster_names(count: int) -> list[str]:
     return ["main", *(f"c{number}" for number in range(2, count + 1))]
 
 
+PROJECTS: dict[str, dict[str, str]] = {"genomics": {}, "climate": {}}
+"""The projects that files may name; they have no account, because a cluster without accounting knows none."""
+
+
 def site_text(sandbox: Sandbox, options: ClusterOptions) -> str:
     """The text of a site file that describes the clusters."""
     clusters = {}
@@ -148,8 +152,8 @@ def site_text(sandbox: Sandbox, options: ClusterOptions) -> str:
         }
     first = sandbox.clusters[0].name
     environments = {name: {"cluster": first} for name in ("dev", "qa", "prod")}
-    # JSON is valid YAML, and its strings need no extra quoting.
-    return json.dumps({"hotswap": "site/v1", "environments": environments, "clusters": clusters}, indent=2) + "\n"
+    site = {"hotswap": "site/v1", "environments": environments, "clusters": clusters, "projects": PROJECTS}
+    return json.dumps(site, indent=2) + "\n"  # JSON is valid YAML, and its strings need no extra quoting
 
 
 def _written_down() -> Path:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BROWSER = Path("/usr/bin/chromium")
 _BROKEN = "hotswap: workflow/v1\nparams: {TEMPERATURE: 300}\njobs:\n  anneal:\n    run: echo $PARAM_TEMPRATURE\n"
 _LIMIT = 60_000
+NIGHTLY = "nightly-stations"
 
 
 def take(folder: Path, target: Path) -> Iterator[Path]:
@@ -40,7 +41,7 @@ def take(folder: Path, target: Path) -> Iterator[Path]:
         context.add_cookies([{"name": "_token", "value": _token(access), "url": url}])
         page = context.new_page()
         page.set_default_timeout(_LIMIT)
-        for name, show in (("grid", _show_grid), ("log", _show_log), ("import-error", _show_import_error)):
+        for name, show in _PICTURES.items():
             show(page, url, api, Path(access["dags_folder"]))
             page.screenshot(path=target / f"{name}.png", animations="disabled")
             yield target / f"{name}.png"
@@ -94,6 +95,25 @@ def _show_import_error(page: Page, url: str, api: AirflowApi, dags: Path) -> Non
         text.click(trial=True)  # waits until the text is visible and does not move any more
     finally:
         file.unlink()
+
+
+def _show_trigger_form(page: Page, url: str, _api: AirflowApi, _dags: Path) -> None:
+    open_trigger_form(page, url)
+
+
+def open_trigger_form(page: Page, url: str) -> None:
+    """Open the form that starts a run of the nightly example."""
+    page.goto(f"{url}/dags/{NIGHTLY}", wait_until="networkidle")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.get_by_text("stations", exact=True).first.wait_for()
+
+
+_PICTURES = {
+    "grid": _show_grid,
+    "log": _show_log,
+    "import-error": _show_import_error,
+    "trigger-form": _show_trigger_form,
+}
 
 
 def main() -> int:

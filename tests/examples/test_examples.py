@@ -78,6 +78,8 @@ def test_the_workflows_that_the_demo_drops_in_are_these_examples() -> None:
         "hello.hotswap.yaml",
         "own-code.hotswap.yaml",
         "sweep-fan-out.hotswap.yaml",
+        "conditional.hotswap.yaml",
+        "nightly.hotswap.yaml",
         *(f"fit/{p.name}" for p in (dags / "fit").glob("*.py")),
     ):
         assert (dags / name).read_bytes() == (FILES / "good" / name).read_bytes()
