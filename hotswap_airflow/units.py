@@ -48,7 +48,7 @@ def parse_time(value: str | int) -> int:
     Raises ``AmbiguousTime`` for ``MM:SS`` and for minutes or seconds over 59, else ``ValueError``.
     """
     if isinstance(value, int):
-        return value * 60
+        return _amount(value) * 60
     if _TWO_PARTS.fullmatch(value):
         hours, minutes = value.split(":")
         raise AmbiguousTime(value, f"{int(hours):02d}:{int(minutes):02d}:00")
@@ -57,6 +57,13 @@ def parse_time(value: str | int) -> int:
     if match := _DAYS.fullmatch(value):
         return _clock_seconds(value, *(int(part or 0) for part in match.groups()))
     return parse_duration(value)
+
+
+def _amount(value: int) -> int:
+    """The number itself. Raises ``ValueError`` for true, false and negative numbers."""
+    if isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return value
 
 
 def _clock_seconds(text: str, days: int, hours: int, minutes: int, seconds: int) -> int:
@@ -102,7 +109,7 @@ def parse_size(value: str | int) -> int:
     Raises ``ValueError`` for anything else.
     """
     if isinstance(value, int):
-        return value * _KIB["M"]
+        return _amount(value) * _KIB["M"]
     match = _SIZE.fullmatch(value)
     if match is None:
         raise ValueError(value)

@@ -201,7 +201,7 @@ def _time(name: str, value: Value) -> str:
     if isinstance(value, (bool, float)):
         raise Refusal("duration-invalid", f"`{name}` is no duration: {_show(value)}", "write for example 2h or 30m")
     try:
-        seconds = units.parse_time(value)
+        seconds = units.parse_time(value) if isinstance(value, str) or value > 0 else 0
     except units.AmbiguousTime as ambiguous:
         raise Refusal("time-ambiguous", *_ambiguous(name, str(value), ambiguous.suggestion)) from None
     except ValueError:

@@ -39,7 +39,7 @@ def test_options_as_sbatch_takes_them(name: str, value: options.Value, text: str
         ("ntasks", "two", "wrong-type", "1"), ("nodes", "two", "wrong-type", "1"), ("nodes", "1\n2", "slurm-value-unsafe", ""),
         ("mem", -1, "out-of-range", "4G"), ("mem", 1.5, "size-invalid", "4G"), ("mem", "many", "size-invalid", "4G"),
         ("time", True, "duration-invalid", "2h"), ("time", "3 hours", "duration-invalid", "3h"),
-        ("time", 0, "out-of-range", "1m"), ("time", "1:30", "time-ambiguous", "01:30:00"),
+        ("time", 0, "out-of-range", "1m"), ("time", -5, "out-of-range", "1m"), ("time", "1:30", "time-ambiguous", "01:30:00"),
         ("requeue", "yes", "wrong-type", "true"), ("exclusive", "all", "wrong-choice", "mcs"),
         ("constraint", "a b", "slurm-value-unsafe", "own key"), ("constraint", "a\u2028b", "slurm-value-unsafe", "one line"), ("account", "a\u200bb", "slurm-value-unsafe", "anew"),
     ],

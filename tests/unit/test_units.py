@@ -56,3 +56,10 @@ def test_sizes(text: str | int, kib: int) -> None:
 def test_no_size(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         units.parse_size(text)
+
+
+@pytest.mark.parametrize("value", [True, False, -1])
+def test_no_number_of_minutes_or_megabytes(value: int) -> None:
+    for parse in (units.parse_time, units.parse_size):
+        with pytest.raises(ValueError, match=r".*"):
+            parse(value)

@@ -11,13 +11,13 @@ from hotswap_airflow.workflow.spec import value_schemas
 from hotswap_airflow.workflow.spec.sweep_spec import SweepSpec
 from hotswap_airflow.workflow.spec.values import (
     FileModel,
-    Kibibytes,
     Money,
     Name,
     ScalarValue,
-    Seconds,
+    SomeKibibytes,
+    SomeSeconds,
+    SomeTimeLimit,
     Text,
-    TimeLimit,
     expected,
     fault,
 )
@@ -122,14 +122,14 @@ class MemGrowth(FileModel):
     """How memory grows after a try that had too little memory."""
 
     factor: Factor = Field(description="Memory is multiplied by this after each try that ran out of it.")
-    max: Kibibytes = Field(description="Memory never grows above this.")
+    max: SomeKibibytes = Field(description="Memory never grows above this.")
 
 
 class TimeGrowth(FileModel):
     """How time grows after a try that had too little time."""
 
     factor: Factor = Field(description="The time limit is multiplied by this after each try that ran into it.")
-    max: TimeLimit = Field(description="The time limit never grows above this.")
+    max: SomeTimeLimit = Field(description="The time limit never grows above this.")
 
 
 class Escalate(FileModel):
@@ -205,7 +205,9 @@ class ContainerSpec(FileModel):
 class BurstWhen(FileModel):
     """The time after which a job that waits at home may go to the cloud."""
 
-    pending: Seconds = Field(default=1800, description="How long the job waits at home before it may go to the cloud.")
+    pending: SomeSeconds = Field(
+        default=1800, description="How long the job waits at home before it may go to the cloud."
+    )
 
 
 class BurstSpec(FileModel):

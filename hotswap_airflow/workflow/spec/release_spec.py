@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hotswap_airflow.domain.currency import CURRENCIES
 from hotswap_airflow.workflow.spec import value_schemas
-from hotswap_airflow.workflow.spec.values import FileModel, Money, Seconds, Share, Text, fault
+from hotswap_airflow.workflow.spec.values import FileModel, Money, Seconds, Share, SomeSeconds, Text, fault
 
 _ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 _CONNECTION = re.compile(r"[A-Za-z0-9_.-]+")
@@ -21,7 +21,7 @@ class SmokeSpec(FileModel):
 
     params: dict[str, Any] = Field(default={}, description="Values of parameters for the trial run.")
     jobs: list[str] = Field(default=[], description="The jobs that the trial run has; all if there are none.")
-    timeout: Seconds | None = Field(default=None, description="How long the trial run may take.")
+    timeout: SomeSeconds | None = Field(default=None, description="How long the trial run may take.")
 
 
 class StepSpec(FileModel):

@@ -19,6 +19,7 @@ from hotswap_airflow.workflow.spec.values import (
     Money,
     Seconds,
     SiteName,
+    SomeSeconds,
     Text,
     TimeLimit,
     expected,
@@ -120,7 +121,7 @@ class BuildSpec(FileModel):
     build_on: str = Field(
         default="login", description="Where software is built: `login` for the login node, or a partition."
     )
-    retention: Seconds = Field(default=90 * 86_400, description="How long software stays that no run uses.")
+    retention: SomeSeconds = Field(default=90 * 86_400, description="How long software stays that no run uses.")
 
 
 def _listed_partitions(value: Any) -> Any:

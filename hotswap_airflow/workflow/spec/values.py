@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
@@ -98,6 +98,17 @@ def converted(value: Any, parse: Callable[[Any], Any], code: str, words: str) ->
     return found
 
 
+def _not_zero(least: str) -> Callable[[int], int]:
+    """A check that an amount is more than nothing; ``least`` is what its remedy offers."""
+
+    def check(value: int) -> int:
+        if value == 0:
+            raise fault("out-of-range", "`{key}` is 0", f"use {least} or more")
+        return value
+
+    return check
+
+
 def _money(value: Any) -> Any:
     """An amount without rounding, from the text in the file."""
     if not is_number(value):
@@ -161,6 +172,10 @@ ScalarValue = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(value_sche
 Seconds = Annotated[int, BeforeValidator(seconds), WithJsonSchema(value_schemas.DURATION)]
 TimeLimit = Annotated[int, BeforeValidator(duration), WithJsonSchema(value_schemas.TIME_LIMIT)]
 Kibibytes = Annotated[int, BeforeValidator(size), WithJsonSchema(value_schemas.SIZE)]
+SomeSeconds = Annotated[Seconds, AfterValidator(_not_zero("1s"))]
+SomeTimeLimit = Annotated[TimeLimit, AfterValidator(_not_zero("1m"))]
+SomeKibibytes = Annotated[Kibibytes, AfterValidator(_not_zero("1"))]
+"""Amounts that are more than nothing."""
 Money = Annotated[Decimal, BeforeValidator(_money), Field(ge=0), WithJsonSchema(value_schemas.MONEY)]
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(value_schemas.MOMENT)]
 Share = Annotated[int | float | str, BeforeValidator(share), WithJsonSchema(value_schemas.SHARE)]

@@ -13,7 +13,17 @@ from hotswap_airflow.workflow.spec.job_spec import Defaults, JobSpec
 from hotswap_airflow.workflow.spec.param_spec import Param
 from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, DeploySpec, NotifySpec
 from hotswap_airflow.workflow.spec.value_schemas import SECRET_FIELD, WORKFLOW_NAME
-from hotswap_airflow.workflow.spec.values import Cron, FileModel, Moment, Name, Seconds, SiteName, Text, expected, fault
+from hotswap_airflow.workflow.spec.values import (
+    Cron,
+    FileModel,
+    Moment,
+    Name,
+    SiteName,
+    SomeSeconds,
+    Text,
+    expected,
+    fault,
+)
 
 
 class Schedule(FileModel):
@@ -125,7 +135,7 @@ class WorkflowSpec(FileModel):
         default=False, description="Whether missed intervals since `start_date` are run; needs `start_date`."
     )
     max_active_runs: Annotated[int, Field(ge=1)] = Field(default=16, description="The most runs at the same time.")
-    timeout: Seconds | None = Field(
+    timeout: SomeSeconds | None = Field(
         default=None, description="How long a run may take before it is cancelled; for ever by default."
     )
     params: dict[Name, Param] = Field(
