@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+NO_GPUS = "use a partition with GPUs"
+"""The remedy for GPUs on nodes that have none."""
+
+
 @dataclass(frozen=True)
 class NodeShape:
     """One kind of node of a partition; sizes in KiB. None means that the site file does not give the value.
@@ -79,6 +83,16 @@ class Demand:
             gpus_per_node=gpus_per_node or math.ceil(gpus / nodes),
             time=units.parse_time(time) if time is not None else None,
         )
+
+    @property
+    def gpus_of_a_node(self) -> int:
+        """The GPUs of one node if all of the job are spread over its nodes."""
+        return math.ceil(self.gpus / self.nodes)
+
+    @property
+    def most_gpus_on_a_node(self) -> int:
+        """The GPUs that one node must have."""
+        return max(self.gpus_per_node, self.gpus_of_a_node)
 
 
 def _first_number(value: str | int) -> int:
@@ -151,7 +165,8 @@ def _license_misfits(licenses: object, limits: ClusterLimits) -> Iterator[tuple[
         elif count.isascii() and count.isdigit() and int(count) > limits.licenses[name]:
             has = limits.licenses[name]
             words = f"`{item}` asks for more than the {has} licences of cluster {limits.name}"
-            yield "licenses", Refusal("license-unknown", words, f"write `{name}:{has}` or less")
+            remedy = f"write `{name}:{has}` or less" if has else f"remove `{name}`: there is none"
+            yield "licenses", Refusal("license-unknown", words, remedy)
 
 
 def _partition_misfits(
@@ -165,8 +180,9 @@ def _partition_misfits(
     if partition.max_nodes is not None and demand.nodes > partition.max_nodes:
         words = f"partition {name} allows {partition.max_nodes} nodes a job, not {demand.nodes}"
         yield "nodes", Refusal("partition-limit", words, f"ask for {partition.max_nodes} or fewer")
-    if partition.shapes and not any(_holds(shape, demand) for shape in partition.shapes):
-        yield from _node_misfits(demand, options, partition)
+        # So that a job that asks for fewer nodes is not refused again for what each of them then has.
+        demand = Demand.of({**options, "nodes": max(1, partition.max_nodes)})
+    yield from _node_misfits(demand, options, partition)
     yield from _unknown_kinds(options, partition)
 
 
@@ -198,36 +214,85 @@ def _gpu_types(text: str, *, is_gres: bool) -> Iterator[str]:
             yield words[0]
 
 
-def _holds(shape: NodeShape, demand: Demand) -> bool:
-    return (
-        (shape.cpus is None or demand.cpus_per_node <= shape.cpus)
-        and (shape.mem is None or demand.mem_per_node <= shape.mem)
-        and demand.gpus_per_node <= shape.gpus
-        and demand.gpus <= shape.gpus * demand.nodes
-    )
-
-
 def _node_misfits(demand: Demand, options: Mapping[str, object], partition: Partition) -> Iterator[tuple[str, Refusal]]:
-    cpus = max((shape.cpus or demand.cpus_per_node for shape in partition.shapes), default=0)
-    mem = max((shape.mem or demand.mem_per_node for shape in partition.shapes), default=0)
-    gpus = max((shape.gpus for shape in partition.shapes), default=0)
-    nodes = f"a node of partition {partition.name} has"
-    if demand.cpus_per_node > cpus:
-        words = f"{nodes} {cpus} CPUs, the job asks for {demand.cpus_per_node} on each"
-        yield (
-            _first_of(options, "cpus-per-task", "ntasks-per-node", "ntasks"),
-            Refusal("node-limit", words, f"ask for {cpus} CPUs a node or fewer, or for more nodes"),
-        )
-    if demand.mem_per_node > mem:
-        words = f"{nodes} {units.format_size(mem)}, the job asks for {units.format_size(demand.mem_per_node)} on each"
-        yield (
-            _first_of(options, "mem", "mem-per-cpu", "mem-per-gpu"),
-            Refusal("node-limit", words, f"ask for {units.format_size(mem)} a node or less"),
-        )
-    if demand.gpus_per_node > gpus or demand.gpus > gpus * demand.nodes:
-        words = f"{nodes} {gpus} GPUs, the job asks for {demand.gpus} on {demand.nodes}"
-        remedy = f"use `nodes: {math.ceil(demand.gpus / gpus)}`" if gpus else "use a partition with GPUs"
-        yield _first_of(options, "gpus", "gpus-per-node", "gpus-per-task", "gres"), Refusal("node-limit", words, remedy)
+    """Resources of which no node has enough. Only nodes that have enough of one resource count for the next."""
+    shapes, passed = list(partition.shapes), ""
+    amounts = ((_gpu_misfits, "gpus", demand.most_gpus_on_a_node), (_cpu_misfits, "cpus", demand.cpus_per_node))
+    for misfits, resource, needed in (*amounts, (_mem_misfits, "mem", demand.mem_per_node)):
+        has = [getattr(shape, resource) for shape in shapes]
+        most = max((math.inf if amount is None else amount for amount in has), default=math.inf)
+        least = min(needed, most)
+        rest = [shape for shape, amount in zip(shapes, has, strict=True) if amount is None or amount >= least]
+        if needed > most:
+            nodes = f"a node of partition {partition.name}{passed} has"
+            yield from misfits(_Misfit(demand, options, int(most), nodes, _most_nodes(options, partition, rest)))
+        if len(rest) < len(shapes):
+            passed = f" with as many {'GPUs' if resource == 'gpus' else 'CPUs'}"
+        shapes = rest
+
+
+@dataclass(frozen=True)
+class _Misfit:
+    """A job, and nodes that have only ``most`` of a resource; ``most_nodes`` is how many nodes the job could have."""
+
+    demand: Demand
+    options: Mapping[str, object]
+    most: int
+    words: str
+    most_nodes: float
+
+    def refusal(self, has: str, asked: str, remedy: str) -> Refusal:
+        return Refusal("node-limit", f"{self.words} {has}, the job asks for {asked}", remedy)
+
+
+def _most_nodes(options: Mapping[str, object], partition: Partition, shapes: list[NodeShape]) -> float:
+    """The most nodes that a job could have: as many as are there, as the partition allows, and as it has tasks."""
+    tasks = options.get("ntasks")
+    bounds = [partition.max_nodes, tasks if isinstance(tasks, int) else None]
+    counts = [shape.nodes for shape in shapes if shape.nodes is not None]
+    there = sum(counts) if len(counts) == len(shapes) else None
+    return min((bound for bound in (*bounds, there) if bound is not None), default=math.inf)
+
+
+def _gpu_misfits(found: _Misfit) -> Iterator[tuple[str, Refusal]]:
+    has, asked = f"{found.most} GPUs", f"{found.demand.gpus} on {found.demand.nodes}"
+    if "gpus" in found.options and found.demand.gpus > found.most * found.demand.nodes:
+        yield "gpus", found.refusal(has, asked, _remedy_for_all_gpus(found) if found.most else NO_GPUS)
+    option = _first_of(found.options, "gpus-per-node", "gpus-per-task", "gres")
+    if option != "partition" and found.demand.gpus_per_node > found.most:
+        remedy = f"ask for {found.most} GPUs a node or fewer" if found.most else NO_GPUS
+        yield option, found.refusal(has, asked, remedy)
+
+
+def _remedy_for_all_gpus(found: _Misfit) -> str:
+    """More nodes if the job can have them, else fewer GPUs."""
+    nodes = math.ceil(found.demand.gpus / found.most)
+    if nodes <= found.most_nodes:
+        return f"use `nodes: {nodes}`"
+    most_nodes = max(found.demand.nodes, int(found.most_nodes))
+    more = f" with `nodes: {most_nodes}`" if most_nodes > found.demand.nodes else ""
+    return f"ask for {found.most * most_nodes} GPUs or fewer{more}"
+
+
+def _cpu_misfits(found: _Misfit) -> Iterator[tuple[str, Refusal]]:
+    remedy = f"ask for {found.most} CPUs a node or fewer"
+    tasks, each = found.options.get("ntasks"), found.options.get("cpus-per-task", 1)
+    # More nodes help only if the tasks are not bound to a node, and one of them fits.
+    if "ntasks-per-node" not in found.options and isinstance(tasks, int) and isinstance(each, int):
+        nodes = math.ceil(tasks / (found.most // each)) if each <= found.most else math.inf
+        remedy += f", or use `nodes: {nodes}`" if nodes <= found.most_nodes else ""
+    option = _first_of(found.options, "cpus-per-task", "ntasks-per-node", "ntasks")
+    yield option, found.refusal(f"{found.most} CPUs", f"{found.demand.cpus_per_node} on each", remedy)
+
+
+def _mem_misfits(found: _Misfit) -> Iterator[tuple[str, Refusal]]:
+    demand, option = found.demand, _first_of(found.options, "mem-per-cpu", "mem-per-gpu", "mem")
+    parts = {"mem-per-cpu": ("CPU", demand.cpus_per_node), "mem-per-gpu": ("GPU", demand.gpus_of_a_node)}
+    what, count = parts.get(option, ("node", 1))
+    share = found.most // count
+    size = units.format_size(share - share % 1024 if share >= 1024 else share)  # noqa: PLR2004 - whole MB
+    asked = f"{units.format_size(demand.mem_per_node)} on each"
+    yield option, found.refusal(units.format_size(found.most), asked, f"ask for {size} a {what} or less")
 
 
 def _first_of(options: Mapping[str, object], *names: str) -> str:
@@ -237,9 +302,10 @@ def _first_of(options: Mapping[str, object], *names: str) -> str:
 def _with_alternative(
     option: str, refusal: Refusal, demand: Demand, options: Mapping[str, object], limits: ClusterLimits
 ) -> Refusal:
-    """Add to the remedy of a time limit a partition in which the job fits; CPU jobs are not sent to GPU nodes."""
-    for name, partition in limits.partitions.items():
+    """Add to a remedy a partition in which the job fits; jobs for CPUs are not sent to nodes with GPUs."""
+    joint = {"time": ", or use `partition: {}`"}.get(option, ", such as `{}`" if refusal.remedy == NO_GPUS else "")
+    for name, partition in limits.partitions.items() if joint else ():
         spare_gpus = any(shape.gpus for shape in partition.shapes) and not demand.gpus
-        if option == "time" and not spare_gpus and not any(_partition_misfits(demand, options, partition)):
-            return Refusal(refusal.code, refusal.message, f"{refusal.remedy}, or use `partition: {name}`")
+        if not spare_gpus and not any(_partition_misfits(demand, options, partition)):
+            return Refusal(refusal.code, refusal.message, refusal.remedy + joint.format(name))
     return refusal
