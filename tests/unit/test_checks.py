@@ -172,6 +172,14 @@ def test_a_mistake(text: str, begins: str | None, remedy: str) -> None:
     assert remedy in found[-1].split("; ")[-1] or remedy in found[0]
 
 
+def test_a_limit_that_only_an_overlay_meets_names_its_environment() -> None:
+    text = "jobs:\n  a: {run: x, slurm: {time: 2h}}\nenvironments:\n  dev: {defaults: {slurm: {partition: short}}}\n"
+    (found,) = _found(HEAD + text)
+    assert found.startswith("3:29: partition-limit: in environment dev: partition short ends jobs after ")
+    (found,) = _found(HEAD + text.replace("time: 2h", "partition: short, cpus-per-task: 65"))
+    assert "environment" not in found
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -92,10 +92,17 @@ def _limits(context: CheckContext, wrong: set[tuple[int, int]]) -> Iterator[Prob
             asked = readable(options_of(context.spec, job, cluster))
             for option, refusal in limit_violations(asked, cluster.limits):
                 place = _place(context, job, option)
-                problem = context.document.problem(place, refusal.code, refusal.message, refusal.remedy)
+                words = f"{_overlay(context)}{refusal.message}"
+                problem = context.document.problem(place, refusal.code, words, refusal.remedy)
                 if (place.line, place.column) not in wrong:
                     wrong.add((place.line, place.column))
                     yield problem
+
+
+def _overlay(context: CheckContext) -> str:
+    """The words that name the environment of an overlay, since the place shown may lie outside of it."""
+    named = [name for name in context.environments if context.raw("environments", name)]
+    return f"in environment {named[0]}: " if named else ""
 
 
 def readable(asked: Mapping[str, Any]) -> dict[str, Any]:
