@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from hotswap_airflow.errors import SpecError
+from hotswap_airflow.errors import Problem, SpecError
 from hotswap_airflow.workflow.site_file import read_site
+from hotswap_airflow.workflow.spec.site_spec import SiteSpec
+from hotswap_airflow.workflow.spec.vocabulary import WORKFLOW, keys_of_model
+from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 
 WHOLE = """\
 hotswap: site/v1
@@ -48,6 +51,12 @@ def _without(text: str, *path: str | int, value: Any) -> str:
         here = here[step]
     here[path[-1]] = value
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=True)
+
+
+def _problems(text: str) -> tuple[Problem, ...]:
+    with pytest.raises(SpecError) as caught:
+        read_site(text.encode(), "s")
+    return caught.value.problems
 
 
 def test_every_key_is_read() -> None:
@@ -99,8 +108,40 @@ def test_every_key_is_read() -> None:
     ],
 )  # fmt: skip
 def test_mistakes(path: tuple[str | int, ...], value: Any, code: str, remedy: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        read_site(_without(WHOLE, *path, value=value).encode(), "s")
-    (problem,) = caught.value.problems
+    (problem,) = _problems(_without(WHOLE, *path, value=value))
     assert problem.code == code, problem
     assert remedy in problem.remedy, problem
+
+
+@pytest.mark.parametrize("key", ["jobs", "name", "schedule"])
+def test_a_key_of_workflows_belongs_into_one(key: str) -> None:
+    (problem,) = _problems(f"{WHOLE}{key}: x\n")
+    assert (problem.code, problem.remedy) == (
+        "misplaced-key",
+        "put it into a file that begins with `hotswap: workflow/v1`",
+    )
+
+
+def test_every_key_of_site_files_alone_is_misplaced_in_a_workflow() -> None:
+    for key in keys_of_model(SiteSpec):
+        if key not in keys_of_model(WorkflowSpec):
+            code, _, remedy = WORKFLOW.judge((), key)
+            assert (code, "site/v1" in remedy) == ("misplaced-key", True), key
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("environments: {spot: }\nclusters: {c: {}}", "`spot` is empty, but must be a map"),
+        ("environments: {e: {cluster: c}}\nclusters: {c: {partitions: {gpu: }}}", "`gpu` is empty, but must be a list"),
+        ("environments: {e: {cluster: c}}\nclusters: {c: {kind: ''}}", "`kind` cannot be empty"),
+        (
+            "environments: {e: {cluster: c}}\nclusters: {c: {}}\nprojects: {p: {members: {ada: }}}",
+            "`ada` cannot be empty",
+        ),
+        ("environments:\nclusters: {c: {}}", "the file lacks `environments`"),
+        ("environments: {e: {cluster: }}\nclusters: {c: {}}", "environments.e lacks `cluster`"),
+    ],
+)
+def test_a_value_that_is_left_out_is_called_empty(text: str, message: str) -> None:
+    assert message in [problem.message for problem in _problems(f"hotswap: site/v1\n{text}\n")]

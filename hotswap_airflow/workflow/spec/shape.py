@@ -113,9 +113,9 @@ def _problem(document: Document, detail: ErrorDetails, words: Vocabulary) -> Pro
         key = str(detail["loc"][-1])
         example = words.example(path, key)
         remedy = f"add `{key}: {example}`" if example else f"add `{key}:`"
-        return document.problem(
-            document.key_place(path), "missing-key", f"{_owner(document, path)} lacks `{key}`", remedy
-        )
+        is_null = path[-1:] == (key,) and document.raw(*path) is None
+        owner = _owner(document, path[:-1] if is_null else path)
+        return document.problem(document.key_place(path), "missing-key", f"{owner} lacks `{key}`", remedy)
     return document.problem(document.value_place(path), *_value_problem(document, detail, path))
 
 
@@ -164,6 +164,8 @@ def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tupl
 
 
 def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "empty"
     if isinstance(value, dict):
         return "a map"
     if isinstance(value, list):

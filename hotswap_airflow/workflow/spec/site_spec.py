@@ -25,7 +25,8 @@ from hotswap_airflow.workflow.spec.values import (
     expected,
     fault,
 )
-from hotswap_airflow.workflow.spec.vocabulary import Vocabulary
+from hotswap_airflow.workflow.spec.vocabulary import WORKFLOW_HEADER, Vocabulary, keys_of_model
+from hotswap_airflow.workflow.spec.workflow_spec import WorkflowSpec
 from hotswap_airflow.workflow.text.numbers import is_number
 
 _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -257,5 +258,10 @@ class SiteSpec(FileModel):
     policy: PolicySpec = Field(default=PolicySpec(), description="Limits and rules for all workflows.")
 
 
-SITE = Vocabulary(SiteSpec, extra={}, first=[(), ("environments", "NAME"), ("clusters", "NAME")])
+SITE = Vocabulary(
+    SiteSpec,
+    extra={},
+    first=[(), ("environments", "NAME"), ("clusters", "NAME")],
+    other=(WORKFLOW_HEADER, keys_of_model(WorkflowSpec)),
+)
 """The keys of site files."""

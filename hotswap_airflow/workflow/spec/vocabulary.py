@@ -66,14 +66,24 @@ _SYNONYMS = {
 
 
 class Vocabulary:
-    """The maps of one kind of file and their keys. ``first`` are the maps where a misplaced key most likely belongs."""
+    """The maps of one kind of file and their keys. ``first`` are the maps where a misplaced key most likely belongs.
 
-    def __init__(self, root: type[BaseModel], extra: Mapping[Pattern, Iterable[str]], first: Iterable[Pattern]) -> None:
+    ``other`` names the other kind of file by its header, with keys at its top that this kind does not have.
+    """
+
+    def __init__(
+        self,
+        root: type[BaseModel],
+        extra: Mapping[Pattern, Iterable[str]],
+        first: Iterable[Pattern],
+        other: tuple[str, Iterable[str]] = ("", ()),
+    ) -> None:
         self.root = root
         self.models = dict(_maps(root))
         keys = {pattern: keys_of_model(model) for pattern, model in self.models.items()}
         keys |= {pattern: list(names) for pattern, names in extra.items()}
         self._keys = {pattern: keys[pattern] for pattern in first} | keys
+        self.other, self._of_other = other[0], frozenset(other[1]) - set(self._keys[()])
 
     def pattern_of(self, path: Path) -> Pattern:
         """The pattern of the map at a path."""
@@ -98,12 +108,19 @@ class Vocabulary:
         home = next(
             (p for p, keys in self._keys.items() if p != pattern and key in keys and "templates" not in p), None
         )
-        if home is not None:
+        place = self._place(pattern, key, home)
+        if place:
             close = get_close_matches(key, self._keys[pattern], 1, 0.85)
             other = f", or did you mean `{close[0]}`?" if close else ""
-            return "misplaced-key", f"`{key}` does not belong", f"put it {_words(home)}{other}"
+            return "misplaced-key", f"`{key}` does not belong", f"put it {place}{other}"
         remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(sorted(self._keys[pattern]))}"
         return "unknown-key", f"there is no key `{key}`", remedy
+
+    def _place(self, pattern: Pattern, key: str, home: Pattern | None) -> str:
+        """Where a misplaced key belongs, perhaps in the other kind of file; empty if nowhere."""
+        if home is None and pattern == () and key in self._of_other:
+            return f"into a file that begins with `hotswap: {self.other}`"
+        return _words(home) if home is not None else ""
 
 
 def _maps(model: type[BaseModel], pattern: Pattern = ()) -> Iterator[tuple[Pattern, type[BaseModel]]]:
@@ -151,5 +168,6 @@ WORKFLOW = Vocabulary(
         *((*_JOB, "slurm"), _JOB, (), ("params", "NAME"), (*_JOB, "outputs", "NAME"), (*_JOB, "inputs", "NAME")),
         *(pattern for pattern, _ in _maps(WorkflowSpec) if pattern[:2] == _JOB),
     ],
+    other=(SITE_HEADER, ("clusters", "projects", "policy")),
 )
 """The keys of workflow files."""
