@@ -13,6 +13,8 @@ from hotswap_airflow.workflow.checks import names, resources
 from hotswap_airflow.workflow.checks.files import leads_out
 from hotswap_airflow.workflow.checks.releases import judge_budget
 from hotswap_airflow.workflow.checks.schedule_checks import cron_fault
+from hotswap_airflow.workflow.checks.sites.partitions import judge_partitions
+from hotswap_airflow.workflow.checks.sites.people import judge_members, judge_site_secrets
 from hotswap_airflow.workflow.job_layers import AUTO
 from hotswap_airflow.workflow.site import ClusterConfig, Site
 from hotswap_airflow.workflow.spec import shape, vocabulary
@@ -97,15 +99,17 @@ def _clusters(document: Document, spec: SiteSpec) -> Iterator[Problem]:
                     words = f"`{key}` is for clusters that are reached, but cluster {name} is of kind local"
                     yield document.at_key((*here, key), "conflict", words, f"remove `{key}`")
         place = (*here, "software", "build_on")
-        if cluster.software.build_on not in {"login", *cluster.partitions} and cluster.partitions:
+        places = ["login", *document.keys_of(*here, "partitions")]
+        if cluster.software.build_on not in places and cluster.partitions:
             words = f"cluster {name} has no partition `{cluster.software.build_on}`"
-            yield document.at_value(
-                place, "partition-unknown", words, choice(cluster.software.build_on, ["login", *cluster.partitions])
-            )
+            yield document.at_value(place, "partition-unknown", words, choice(cluster.software.build_on, places))
+        yield from judge_partitions(document, name)
 
 
 def _projects(document: Document, spec: SiteSpec) -> Iterator[Problem]:
+    yield from judge_site_secrets(document, spec)
     for name, project in spec.projects.items():
+        yield from judge_members(document, name)
         if project.budget is not None:
             yield from judge_budget(document, ("projects", name, "budget"), project.budget)
         for index, folder in enumerate(project.folders or ()):

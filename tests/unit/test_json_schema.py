@@ -170,6 +170,9 @@ def test_short_forms_and_nulls_fit(data: Any) -> None:
         _site("defaults: {slurm: {wrap: x}}"),
         _site("prices: {cpu_hour: 1}"),
         _site("workdir: ~/runs"),
+        _site("workdir: ''"),
+        _site("connection: a b"),
+        _site("partitions: {a: {nodes: 0}}"),
         _data(b"hotswap: site/v1\nenvironments: {}\nclusters: {a: {}}"),
     ],
 )

@@ -19,7 +19,7 @@ clusters:
 projects: {genomics: {account: genes, secrets: [genes_key]}, other: {}}
 policy:
   operators: [a.b.GoodOperator]
-  secrets: [lab, slurm_main]
+  secrets: [lab]
   images: ["docker://", /images/]
   max_jobs: 2
   max_sweep: 10

@@ -10,18 +10,20 @@ from pydantic import BeforeValidator, Field, model_validator
 from hotswap_airflow.domain.cluster_target import POLL
 from hotswap_airflow.slurm.paths import workdir_fault
 from hotswap_airflow.workflow.spec import value_schemas
-from hotswap_airflow.workflow.spec.job_spec import Defaults
+from hotswap_airflow.workflow.spec.job_spec import Defaults, Retries
 from hotswap_airflow.workflow.spec.release_spec import BudgetSpec, Currency
 from hotswap_airflow.workflow.spec.values import (
     Cron,
     FileModel,
-    Kibibytes,
     Money,
     Seconds,
     SiteName,
+    SomeKibibytes,
     SomeSeconds,
+    SomeTimeLimit,
     Text,
-    TimeLimit,
+    TextWord,
+    Word,
     expected,
     fault,
 )
@@ -46,14 +48,14 @@ _Gpus = dict[str, Annotated[int, Field(ge=0)]]
 class PartitionSpec(FileModel):
     """Nodes of one shape, and the limits of their partition."""
 
-    nodes: Annotated[int, Field(ge=0)] | None = Field(default=None, description="How many nodes there are.")
-    cpus: Annotated[int, Field(ge=0)] | None = Field(default=None, description="How many CPUs one node has.")
-    mem: Kibibytes | None = Field(default=None, description="How much memory one node has.")
+    nodes: Annotated[int, Field(ge=1)] | None = Field(default=None, description="How many nodes there are.")
+    cpus: Annotated[int, Field(ge=1)] | None = Field(default=None, description="How many CPUs one node has.")
+    mem: SomeKibibytes | None = Field(default=None, description="How much memory one node has.")
     gpus: Annotated[_Gpus, BeforeValidator(_by_type, json_schema_input_type=_Gpus | Annotated[int, Field(ge=0)])] = (
         Field(default={}, description="How many GPUs one node has: a number, or a number for each type.")
     )
-    max_time: TimeLimit | None = Field(default=None, description="The longest time limit of a job.")
-    max_nodes: Annotated[int, Field(ge=0)] | None = Field(default=None, description="The most nodes of a job.")
+    max_time: SomeTimeLimit | None = Field(default=None, description="The longest time limit of a job.")
+    max_nodes: Annotated[int, Field(ge=1)] | None = Field(default=None, description="The most nodes of a job.")
     features: list[Text] = Field(default=[], description="Features of the nodes, for `constraint`.")
 
 
@@ -68,6 +70,8 @@ def _cluster_name(value: Any) -> Any:
 
 
 def _workdir(value: Any) -> Any:
+    if value == "":
+        raise expected("wrong-type", "a folder such as hotswap-runs")
     if isinstance(value, str) and (found := workdir_fault(value)):
         words, _, remedy = found.partition("; ")
         raise fault("wrong-type", words, remedy)
@@ -126,6 +130,9 @@ class BuildSpec(FileModel):
 
 
 def _listed_partitions(value: Any) -> Any:
+    if isinstance(value, str) and value != "probe":
+        remedy = "write `partitions: probe`, or a map of the partitions"
+        raise fault("wrong-choice", f"`{{key}}` cannot be {value or 'empty'}", remedy)
     return {} if value == "probe" else value
 
 
@@ -138,7 +145,7 @@ class ClusterSpec(FileModel):
     kind: Literal["slurm", "local"] = Field(
         default="slurm", description="`slurm`, or `local`: jobs are processes of this machine, without a connection."
     )
-    connection: str | None = Field(
+    connection: Word | None = Field(
         default=None,
         description="The Airflow connection, of type slurm or ssh; by default the one with the cluster's name.",
     )
@@ -165,8 +172,8 @@ class ClusterSpec(FileModel):
         dict[str, Annotated[list[PartitionSpec], BeforeValidator(_shapes)]],
         BeforeValidator(_listed_partitions, json_schema_input_type=_Partitions),
     ] = Field(default={}, description="The partitions and their nodes; `probe` asks the cluster itself, once a day.")
-    queue: str | None = Field(default=None, description="The queue of the triggerer that watches this cluster.")
-    monitor: str | None = Field(
+    queue: Word | None = Field(default=None, description="The queue of the triggerer that watches this cluster.")
+    monitor: Word | None = Field(
         default=None, description="A connection that may see the jobs of all accounts, and asks for them."
     )
     poll: PollSpec = Field(default=PollSpec(), description="The bounds of the time between two polls.")
@@ -202,10 +209,15 @@ Role = Literal["viewer", "editor", "maintainer"]
 
 
 def _by_member(value: Any) -> Any:
-    """The members of a list are editors."""
-    if isinstance(value, list) and all(isinstance(item, (str, int)) for item in value):
-        return {str(member): "editor" for member in value}
+    """The members of a list are editors. ``checks.sites`` refuses items that are no names, each at its place."""
+    if isinstance(value, list):
+        return {str(member): "editor" for member in value if is_member(member)}
     return value
+
+
+def is_member(value: Any) -> bool:
+    """Whether an item of ``members`` is a name."""
+    return isinstance(value, str) or is_number(value)
 
 
 class ProjectSpec(FileModel):
@@ -215,14 +227,14 @@ class ProjectSpec(FileModel):
         dict[str, Role], BeforeValidator(_by_member, json_schema_input_type=dict[str, Role] | list[str | int])
     ] = Field(default={}, description="Its members: a list of editors, or the role of each.")
     budget: BudgetSpec | None = Field(default=None, description="What the project may use.")
-    account: Text | None = Field(default=None, description="The Slurm account of its jobs.")
-    connection: str | None = Field(
+    account: TextWord | None = Field(default=None, description="The Slurm account of its jobs.")
+    connection: Word | None = Field(
         default=None, description="The connection as which its jobs run; by default that of the cluster."
     )
     folders: list[Text] | None = Field(
         default=None, description="The folders below the DAGs folder whose files may name the project; any by default."
     )
-    secrets: list[str] = Field(
+    secrets: list[Word] = Field(
         default=[], description="The Airflow connections and variables that files of the project may use."
     )
 
@@ -236,14 +248,12 @@ class PolicySpec(FileModel):
     max_active_runs: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="The most runs of a workflow at the same time."
     )
-    max_retries: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="The most further tries of a job."
-    )
+    max_retries: Retries | None = Field(default=None, description="The most further tries of a job.")
     images: list[str] | None = Field(
         default=None, description="How the images of containers must begin; any way by default."
     )
     require_project: bool = Field(default=False, description="Whether each workflow must name a project.")
-    secrets: list[str] = Field(default=[], description="The Airflow connections and variables that any file may use.")
+    secrets: list[Word] = Field(default=[], description="The Airflow connections and variables that any file may use.")
 
 
 class SiteSpec(FileModel):

@@ -28,7 +28,7 @@ _PERCENT = "^0*(?:[0-9]{1,2}|100)%$"
 WORKFLOW_NAME = f"^(?!hotswap-){_NAME}$"
 SECRET_FIELD = r"^(?:login|password|host|port|schema|uri|extra\.[A-Za-z0-9_.-]+)$"  # noqa: S105 - a pattern
 SIGNAL = "^(?:SIG)?[A-Z][A-Z0-9]*@[0-9]{1,9}$"
-WORKDIR = r"^(?!~)(?!.*\$(?:\{?[A-Za-z_]|\())[^%\\\n`]*$"
+WORKDIR = r"^(?!~)(?!.*\$(?:\{?[A-Za-z_]|\())[^%\\\n`]+$"
 VERSION = r"^(?:previous|baseline|[0-9]+(?:\.[0-9]+)*(?:[-+.][A-Za-z0-9.+-]+)?)$"
 ADDRESSEE = r"^(?:[^\s@<>,;]+@[^\s@<>,;]+|[A-Za-z0-9_.-]+)$"
 CLUSTER = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -44,6 +44,7 @@ SHARE: Schema = {"type": ["number", "string"], "minimum": 0, "pattern": _PERCENT
 WHOLE_SHARE: Schema = {"type": ["integer", "string"], "minimum": 0, "pattern": _PERCENT}
 RELEASE: Schema = {"type": ["string", "number"], "minimum": 0, "pattern": VERSION}
 CONDITION: Schema = {"type": ["string", "boolean", "null"]}
+WORD: Schema = {"type": "string", "pattern": r"^\S+$"}
 MODULE: Schema = {"type": ["string", "number"], "pattern": r"^\S+$"}
 
 NAME: Schema = {

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hotswap_airflow import units
+from hotswap_airflow.slurm.options import unsafe_characters
 from hotswap_airflow.workflow.spec import value_schemas
 from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
 from hotswap_airflow.workflow.text.numbers import is_number
@@ -59,6 +60,16 @@ def fault(code: Any, words: str, remedy: str) -> PydanticCustomError:
 def expected(code: Any, words: str) -> PydanticCustomError:
     """The error of a value that should be something else, such as ``a duration such as 2d``."""
     return PydanticCustomError(code, "{words}", {"words": words, "expected": True})
+
+
+def _word(value: Any) -> Any:
+    """A text that stands for one thing on a command line or in a message, so without white space."""
+    text = as_written(value)
+    if text == "":
+        raise expected("wrong-type", "a text")
+    if isinstance(text, str) and (found := unsafe_characters(text)):
+        raise fault("slurm-value-unsafe", f"`{{key}}` holds {found}: {text!r}", "write one name without white space")
+    return value
 
 
 def _scalar(value: Any) -> Any:
@@ -168,6 +179,9 @@ def _exists(year: int, month: int, day: int) -> bool:
 
 
 Text = Annotated[str, BeforeValidator(as_written), WithJsonSchema(value_schemas.TEXT)]
+Word = Annotated[str, BeforeValidator(_word), WithJsonSchema(value_schemas.WORD)]
+TextWord = Annotated[Text, BeforeValidator(_word), WithJsonSchema(value_schemas.MODULE)]
+"""A word that may be written as a number."""
 ScalarValue = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(value_schemas.SCALAR)]
 Seconds = Annotated[int, BeforeValidator(seconds), WithJsonSchema(value_schemas.DURATION)]
 TimeLimit = Annotated[int, BeforeValidator(duration), WithJsonSchema(value_schemas.TIME_LIMIT)]

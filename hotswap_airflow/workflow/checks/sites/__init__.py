@@ -1,0 +1,1 @@
+"""Checks of site files, each of one topic."""
