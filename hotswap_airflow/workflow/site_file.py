@@ -13,6 +13,7 @@ from hotswap_airflow.workflow.checks import names, resources
 from hotswap_airflow.workflow.checks.files import leads_out
 from hotswap_airflow.workflow.checks.releases import judge_budget
 from hotswap_airflow.workflow.checks.schedule_checks import cron_fault
+from hotswap_airflow.workflow.checks.sites.cluster_defaults import judge_cluster_defaults
 from hotswap_airflow.workflow.checks.sites.partitions import judge_partitions
 from hotswap_airflow.workflow.checks.sites.people import judge_members, judge_site_secrets
 from hotswap_airflow.workflow.job_layers import AUTO
@@ -135,7 +136,7 @@ def _retentions(document: Document, spec: SiteSpec) -> list[Problem]:
 
 def _defaults(document: Document, spec: SiteSpec) -> Iterator[Problem]:
     """Find problems in the defaults of each cluster, because they would be problems of every job."""
-    for name in spec.clusters:
+    for name, cluster in spec.clusters.items():
         path = ("clusters", name, "defaults")
         yield from resources.judge_options(document, (*path, "slurm"), ".".join(path))
         for option in document.keys_of(*path, "slurm"):
@@ -145,6 +146,7 @@ def _defaults(document: Document, spec: SiteSpec) -> Iterator[Problem]:
                 words = f"`{option}` is for all workflows, and refers to what one of them has"
                 yield document.at_value(place, "wrong-type", words, f"write `{option}: VALUE`")
         yield from names.judge_variables(document, (*path, "env"))
+        yield from judge_cluster_defaults(document, _cluster(name, cluster))
 
 
 def _cluster(name: str, spec: ClusterSpec) -> ClusterConfig:

@@ -132,6 +132,18 @@ def test_every_key_is_read() -> None:
         (("clusters", "main", "partitions", "probe-not", "gpus"), {"a 100": 1}, "name-invalid", "`sinfo -o %G`"),
         (("clusters", "main", "partitions", "gpu", 0, "gpus"), {"a 100": 1}, "name-invalid", "`sinfo -o %G`"),
         (("clusters", "sky", "partitions"), "prob", "wrong-choice", "partitions: probe"),
+        (("clusters", "main", "defaults", "slurm", "partition"), "gpo", "partition-unknown", "gpu"),
+        (("clusters", "main", "defaults", "slurm"), {"partition": "gpu", "time": "2d"}, "partition-limit", "ask for 1d"),
+        (("clusters", "main", "defaults", "slurm"), {"partition": "probe-not", "mem": "9G"}, "node-limit", "ask for 8G"),
+        (("clusters", "main", "defaults", "slurm"), {"partition": "probe-not", "cpus-per-task": 5}, "node-limit", "ask for 4"),
+        (("clusters", "main", "defaults", "slurm", "licenses"), "solvr", "license-unknown", "solver"),
+        (("clusters", "main", "defaults", "container"), {"binds": ["/a"]}, "missing-key", "runtime: none"),
+        (("clusters", "main", "defaults", "container", "image"), "a b", "slurm-value-unsafe", "alone"),
+        (("clusters", "main", "defaults", "container", "binds"), ["a"], "wrong-type", "/SRC:/DST"),
+        (("clusters", "main", "defaults", "container", "binds"), ["/a b"], "slurm-value-unsafe", "SRC:DST"),
+        (("clusters", "main", "defaults", "modules"), ["gcc 12"], "slurm-value-unsafe", "one name"),
+        (("clusters", "here", "defaults"), {"software": "x"}, "software-unknown", "remove it"),
+        (("clusters", "main", "defaults", "cluster"), "sky", "misplaced-key", "environments.NAME"),
         (("policy", "max_cost"), 5, "misplaced-key", "cloud"),
     ],
 )  # fmt: skip
@@ -173,3 +185,35 @@ def test_every_key_of_site_files_alone_is_misplaced_in_a_workflow() -> None:
 )
 def test_a_value_that_is_left_out_is_called_empty(text: str, message: str) -> None:
     assert message in [problem.message for problem in _problems(f"hotswap: site/v1\n{text}\n")]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("clusters", "main", "defaults", "container"), {"runtime": "none"}),
+        (("clusters", "main", "defaults", "container", "image"), "library://not-in-policy"),
+        (("clusters", "main", "defaults", "slurm"), {"partition": "gpu", "time": "1d", "gpus": 8, "nodes": 2}),
+        (("clusters", "main", "partitions", "probe-not", "gpus"), 0),
+        (("clusters", "sky", "defaults"), {"slurm": {"partition": "who-knows"}}),
+        (("clusters", "here", "defaults"), {"slurm": {"partition": "is-ignored"}}),
+        (("projects", "a", "account"), 42),
+        (("policy", "secrets"), ["here"]),
+    ],
+)
+def test_no_mistakes(path: tuple[str | int, ...], value: Any) -> None:
+    read_site(_without(WHOLE, *path, value=value).encode(), "s")
+
+
+def test_a_limit_that_is_wrong_itself_makes_no_second_problem_of_the_defaults() -> None:
+    text = _without(WHOLE, "clusters", "main", "defaults", "slurm", value={"partition": "gpu", "licenses": "solver"})
+    for path in (("partitions", "gpu"), ("licenses", "solver")):
+        (problem,) = _problems(_without(text, "clusters", "main", *path, value="x"))
+        assert problem.code == "wrong-type"
+
+
+def test_places_of_mistakes_in_the_defaults_of_a_cluster() -> None:
+    text = "hotswap: site/v1\nenvironments: {d: {cluster: c}}\nclusters:\n  c:\n    defaults: {modules: [a b], cluster: c, slurm: {partition: x}}\n    partitions: {p: {}}\npolicy: {secrets: [a, c]}\n"
+    places = [(problem.line, problem.column, problem.code) for problem in _problems(text)]
+    assert places == [
+        (5, 26, "slurm-value-unsafe"), (5, 32, "misplaced-key"), (5, 63, "partition-unknown"), (7, 23, "conflict"),
+    ]  # fmt: skip

@@ -15,13 +15,13 @@ from hotswap_airflow.workflow.spec.job_spec import InputSpec
 from hotswap_airflow.workflow.spec.vocabulary import choice, keys_of_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hotswap_airflow.errors import Problem
     from hotswap_airflow.workflow.context import CheckContext
     from hotswap_airflow.workflow.site import ClusterConfig
     from hotswap_airflow.workflow.spec.job_spec import BurstSpec, JobSpec
-    from hotswap_airflow.workflow.text.document import Path
+    from hotswap_airflow.workflow.text.document import Document, Path
 
 _BODIES = ("run", "script", "uses")
 _OF_SLURM = ("slurm", "sweep", "container", "modules", "software", "shell", "checkpoint", "burst")
@@ -47,16 +47,17 @@ def check_jobs(context: CheckContext) -> Iterator[Problem]:
                 yield from _burst(context, job, body.burst)
     for kind, names in (("defaults", [None]), ("templates", context.spec.templates), ("jobs", context.spec.jobs)):
         for name in names:
-            yield from _layer(context, (kind,) if name is None else (kind, name))
+            path = (kind,) if name is None else (kind, name)
+            yield from judge_layer(context.document, path, context.spec.software)
 
 
-def _given(context: CheckContext, *path: str | int) -> list[str]:
+def _given(document: Document, *path: str | int) -> list[str]:
     """The keys of a map that have a value."""
-    return [key for key in context.keys_of(*path) if context.raw(*path, key) is not None]
+    return [key for key in document.keys_of(*path) if document.raw(*path, key) is not None]
 
 
 def _body(context: CheckContext, job: str) -> Iterator[Problem]:
-    keys = _given(context, "jobs", job)
+    keys = _given(context.document, "jobs", job)
     bodies = [key for key in keys if key in _BODIES]
     for second in bodies[1:]:
         words = f"`{bodies[0]}` and `{second}` exclude each other in jobs.{job}"
@@ -75,7 +76,7 @@ def _body(context: CheckContext, job: str) -> Iterator[Problem]:
 def _inputs(context: CheckContext, job: str) -> Iterator[Problem]:
     for name in context.keys_of("jobs", job, "inputs"):
         here = ("jobs", job, "inputs", name)
-        keys = _given(context, *here)
+        keys = _given(context.document, *here)
         both = [key for key in keys if key in {"path", "from"}]
         if len(both) > 1:
             words = f"`path` and `from` exclude each other in {'.'.join(here)}"
@@ -129,39 +130,39 @@ def _container(context: CheckContext, job: str) -> Iterator[Problem]:
         return
 
 
-def _layer(context: CheckContext, path: Path) -> Iterator[Problem]:
+def judge_layer(document: Document, path: Path, known_software: Iterable[str]) -> Iterator[Problem]:
     """Find problems in one layer: values with unsafe characters, software that is not declared or has a container."""
     owner = ".".join(map(str, path))
-    for index, module in enumerate(context.raw(*path, "modules") or ()):
+    for index, module in enumerate(document.raw(*path, "modules") or ()):
         if isinstance(module, str) and (found := unsafe_characters(module) or ("nothing" if not module else "")):
             words = f"a module of {owner} holds {found}: {module!r}"
-            yield context.at_value((*path, "modules", index), "slurm-value-unsafe", words, "write one name an item")
-    yield from _binds(context, path, owner)
-    software = context.raw(*path, "software")
-    keys = [key for key in _given(context, *path) if key in {"software", "container"}]
-    if isinstance(software, str) and software not in context.spec.software and path != ("software",):
+            yield document.at_value((*path, "modules", index), "slurm-value-unsafe", words, "write one name an item")
+    yield from _binds(document, path, owner)
+    software = document.raw(*path, "software")
+    keys = [key for key in _given(document, *path) if key in {"software", "container"}]
+    if isinstance(software, str) and software not in known_software and path != ("software",):
         words = f"there is no software `{software}` in {owner}"
-        yield context.at_value((*path, "software"), "software-unknown", words, choice(software, context.spec.software))
-    if len(keys) > 1 and context.raw(*path, "container", "runtime") != "none":
+        yield document.at_value((*path, "software"), "software-unknown", words, choice(software, known_software))
+    if len(keys) > 1 and document.raw(*path, "container", "runtime") != "none":
         words = f"`{keys[0]}` and `{keys[1]}` exclude each other in {owner}"
-        yield context.at_key((*path, keys[1]), "conflict", words, "keep one of them, or write `runtime: none`")
+        yield document.at_key((*path, keys[1]), "conflict", words, "keep one of them, or write `runtime: none`")
 
 
-def _binds(context: CheckContext, path: Path, owner: str) -> Iterator[Problem]:
-    image = context.raw(*path, "container", "image")
+def _binds(document: Document, path: Path, owner: str) -> Iterator[Problem]:
+    image = document.raw(*path, "container", "image")
     if isinstance(image, str) and (found := unsafe_characters(image)):
         words = f"the image of {owner} holds {found}: {image!r}"
-        yield context.at_value((*path, "container", "image"), "slurm-value-unsafe", words, "write its name alone")
-    for index, bind in enumerate(context.raw(*path, "container", "binds") or ()):
+        yield document.at_value((*path, "container", "image"), "slurm-value-unsafe", words, "write its name alone")
+    for index, bind in enumerate(document.raw(*path, "container", "binds") or ()):
         if not isinstance(bind, str):
             continue
         place = (*path, "container", "binds", index)
         if found := unsafe_characters(bind) or ("a comma" if "," in bind else ""):
             words = f"a bind of {owner} holds {found}: {bind!r}"
-            yield context.at_value(place, "slurm-value-unsafe", words, "write one `SRC:DST` an item")
+            yield document.at_value(place, "slurm-value-unsafe", words, "write one `SRC:DST` an item")
         elif not re.fullmatch(r"/[^:]*(?::/[^:]*(?::r[ow])?)?", bind):
             words = f"`{bind}` is no bind"
-            yield context.at_value(place, "wrong-type", words, "write `/SRC`, `/SRC:/DST` or `/SRC:/DST:ro`")
+            yield document.at_value(place, "wrong-type", words, "write `/SRC`, `/SRC:/DST` or `/SRC:/DST:ro`")
 
 
 def _burst(context: CheckContext, job: str, burst: BurstSpec) -> Iterator[Problem]:
