@@ -30,7 +30,8 @@ def judge_site_secrets(document: Document, spec: SiteSpec) -> Iterator[Problem]:
     reached: dict[str, str] = {}
     for name, cluster in spec.clusters.items():
         if cluster.kind == "slurm":
-            reached |= dict.fromkeys((cluster.connection or name, *filter(None, (cluster.monitor,))), name)
+            connection = document.raw("clusters", name, "connection") or name
+            reached |= {str(way): name for way in (connection, cluster.monitor) if way is not None}
     places: list[Path] = [("policy", "secrets"), *(("projects", name, "secrets") for name in spec.projects)]
     for place in places:
         items = document.raw(*place)
