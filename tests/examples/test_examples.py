@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -60,16 +59,6 @@ def test_the_same_workflow_as_yaml_and_json_makes_the_same_plan(site: Site) -> N
     assert [plan.digest for plan in plans] == [plans[0].digest] * 2
     (problem,) = taken_names(checked)
     assert (problem.code, problem.file) == ("name-taken", "hello.hotswap.yaml")
-
-
-def test_the_workflows_in_the_documentation_are_valid() -> None:
-    root = Path(__file__).parents[2]
-    pages = [root / "README.md", *(root / "docs").glob("*.md")]
-    pages.remove(root / "docs" / "errors.md")  # its examples need a site and files; test_catalogue checks them
-    shown = [text for page in pages for text in re.findall(r"```yaml\n(hotswap: .*?)```", page.read_text(), re.DOTALL)]
-    assert len(shown) > 1
-    for text in shown:
-        assert check_workflow(text.encode(), "shown.hotswap.yaml", DiskFolder(root / "dags")).problems == ()
 
 
 def test_the_workflows_that_the_demo_drops_in_are_these_examples() -> None:
