@@ -151,6 +151,43 @@ def test_parameters_without_a_value(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "parameters without a value: x" in capsys.readouterr().err
 
 
+def test_a_run_is_cancelled_when_its_time_is_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], slurm_sandbox: Sandbox
+) -> None:
+    path = _write(
+        tmp_path, "name: late\ntimeout: 3s\njobs: {a: {run: 'while true; do sleep 0.1; done'}, b: {run: x, needs: a}}\n"
+    )
+    status, said = _run(capsys, path)
+    assert (status, said["state"]) == (1, "timed out")
+    cluster = slurm_sandbox.clusters[0]
+    assert "late." not in cluster.run("squeue", "-h", "-t", "PENDING,RUNNING", "-o", "%j")
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("{uses: airflow.providers.standard.operators.empty.EmptyOperator}", "runs in Airflow alone"),
+        ("{run: x, software: s}", "builds none"),
+    ],
+)
+def test_what_cannot_run_here_is_refused_before_anything_is_submitted(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    slurm_sandbox: Sandbox,
+    job: str,
+    words: str,
+) -> None:
+    site = json.loads(slurm_sandbox.site_file.read_text())
+    site["policy"] = {"operators": ["airflow.providers.standard.operators.empty.EmptyOperator"]}
+    (tmp_path / "site.yaml").write_text(json.dumps(site))
+    (tmp_path / "s.sh").write_text("true\n")
+    path = _write(tmp_path, f"software: {{s: {{setup: s.sh}}}}\njobs: {{first: {{run: x}}, a: {job}}}\n")
+    assert main(["run", path, "--site", str(tmp_path / "site.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "nothing was submitted" in said
+
+
 def test_a_refused_job_and_the_text_of_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = _write(tmp_path, "jobs:\n  a: {run: 'echo v=ä >> $HOTSWAP_OUTPUT', outputs: {v: {type: string}}}\n")
     assert main(["run", path]) == 0

@@ -22,17 +22,19 @@ from hotswap_airflow.errors import SetupError
 from hotswap_airflow.file_store.contents import ContentStore, installation
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.settings import state_folder
+from hotswap_airflow.workflow.kept import refused_at_start
 from hotswap_airflow.workflow.param_text import read_params
 
 if TYPE_CHECKING:
     import argparse
 
     from hotswap_airflow.cluster.transport.base import Transport
-    from hotswap_airflow.workflow.plan import Plan
+    from hotswap_airflow.workflow.plan import Plan, PlannedJob
     from hotswap_airflow.workflow.site import Site
 
 INTERRUPTED = 130
-_EXIT = {"success": 0, "failed": 1, "cancelled": INTERRUPTED, "abandoned": INTERRUPTED, "left": 0}
+TIMED_OUT = "timed out"
+_EXIT = {"success": 0, "failed": 1, TIMED_OUT: 1, "cancelled": INTERRUPTED, "abandoned": INTERRUPTED, "left": 0}
 _CLEARING_UP = 5.0
 """Seconds that connections and unfinished commands may take to end."""
 
@@ -64,6 +66,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _begin(arguments: argparse.Namespace) -> SavedRun:
     plan, site = loading.plan_file(arguments.file, arguments.site, arguments.environment)
+    for job in plan.jobs:
+        if reason := _only_in_airflow(job):
+            raise SetupError(f"{reason}; nothing was submitted")
     site_path = loading.site_path(arguments.site)
     saved = SavedRun(
         run=saved_run.new_run_id(),
@@ -78,6 +83,13 @@ def _begin(arguments: argparse.Namespace) -> SavedRun:
     )
     saved_run.save(saved, loading.read_bytes(arguments.file), DiskFolder(Path(arguments.file).parent), plan)
     return saved
+
+
+def _only_in_airflow(job: PlannedJob) -> str:
+    """Why a job cannot run here, so that no run begins that would leave it out; empty if it can."""
+    if job.uses is not None:
+        return f"job {job.name} uses {job.uses}, which runs in Airflow alone; put the file into the DAGs folder"
+    return refused_at_start(job)
 
 
 def _login_text(site: Site, cluster: str, given: str | None) -> str:
@@ -100,7 +112,7 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun, *, is_attached: bool) 
     runner = Runner(plan, site, saved, transports, store, _print_line, is_attached=is_attached)
     print(f"run {saved.run} of {plan.workflow} in {plan.environment}", file=sys.stderr)
     try:
-        state = await _until_signal(runner)
+        state = await _until_signal(runner, plan.timeout)
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLEARING_UP):
@@ -108,18 +120,23 @@ async def _drive(plan: Plan, site: Site, saved: SavedRun, *, is_attached: bool) 
     return state, runner.summary(state)
 
 
-async def _until_signal(runner: Runner) -> str:
-    """Run to the end. Ctrl-C cancels the jobs, a second signal ends that wait; SIGHUP and SIGTERM leave the jobs."""
+async def _until_signal(runner: Runner, seconds: int | None) -> str:
+    """Run to the end. Ctrl-C cancels the jobs, a second signal ends that wait; SIGHUP and SIGTERM leave the jobs.
+
+    After some seconds, if they are limited, the jobs are cancelled as well.
+    """
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[str] = asyncio.Queue()
     for number, how in ((signal.SIGINT, "cancelled"), (signal.SIGHUP, "left"), (signal.SIGTERM, "left")):
         loop.add_signal_handler(number, signals.put_nowait, how)
+    if seconds is not None:
+        loop.call_later(seconds, signals.put_nowait, TIMED_OUT)
     running = asyncio.ensure_future(runner.run())
     stopped = await _first_signal(running, signals)
     if stopped is None:
         return running.result()
     how = stopped
-    if how == "cancelled":
+    if how in {"cancelled", TIMED_OUT}:
         cancelling = asyncio.ensure_future(runner.cancel())
         if await _first_signal(cancelling, signals) is not None:
             how = "abandoned"
