@@ -53,8 +53,10 @@ def build_dag(plan: Plan, *, is_deleted: bool = False, fault: str = "") -> DAG:
 def _notices(plan: Plan, event: Literal["success", "failed"]) -> Any:
     """The Dag's callbacks for an end of its runs; a callback of a task would make the task end in a worker."""
     targets = dict.fromkeys(entry.to for entry in plan.notify if event in entry.on)
+    if not targets:
+        return None
     where = (plan.workflow, plan.version, plan.environment, plan.project or "")
-    return [RunNotice(event, target, *where) for target in targets] or None
+    return [RunNotice(event, target, *where) for target in targets]
 
 
 def _schedule(plan: Plan) -> Any:
