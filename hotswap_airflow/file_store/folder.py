@@ -27,7 +27,7 @@ class DiskFolder:
     def walk(self, below: str, depth: int | None) -> Iterator[FileEntry]:
         """Give the files below a folder, in order of their paths."""
         top = self.root / below
-        if self._inside(top):
+        if "\0" not in below and self._inside(top):
             yield from self._walk(top, depth)
 
     def _walk(self, folder: Path, depth: int | None) -> Iterator[FileEntry]:
