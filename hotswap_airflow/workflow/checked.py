@@ -99,7 +99,7 @@ def check_workflow(
         return CheckedWorkflow(file, tuple(map(with_invisible_named, error.problems)))
     if found := _header(document):
         return CheckedWorkflow(file, (with_invisible_named(found),), is_ignored=found.is_note)
-    problems = list(judge_overlays(document, site))
+    problems = [*document.slips, *judge_overlays(document, site)]
     contexts: dict[str | None, CheckContext] = {}
     for environment, served in _variants(document, site):
         merged = merge_layers(document, environment)

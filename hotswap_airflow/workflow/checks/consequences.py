@@ -50,7 +50,7 @@ def _implied(problem: Problem) -> Iterator[str]:
     """The codes of the problems that follow from one."""
     if problem.code == "needs-unknown":
         yield from _OF_NEEDS
-    if problem.code in _MISSPELT:
+    if problem.code in _MISSPELT and not problem.message.startswith("`<<`"):
         for key, codes in _DECLARED.items():
             if f"`{key}`" in problem.remedy or f"`{key}:`" in problem.remedy or f"`{key}` is" in problem.message:
                 yield from codes

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hotswap_airflow.workflow.spec import vocabulary
-from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
-from hotswap_airflow.workflow.text.document import plain
+from hotswap_airflow.workflow.text.colons import looks_like_a_pair, no_blank
+from hotswap_airflow.workflow.text.document import Node, plain
+from hotswap_airflow.workflow.text.scalars import resolve
+from hotswap_airflow.workflow.text.unreadable import without_comment
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -41,7 +43,7 @@ def read_shape(document: Document, model: type[Model], words: Vocabulary) -> tup
     problems. The model is None if the rest is still wrong after ``_ROUNDS`` rounds.
     """
     data = document.data
-    problems: list[Problem] = []
+    problems = list(document.slips)
     taken: set[Path] = set()
     for _ in range(_ROUNDS):
         try:
@@ -61,7 +63,8 @@ def read_shape(document: Document, model: type[Model], words: Vocabulary) -> tup
                     problems.append(problem)
                 # A list item that was emptied before and is wrong again: remove its whole list.
                 gone = path[:-1] if path in taken and path and isinstance(path[-1], int) else path
-                _take_out(data, gone)
+                if path in taken or not _mend(document, data, path, problem):
+                    _take_out(data, gone)
                 taken.add(gone)
     return None, problems
 
@@ -90,11 +93,16 @@ def _item(data: Any, step: str | int) -> Any:
     return _ABSENT
 
 
+def _below(data: Any, step: str | int) -> Any:
+    """The part of a map or a list; None if it does not have it."""
+    return _item(data, step) if isinstance(data, list) else data.get(step) if isinstance(data, dict) else None
+
+
 def _take_out(data: Any, path: Path) -> None:
     if not path:
         return
     for step in path[:-1]:
-        data = _item(data, step) if isinstance(data, list) else data.get(step) if isinstance(data, dict) else None
+        data = _below(data, step)
     last = path[-1]
     if isinstance(data, dict) and len(path) == 2 and path[0] == "jobs":  # noqa: PLR2004
         data[last] = {"run": ""}
@@ -102,6 +110,29 @@ def _take_out(data: Any, path: Path) -> None:
         data.pop(last, None)
     elif isinstance(data, list) and isinstance(last, int):
         data[last] = ""
+
+
+def _mend(document: Document, data: Any, path: Path, problem: Problem) -> bool:
+    """Put the map in the place of a text that is its first pair; whether the problem is that.
+
+    The document is mended, too, so that nothing else is wrong for the checks.
+    """
+    node = document.exact_node(path)
+    if problem.code != "yaml-colon-space" or not path or node is None or (pair := _pair(document, node)) is None:
+        return False
+    node.value, node.key_places = {pair[0]: Node(node.place, resolve(pair[1]))}, {pair[0]: node.place}
+    for step in path[:-1]:
+        data = _below(data, step)
+    data[path[-1]] = plain(node)
+    return True
+
+
+def _pair(document: Document, node: Node) -> tuple[str, str] | None:
+    """Key and value of a plain text that begins as a pair without a space after the colon; None of another node."""
+    if node.style not in {None, ""} or not isinstance(node.value, str):
+        return None
+    line = document.text.split("\n")[node.place.line - 1][node.place.column - 1 :]
+    return looks_like_a_pair(without_comment(line).rstrip()) or looks_like_a_pair(node.value)
 
 
 def _problem(document: Document, detail: ErrorDetails, words: Vocabulary) -> Problem:
@@ -116,14 +147,16 @@ def _problem(document: Document, detail: ErrorDetails, words: Vocabulary) -> Pro
         is_null = path[-1:] == (key,) and document.raw(*path) is None
         owner = _owner(document, path[:-1] if is_null else path)
         return document.problem(document.key_place(path), "missing-key", f"{owner} lacks `{key}`", remedy)
-    return document.problem(document.value_place(path), *_value_problem(document, detail, path))
+    is_map = kind == "yaml-colon-space" or _EXPECTED.get(kind, ("",))[0] == "a map"
+    pair = _pair(document, document.node(path)) if is_map else None
+    judged = no_blank(*pair) if pair else _value_problem(document, detail, path)
+    return document.problem(document.value_place(path), *judged)
 
 
 def _unknown_key(document: Document, path: Path, words: Vocabulary) -> Problem:
     place = document.key_place(path)
     if pair := looks_like_a_pair(str(path[-1])):
-        message, remedy = f"`{path[-1]}` has no space after the colon", f"write `{pair[0]}: {pair[1]}`"
-        return document.problem(place, "yaml-colon-space", message, remedy)
+        return document.problem(place, *no_blank(*pair))
     code, message, remedy = words.judge(path[:-1], str(path[-1]))
     return document.problem(place, code, f"{message} in {_owner(document, path[:-1])}", remedy)
 
@@ -140,7 +173,7 @@ def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tupl
     kind = detail["type"]
     name = next((step for step in reversed(path) if isinstance(step, str)), "the file")
     context = detail.get("ctx", {})
-    value = _shown(document.node(path).value)
+    value = shown(document.node(path).value)
     if kind in _EXPECTED:
         expected, example = _EXPECTED[kind]
         found = document.node(path).value
@@ -163,7 +196,8 @@ def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tupl
     return code, f"`{name}` is {value}, but must be {expected}", f"write `{name}:` with {expected}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """How a message names a value: maps, lists and nothing by their kind, others as they are written."""
     if value is None or value == "":
         return "empty"
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from hotswap_airflow import units
 from hotswap_airflow.slurm.options import unsafe_characters
 from hotswap_airflow.workflow.spec import value_schemas
-from hotswap_airflow.workflow.text.diagnosis import looks_like_a_pair
+from hotswap_airflow.workflow.text.colons import looks_like_a_pair, no_blank
 from hotswap_airflow.workflow.text.numbers import is_number
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class FileModel(BaseModel):
             never_null = _keys_without_null(cls)
             return {key: value for key, value in data.items() if value is not None or key not in never_null}
         if isinstance(data, str) and (pair := looks_like_a_pair(data)):
-            key, value = pair
-            raise fault("yaml-colon-space", f"`{data}` has no space after the colon", f"write `{key}: {value}`")
+            raise fault(*no_blank(*pair))
         return data
 
 

@@ -97,8 +97,6 @@ class Vocabulary:
 
     def judge(self, path: Path, key: str) -> tuple[str, str, str]:
         """Code, words and remedy for a key that the map at a path does not have."""
-        if key == "<<":
-            return "unknown-key", "`<<` is not a key: merge keys do not work", "use `templates` and `extends`"
         pattern = self.pattern_of(path)
         near = nearest(key, self._keys[pattern])
         if pattern[-1:] == ("slurm",) and key.lower() in _SYNONYMS:
