@@ -22,6 +22,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,20 @@ class HotswapError(Exception):
     """Base of all errors: catch it to show a person one clear message."""
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return {"\n": r"\n", "\t": r"\t"}.get(match[0], f"<U+{ord(match[0]):04X}>")
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
     """One thing that is wrong in a file, its place, and what to do.
 
-    ``line`` and ``column`` count from 1, columns in characters; both are 0 if there is no place.
+    ``line`` and ``column`` count from 1, columns in characters; both are 0 if there is no place. ``message`` and
+    ``remedy`` quote what files hold, but are of one line each: a line break or another control character in them
+    becomes its escape.
     """
 
     file: str
@@ -46,6 +56,10 @@ class Problem:
     code: str
     message: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        for name in ("message", "remedy"):
+            object.__setattr__(self, name, _CONTROL.sub(_escaped, getattr(self, name)))
 
     def __str__(self) -> str:
         """Give ``FILE:LINE:COL: CODE: message; remedy``."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hotswap_airflow.errors import Problem
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.workflow.checked import check_workflow
+from hotswap_airflow.workflow.text.diagnosis import with_invisible_named
 
 HEAD = "hotswap: workflow/v1\n"
 JOB = "jobs:\n  fit: {run: x}\n"
@@ -145,6 +148,35 @@ def test_a_missing_comma_is_named(text: str, remedy: str) -> None:
     shown, problem = _one(f"jobs:\n  fit:\n    run: x\n    {text}\n")
     assert shown.endswith("yaml-syntax")
     assert problem.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'jobs:\n  fit: {run: x, slurm: {time: "1h\\n--uid=0"}}\n',
+        "schedule: |\n  0 6 * * *\n  1\n" + JOB,
+        'name: "a\\nb"\n' + JOB,
+        '"a\\tb\\rc": 1\n' + JOB,
+        'jobs:\n  "a\\nb": {run: x}\n',
+        'jobs:\n  fit: {run: x, cluster: "a\\nb", needs: ["a\\n\\eb"], if: "a\\nb"}\n',
+        'jobs:\n  fit: {run: x, inputs: {a: {from: "jo\\nbs.a"}}}\n',
+        'files: ["a\\0/*", "a\\n\\0b"]\njobs:\n  fit: {script: "a\\nb"}\n',
+        'jobs:\n  fit: {run: x, container: {image: x, runtime: "a\\nb"}}\n',
+        'params: {x: {default: b, pattern: "(\\n"}}\n' + JOB,
+        'params: {x: {default: "a\\Lb", enum: ["b\\Nc"]}}\n' + JOB,
+    ],
+)  # fmt: skip
+def test_a_problem_is_one_line_whatever_the_file_holds(text: str) -> None:
+    problems = _problems(HEAD + text)
+    assert problems
+    assert all(len(str(problem).splitlines()) == 1 and str(problem).isprintable() for problem in problems)
+
+
+@given(st.text(), st.text())
+def test_no_problem_holds_a_control_character(message: str, remedy: str) -> None:
+    problem = with_invisible_named(Problem("f", 1, 1, "wrong-type", message, remedy))
+    assert len(str(problem).splitlines()) == 1
+    assert with_invisible_named(problem) == problem
 
 
 _TEMPLATE = "templates: {t: &t {run: x}}\n"
