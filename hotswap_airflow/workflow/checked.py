@@ -156,19 +156,17 @@ def _header(document: Document) -> Problem | None:
         words = "neither `hotswap` nor `jobs`, so this is not taken for a workflow"
         return Problem(document.file, 0, 0, "ignored", words, remedy)
     if data["hotswap"] != vocabulary.WORKFLOW_HEADER:
-        place, words = (
-            document.value_place(("hotswap",)),
-            f"`{data['hotswap']}` is no header that this version of hotswap reads",
-        )
-        if data["hotswap"] == vocabulary.SITE_HEADER:
-            words, remedy = (
-                "this is a site file and no workflow",
-                "name it in `[hotswap] site`, and do not end it in .hotswap.yaml",
-            )
-        else:
-            remedy = f"write `hotswap: {vocabulary.WORKFLOW_HEADER}`"
-        return document.problem(place, "header-unknown", words, remedy)
+        return document.problem(document.value_place(("hotswap",)), "header-unknown", *_no_header(data["hotswap"]))
     return None
+
+
+def _no_header(value: object) -> tuple[str, str]:
+    if value == vocabulary.SITE_HEADER:
+        remedy = "name it in `[hotswap] site`, and do not end it in .hotswap.yaml"
+        return "this is a site file and no workflow", remedy
+    said = f"`{value}`" if value and isinstance(value, str) else f"`hotswap` is {shape.shown(value)}, which"
+    words = f"{said} is no header that this version of hotswap reads"
+    return words, f"write `hotswap: {vocabulary.WORKFLOW_HEADER}`"
 
 
 def taken_names(checked: list[CheckedWorkflow], held: Mapping[str, str] | None = None) -> list[Problem]:

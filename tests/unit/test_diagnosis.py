@@ -223,3 +223,20 @@ def test_what_a_merge_key_brings_is_told_at_its_own_place_only() -> None:
     assert [(problem.line, problem.column, problem.code) for problem in problems] == [
         (2, 24, "wrong-type"), (3, 28, "unknown-key"), (3, 38, "missing-key"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "`hotswap` is empty, which is no header"), ("[workflow/v1]", "`hotswap` is a list, which is no header"),
+        ("{workflow: v1}", "`hotswap` is a map, which is no header"), ("true", "`hotswap` is true, which"),
+        ("workflow/v9", "`workflow/v9` is no header"),
+    ],
+)  # fmt: skip
+def test_a_header_of_another_type_is_named_by_its_kind(value: str, said: str) -> None:
+    (problem,) = _problems(f"hotswap: {value}\n{JOB}")
+    assert problem.message.startswith(said)
+
+
+def test_nothing_is_called_empty() -> None:
+    assert _one(f"tags: [null]\n{JOB}")[1].message == "`tags` is empty, but must be a text"

@@ -197,7 +197,7 @@ def _value_problem(document: Document, detail: ErrorDetails, path: Path) -> tupl
 
 
 def shown(value: Any) -> str:
-    """How a message names a value: maps, lists and nothing by their kind, others as they are written."""
+    """How a message names a value: maps and lists by their kind, others as they are written."""
     if value is None or value == "":
         return "empty"
     if isinstance(value, dict):
