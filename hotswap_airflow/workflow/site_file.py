@@ -58,7 +58,8 @@ def _header(document: Document) -> list[Problem]:
         return [document.problem(document.key_place(()), "header-missing", "a site file needs `hotswap`", remedy)]
     if root["hotswap"] != vocabulary.SITE_HEADER:
         place = document.value_place(("hotswap",))
-        return [document.problem(place, "header-unknown", f"`{root['hotswap']}` is no site header", remedy)]
+        words = f"`{shape.shown(root['hotswap'])}` is no site header"
+        return [document.problem(place, "header-unknown", words, remedy)]
     return []
 
 

@@ -98,6 +98,7 @@ def _found(text: str, site: str = SITE) -> list[str]:
         ("software: {s: {setup: gone.sh}}\n" + BODY, "2:23: software-source", "beside"),
         ("software: {s: {conda: {file: ../e.yaml}}}\n" + BODY, "2:30: software-source", "folder"),
         ("software: {s: {setup: gone.sh, files: [x]}}\n" + BODY, "2:23: software-source", "beside"),
+        ("jobs: {a: {run: x, slurm: {nodes: {from: environment, to: 1}}}}", "2:55: unknown-key", "remove"),
         ("jobs: {a: {run: x, software: t}}", "2:30: software-unknown", "declare"),
     ],
 )  # fmt: skip

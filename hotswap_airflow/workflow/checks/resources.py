@@ -58,6 +58,11 @@ def is_reference(value: Any) -> bool:
 
 
 def _value(document: Document, path: Path, name: str, value: Any) -> Iterator[Problem]:
+    if isinstance(value, dict) and isinstance(value.get("from"), str):
+        for key in value.keys() - {"from"}:
+            words = f"there is no key `{key}` beside the `from` of `{name}`"
+            yield document.at_key((*path, key), "unknown-key", words, "remove it")
+        return
     if isinstance(value, (list, dict)):
         kind = "a list" if isinstance(value, list) else "a map"
         words = f"`{name}` must be one value, not {kind}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Document", "Node", "Path", "Place", "each_place_once", "plain", "read_document"]
 
-MAX_BYTES = 5_000_000
+MAX_BYTES = 1_000_000
 _OLD_BREAKS = "\x85\u2028\u2029"
 _SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
