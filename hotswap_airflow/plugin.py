@@ -39,4 +39,13 @@ class HotswapPlugin(AirflowPlugin):
     """What hotswap adds to Airflow's web server."""
 
     name = "hotswap"
+
+    @property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        """The apps of the api-server, which alone reads this: it also begins to listen to what people do there."""
+        from hotswap_airflow.web import manual_ends
+
+        manual_ends.listen()
+        return []
+
     operator_extra_links = [SlurmJobLink()]  # noqa: RUF012 - Airflow's own form

@@ -18,6 +18,7 @@ import airflow.utils.file
 from hotswap_airflow.errors import StoreError
 from hotswap_airflow.file_store.versions import (
     MANIFEST,
+    STUBS,
     Entry,
     VersionStore,
     dag_file,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from hotswap_airflow.settings import Discovery
 
 Mode = Literal["patch", "stub"]
-_STUBS = ".stubs"
-"""The folder of a version for the Python files (stubs) that stand for its workflows."""
 _STUBS_ARE_USED = ".hotswap-stubs"
 """A file of this name marks a version whose stubs are its Dag files."""
 _FIND = "_hotswap_find"
@@ -52,12 +51,12 @@ def dag_files(root: Path) -> Iterator[str]:
 
 def stub(workflow: str) -> str:
     """The Python file that stands for a workflow's Dag file, relative to a version."""
-    return f"{_STUBS}/{workflow}.py"
+    return f"{STUBS}/{workflow}.py"
 
 
 def marks(mode: Mode) -> dict[str, bytes]:
     """The files of a version that show Airflow and this module whether its stubs are Dag files."""
-    return {_STUBS_ARE_USED: b""} if mode == "stub" else {".airflowignore": f"{_STUBS}/\n".encode()}
+    return {_STUBS_ARE_USED: b""} if mode == "stub" else {".airflowignore": f"{STUBS}/\n".encode()}
 
 
 def serve(folder: Path, store: VersionStore) -> None:

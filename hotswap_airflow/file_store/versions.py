@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MANIFEST = ".hotswap-manifest.json"
 _SERVED = ".served"
 """The folder for a version's Dag files. Each is named after its workflow, so it stays in place if users move files."""
+STUBS = ".stubs"
+"""The folder for the Python files that stand for the workflows of a version, if Airflow finds only such files."""
 _GONE = ".deleted"
 """The prefix of a deleted workflow's path if another workflow has taken its own path."""
 _YOUNG = 3600.0
@@ -124,6 +126,11 @@ def places(manifest: Manifest) -> dict[str, str]:
 def dag_file(workflow: str) -> str:
     """The Dag file of a workflow, relative to a version."""
     return f"{_SERVED}/{workflow}{WORKFLOW_SUFFIXES[0]}"
+
+
+def is_served(path: str) -> bool:
+    """Whether a path in a version is a Dag file of a workflow, or the Python file that stands for one."""
+    return PurePosixPath(path).parts[:1] in {(_SERVED,), (STUBS,)}
 
 
 def version_files(path: str, entry: Entry) -> Iterator[str]:

@@ -157,7 +157,7 @@ def test_what_only_the_sandbox_knows_is_not_taken_for_airflows(
     sandbox.save(slurm_sandbox)
     try:
         status, said = _said(capsys)
-        assert (status, _level(said, "slurm_main is known from the running sandbox alone")) == (1, "problem")
+        assert (status, _level(said, "slurm_main is known only from the running sandbox")) == (1, "problem")
     finally:
         sandbox.forget(slurm_sandbox.name)
 

@@ -203,7 +203,6 @@ def _settings(made: Sandbox, folder: Path) -> dict[str, str]:
     # The clusters are the lab's own, all else is that of the examples.
     example = yaml.safe_load((EXAMPLES / "site.yaml").read_text())
     site |= {key: example[key] for key in ("environments", "projects", "policy")}
-    site["clusters"]["cloud"] = example["clusters"]["cloud"]
     site["policy"]["secrets"].append("lab_token")
     (folder / "site.yaml").write_text(json.dumps(site))
     return UNMEASURED | {

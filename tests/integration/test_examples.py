@@ -32,6 +32,7 @@ def _drop(lab: Any, stem: str) -> str:
     text = (EXAMPLES / f"{stem}.hotswap.yaml").read_text()
     if stem == "chain-500":
         text = re.sub(rf"(?s)(  step-{STEPS:03d}: [^\n]*\n).*", r"\1", text)
+    text = re.sub(r"(?m)^ +burst: .*\n", "", text)  # kept only so far, and the lab has no cloud cluster
     (lab.dags / "examples" / f"{stem}.hotswap.yaml").write_text(text)
     return str(re.search(r"(?m)^name: (\S+)", text)[1])  # type: ignore[index]
 
@@ -65,11 +66,9 @@ def test_the_examples_run_to_the_right_ends(lab: Any, lab_db: Any) -> None:
         assert {task for task, state in states.items() if state == "skipped"} == SKIPPED.get(stem, set())
         for job, expected in values.items():
             found = lab.api.value(dags[stem], runs[stem], job)
+            seen = (stem, found, lab.api.get(f"/dags/{dags[stem]}/details")["params"])
             for name, value in expected.items():
-                assert isinstance(found[name], value) if isinstance(value, type) else found[name] == value, (
-                    stem,
-                    found,
-                )
+                assert isinstance(found[name], value) if isinstance(value, type) else found[name] == value, seen
     assert len(lab.api.tasks("chain-500", runs["chain-500"])) == STEPS
     cursor = lab_db.cursor()
     cursor.execute("select label, slope from fits")

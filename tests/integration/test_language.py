@@ -268,15 +268,21 @@ def test_the_ends_of_runs_are_notified(lab: Any, received: tuple[list[dict[str, 
     (lab.run_dir("notices", good) / "go").touch()
     assert [lab.api.wait_for_run("notices", run) for run in (good, bad)] == ["success", "failed"]
     assert lab.api.wait_for_run("late", late) == "failed"
-    lab.api.wait("the notices", lambda: len(posts) == 3 and len(mails) == 2)
+    stopped = lab.api.trigger("notices")
+    lab.wait_for_task("notices", stopped, "work", "deferred")
+    lab.api.send("PATCH", f"/dags/notices/dagRuns/{stopped}", {"state": "failed"})
+    lab.api.wait("the notices", lambda: len(posts) == 4 and len(mails) == 3)
     found = {(post["workflow"], post["run_id"]): post for post in posts}
     assert {key: post["event"] for key, post in found.items()} == {
-        ("notices", good): "success", ("notices", bad): "failed", ("late", late): "failed",
+        ("notices", good): "success", ("notices", bad): "failed", ("late", late): "failed", ("notices", stopped): "failed",
     }  # fmt: skip
-    assert found["late", late]["reason"] == "timed_out"
+    assert (found["late", late]["reason"], found["notices", stopped]["reason"]) == ("timed_out", "set by a person")
     assert found["notices", bad]["project"] == "climate"
-    (mail,) = (mail for mail in mails if mail["Subject"] == "notices failed in dev")
-    assert mail["To"] == "pi@example.org"
-    assert f"run: {bad}" in html.unescape(mail.get_body().get_content())
+    sent = [mail for mail in mails if mail["Subject"] == "notices failed in dev"]
+    assert {mail["To"] for mail in sent} == {"pi@example.org"}
+    texts = [html.unescape(mail.get_body().get_content()) for mail in sent]
+    assert sorted(run for run in (bad, stopped) if any(f"run: {run}" in text for text in texts)) == sorted(
+        [bad, stopped]
+    )
     assert lab.api.tasks("late", late)["work"] in {"skipped", "failed"}
     lab.api.wait("the queue without the late job", lambda: not lab.queue("late"))

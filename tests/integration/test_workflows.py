@@ -161,7 +161,7 @@ def test_a_workflow_whose_file_takes_another_name_lets_its_runs_finish(lab: Any,
 
 def test_what_airflow_refuses_is_an_error_of_the_new_text_alone(lab: Any, two_jobs: tuple[str, str]) -> None:
     name, run = two_jobs
-    lab.write(name, _two_jobs("TWO", f"tags: [{'x' * 101}]\n"))
+    lab.write(name, _two_jobs("TWO", "schedule: {assets: ['postgres://h/a']}\n"))
     lab.api.wait("the import error", lambda: "Airflow does not accept" in _errors(lab).get(f"{name}.hotswap.yaml", ""))
     assert not lab.api.get(f"/dags/{name}")["is_stale"]
     assert _finish(lab, name, run) == {"said": "ONE"}

@@ -1,0 +1,1 @@
+"""What hotswap adds to Airflow's api-server."""
