@@ -18,11 +18,10 @@ ENDS: dict[str, dict[str, Any]] = {
     "licences": {"stiffness": {"newton_per_mm": float}}, "mixed-operators": {"fit": {"slope": float}},
     "mpi-container": {"sum": {"integral": 3.14159265}}, "nightly": {"means": {"rows": 5}},
     "progressive": {}, "protein-fold": {"predict": {"plddt": [86, 84, 82]}},
-    "retry-escalate": {"flaky": {"attempts": 3}}, "sweep-csv": {}, "sweep-dynamic": {"split": {"names": list}},
-    "sweep-grid": {"best": {"element": int}}, "chain-500": {},
+    "retry-escalate": {"flaky": {"attempts": 3}}, "sweep-csv": {}, "chain-500": {},
 }  # fmt: skip
-"""The files that a plain host can run, with values that their jobs give; `hello`, `own-code` and `sweep-fan-out` are in
-other tests, and `software` is not acted on."""
+"""The files that a plain host can run, with values that their jobs give; `hello`, `own-code` and three
+sweeps are in other tests, and `software` is not acted on."""
 SKIPPED = {"conditional": {"full-analysis", "repair", "explain"}, "nightly": {"publish"}}
 STEPS = 20
 
@@ -69,6 +68,8 @@ def test_the_examples_run_to_the_right_ends(lab: Any, lab_db: Any) -> None:
             seen = (stem, found, lab.api.get(f"/dags/{dags[stem]}/details")["params"])
             for name, value in expected.items():
                 assert isinstance(found[name], value) if isinstance(value, type) else found[name] == value, seen
+    assert re.search(r"gene9(\s+\d+){6}", lab.api.log("count-samples", runs["sweep-csv"], "matrix"))
+    assert "on 1 GPU" in lab.api.log("gpu-train", runs["gpu-train"], "train")
     assert len(lab.api.tasks("chain-500", runs["chain-500"])) == STEPS
     cursor = lab_db.cursor()
     cursor.execute("select label, slope from fits")

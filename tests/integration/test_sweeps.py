@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,42 +34,6 @@ def test_the_examples_with_sweeps(lab: Any) -> None:
     log = lab.api.log("pi-fan-out", runs["pi-fan-out"], "throw")
     assert "20 of 20 elements are to be run" in log
     assert "20 done · 0 failed · 0 running · 0 pending" in log
-
-
-def _without_later_keys(text: str) -> str:
-    """An example as far as its keys are supported; a template's text is written where it is extended."""
-    for name, keys in re.findall(r"^  ([\w-]+):\n((?:    .*\n)+)", _block(text, "templates"), re.MULTILINE):
-        text = text.replace(f"    extends: {name}\n", keys)
-    for key in ("templates", "environments", "budget", "notify"):
-        text = text.replace(_block(text, key), "")
-    return re.sub(r"^(project|    modules|    burst): .*\n", "", text, flags=re.MULTILINE)
-
-
-def _block(text: str, key: str) -> str:
-    found = re.search(rf"^{key}:\n(?:(?:  .*)?\n)+", text, re.MULTILINE)
-    return found[0] if found else ""
-
-
-def test_the_examples_with_sweeps_retries_and_checkpoints_that_have_later_keys(lab: Any) -> None:
-    files = ("sweep-csv", "retry-escalate", "gpu-train", "licences", "protein-fold", "budget-burst")
-    for name in ("samples.csv", "scripts/solve.sh"):
-        (lab.dags / name).parent.mkdir(exist_ok=True)
-        shutil.copy(EXAMPLES / name, lab.dags / name)
-    for name in files:
-        text = (EXAMPLES / f"{name}.hotswap.yaml").read_text(encoding="utf-8")
-        (lab.dags / f"{name}.hotswap.yaml").write_text(_without_later_keys(text), encoding="utf-8")
-    dags = ("count-samples", "retry-escalate", "gpu-train", "licensed-solver", "protein-fold", "budget-burst")
-    runs = {dag: lab.api.trigger(dag) for dag in dags}
-    ends = {dag: lab.api.wait_for_run(dag, run) for dag, run in runs.items()}
-    assert ends == dict.fromkeys(dags, "success")
-    assert re.search(r"gene9(\s+\d+){6}", lab.api.log("count-samples", runs["count-samples"], "matrix"))
-    assert lab.api.value("retry-escalate", runs["retry-escalate"], "flaky") == {"attempts": 3}
-    assert lab.api.value("gpu-train", runs["gpu-train"], "train")["loss"] == pytest.approx(0.7**8, abs=1e-4)
-    assert "on 1 GPU" in lab.api.log("gpu-train", runs["gpu-train"], "train")
-    assert lab.api.value("licensed-solver", runs["licensed-solver"], "stiffness")["newton_per_mm"] > 0
-    scores = lab.api.value("protein-fold", runs["protein-fold"], "predict")["plddt"]
-    assert scores == [86.0, 84.0, 82.0]
-    assert lab.api.value("budget-burst", runs["budget-burst"], "spread")["spread"] > 0
 
 
 def test_a_clear_of_a_failed_sweep_submits_exactly_what_failed(lab: Any) -> None:
