@@ -68,17 +68,24 @@ def load(path: str, site: Site | None) -> CheckedWorkflow:
     return check_workflow(read_bytes(path), path, DiskFolder(Path(path).parent), site)
 
 
-def find_files(names: list[str]) -> list[str]:
-    """The named files, and our files below the named folders. Raises ``SetupError`` if a folder has none."""
-    found: list[str] = []
+def find_files(names: list[str]) -> dict[str, bool]:
+    """The named files, and our files below the named folders: whether each was found in a folder.
+
+    Of several names, as a shell makes them of ``*``, those that are not ours are left out. Raises ``SetupError`` if no
+    file of ours is named.
+    """
+    found: dict[str, bool] = {}
     for name in names:
         if not Path(name).is_dir():
-            found.append(name)
+            if len(names) == 1 or Path(name).suffix in _SUFFIXES:
+                found[name] = False
             continue
         below = sorted(path for path in Path(name).rglob("*.*") if _is_ours(path))
-        if not below:
+        if not below and len(names) == 1:
             raise SetupError(f"{name} holds no file that ends in {' or '.join(vocabulary.WORKFLOW_SUFFIXES)}")
-        found += [str(path) for path in below]
+        found |= {str(path): True for path in below}
+    if not found:
+        raise SetupError(f"none of {', '.join(names)} is a workflow or a site file")
     return found
 
 

@@ -239,6 +239,13 @@ def test_a_terminal_shows_the_line_and_the_place() -> None:
     assert mark == f"      | {' ' * 16}^"
 
 
+def test_what_a_shell_makes_of_a_star_is_valid_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders of code, tables, the site file, and a workflow beside its twin in JSON."""
+    assert main(["validate", *map(str, sorted((EXAMPLES / "good").iterdir())), "--site", SITE]) == 0
+    said = capsys.readouterr()
+    assert (said.out, "and 1 site file(s) valid" in said.err) == ("", True)
+
+
 def test_what_is_no_terminal_gets_one_line_for_each_problem(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", UNKNOWN_PARAM, "--site", SITE]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 1

@@ -42,7 +42,8 @@ def _validate(arguments: argparse.Namespace) -> int:
     checked = []
     problems: list[Problem] = []
     sites = 0
-    for path in loading.find_files(arguments.files):
+    files = loading.find_files(arguments.files)
+    for path in files:
         if _is_site(path):
             problems += _site_problems(path)
             sites += 1
@@ -50,7 +51,8 @@ def _validate(arguments: argparse.Namespace) -> int:
         found = loading.load(path, site)
         problems += [*found.problems, *_not_served(found)]
         checked.append(found)
-    problems += taken_names(checked)
+    # Files that are named one by one may be variants of each other; those of a folder are served together.
+    problems += taken_names([found for found in checked if files[found.file]])
     _report(problems, arguments.format)
     wrong = [problem for problem in problems if not problem.is_note]
     if arguments.format == "text":
