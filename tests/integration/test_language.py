@@ -262,21 +262,25 @@ def received(lab: Any) -> Iterator[tuple[list[dict[str, Any]], list[EmailMessage
 def test_the_ends_of_runs_are_notified(lab: Any, received: tuple[list[dict[str, Any]], list[EmailMessage]]) -> None:
     posts, mails = received
     lab.write("notices", NOTICES.format(timeout="1h"))
-    lab.write("late", NOTICES.format(timeout="2s"))
-    good, bad, late = lab.api.trigger("notices"), lab.api.trigger("notices", {"fails": True}), lab.api.trigger("late")
+    lab.write("too-late", NOTICES.format(timeout="2s"))
+    good, bad, late = (
+        lab.api.trigger("notices"),
+        lab.api.trigger("notices", {"fails": True}),
+        lab.api.trigger("too-late"),
+    )
     lab.wait_for_job("notices", "work")
     (lab.run_dir("notices", good) / "go").touch()
     assert [lab.api.wait_for_run("notices", run) for run in (good, bad)] == ["success", "failed"]
-    assert lab.api.wait_for_run("late", late) == "failed"
+    assert lab.api.wait_for_run("too-late", late) == "failed"
     stopped = lab.api.trigger("notices")
     lab.wait_for_task("notices", stopped, "work", "deferred")
     lab.api.send("PATCH", f"/dags/notices/dagRuns/{stopped}", {"state": "failed"})
     lab.api.wait("the notices", lambda: len(posts) == 4 and len(mails) == 3)
     found = {(post["workflow"], post["run_id"]): post for post in posts}
     assert {key: post["event"] for key, post in found.items()} == {
-        ("notices", good): "success", ("notices", bad): "failed", ("late", late): "failed", ("notices", stopped): "failed",
+        ("notices", good): "success", ("notices", bad): "failed", ("too-late", late): "failed", ("notices", stopped): "failed",
     }  # fmt: skip
-    assert (found["late", late]["reason"], found["notices", stopped]["reason"]) == ("timed_out", "set by a person")
+    assert (found["too-late", late]["reason"], found["notices", stopped]["reason"]) == ("timed_out", "set by a person")
     assert found["notices", bad]["project"] == "climate"
     sent = [mail for mail in mails if mail["Subject"] == "notices failed in dev"]
     assert {mail["To"] for mail in sent} == {"pi@example.org"}
@@ -284,5 +288,5 @@ def test_the_ends_of_runs_are_notified(lab: Any, received: tuple[list[dict[str, 
     assert sorted(run for run in (bad, stopped) if any(f"run: {run}" in text for text in texts)) == sorted(
         [bad, stopped]
     )
-    assert lab.api.tasks("late", late)["work"] in {"skipped", "failed"}
-    lab.api.wait("the queue without the late job", lambda: not lab.queue("late"))
+    assert lab.api.tasks("too-late", late)["work"] in {"skipped", "failed"}
+    lab.api.wait("the queue without the late job", lambda: not lab.queue("too-late"))
