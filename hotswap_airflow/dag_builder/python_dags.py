@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from airflow.sdk import TaskGroup
 from hotswap_airflow.dag_builder.tasks import add_tasks
 from hotswap_airflow.dag_builder.workflow import build_dag, make_param
 from hotswap_airflow.errors import SetupError
-from hotswap_airflow.file_store.contents import ContentStore
+from hotswap_airflow.file_store.contents import ContentStore, put_pack
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.hooks.settings import airflow_settings
 from hotswap_airflow.settings import DEFAULT_CONNECTION
@@ -70,9 +71,4 @@ def _plan(path: Path, environment: str | None) -> Plan:
     if chosen not in known.environments:
         raise SetupError(f"there is no environment {chosen!r}; the site has: {', '.join(known.environments)}")
     plan = make_plan(checked, known, chosen)
-    store = ContentStore(settings.store_path)
-    for file in plan.pack.files:
-        store.put(folder.read(file.path))
-    if plan.pack.files:
-        store.put(plan.pack.listing)
-    return plan
+    return replace(plan, pack=put_pack(ContentStore(settings.store_path), folder, checked.named_paths))

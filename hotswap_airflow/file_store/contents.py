@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import StoreError
-from hotswap_airflow.workflow.checks.files import Pack, content_digest
+from hotswap_airflow.workflow.checks.files import Pack, content_digest, pack_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
     from hotswap_airflow.workflow.checks.files import PackedFile
+    from hotswap_airflow.workflow.context import Folder
 
 
 _OLD = 86_400.0
@@ -108,6 +109,20 @@ def installation(store: Path) -> str:
             os.link(new, path)
         new.unlink()
         return path.read_text(encoding="utf-8").strip()
+
+
+def put_pack(store: ContentStore, folder: Folder, patterns: list[str]) -> Pack:
+    """Store the files that a workflow names, and their listing; if one changes meanwhile, all are read again.
+
+    Raises ``OSError`` if a file cannot be read, and ``StoreError``.
+    """
+    while True:
+        pack = pack_of(folder, patterns)
+        if all(store.put(folder.read(file.path)) == file.digest for file in pack.files):
+            break
+    if pack.files:
+        store.put(pack.listing)
+    return pack
 
 
 async def kept_archive(digest: str, store: ContentStore) -> AsyncIterator[bytes]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotswap_airflow.errors import HotswapError, SetupError
+from hotswap_airflow.file_store.contents import put_pack
 from hotswap_airflow.file_store.folder import DiskFolder
 from hotswap_airflow.file_store.versions import Entry, Manifest, places
 from hotswap_airflow.workflow.checked import CheckedWorkflow, check_workflow, taken_names
-from hotswap_airflow.workflow.checks.files import Pack, matches, pack_of
+from hotswap_airflow.workflow.checks.files import matches
 from hotswap_airflow.workflow.checks.names import stem, workflow_name
 from hotswap_airflow.workflow.site_file import read_site
 from hotswap_airflow.workflow.spec import vocabulary
@@ -155,20 +156,11 @@ class FolderScan:
         if self._site_error or checked.context is None:
             error = self._site_error or "\n".join(map(str, checked.problems))
             return replace(entry, is_valid=False, error=error)
-        pack = self._put_pack(folder, checked.named_paths)
-        if pack.files:
-            self._contents.put(pack.listing)
+        pack = put_pack(self._contents, folder, checked.named_paths)
         files = tuple((file.path, file.digest, file.executable) for file in pack.files)
         entry = replace(entry, workflow=workflow_name(checked.context), files=files)
         error = "" if entry == served else self._validate(checked, self._site)
         return replace(entry, is_valid=False, error=error) if error else entry
-
-    def _put_pack(self, folder: DiskFolder, patterns: list[str]) -> Pack:
-        """Store the files that a workflow names, as a pack; if one changes meanwhile, all are read again."""
-        while True:
-            pack = pack_of(folder, patterns)
-            if all(self._contents.put(folder.read(file.path)) == file.digest for file in pack.files):
-                return pack
 
 
 def _held(before: Manifest, reads: Mapping[str, _Read]) -> dict[str, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from hotswap_airflow.workflow.plan import Plan, PlannedJob
+    from hotswap_airflow.workflow.run_values import RunValues
 
 _ALLOWED = frozenset({"pool", "pool_slots", "queue", "priority_weight", "weight_rule"})
 _OURS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - _ALLOWED - {"self", "kwargs"}
@@ -32,14 +33,15 @@ class Shielded(BaseOperator):
     template_ext = ()
     hotswap_plan: Plan
     hotswap_job: PlannedJob
+    hotswap_values: RunValues
     inherits_from_empty_operator = False  # else the scheduler would end it without its condition
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:  # noqa: ARG002
         """Put the values of references into the fields. Airflow calls this where it would render them."""
-        values = self._values(context)
+        self.hotswap_values = self._read_values(context)
         for name in self.template_fields:
             if hasattr(self, name):
-                setattr(self, name, resolved(self.hotswap_plan, getattr(self, name), values))
+                setattr(self, name, resolved(self.hotswap_plan, getattr(self, name), self.hotswap_values))
 
     def render_template(self, content: Any, *_: Any, **__: Any) -> Any:
         """The content as it is: some operators render texts themselves."""
@@ -49,14 +51,14 @@ class Shielded(BaseOperator):
         """Run the operator, or skip it if its needs or its ``if`` say so."""
         plan, job = self.hotswap_plan, self.hotswap_job
         try:
-            reason = why_not_ready(context, job) or why_skipped(plan, job, self._values(context))
+            reason = why_not_ready(context, job) or why_skipped(plan, job, self.hotswap_values)
         except JobError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from None
         if reason:
             raise skipped(self.log, reason)
         return super().execute(context)
 
-    def _values(self, context: Context) -> Any:
+    def _read_values(self, context: Context) -> RunValues:
         plan, job = self.hotswap_plan, self.hotswap_job
         folder = job_key(context, airflow_settings(), plan.environment).run.folder
         try:

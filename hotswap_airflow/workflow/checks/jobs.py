@@ -140,7 +140,7 @@ def judge_layer(document: Document, path: Path, known_software: Iterable[str]) -
     yield from _binds(document, path, owner)
     software = document.raw(*path, "software")
     keys = [key for key in _given(document, *path) if key in {"software", "container"}]
-    if isinstance(software, str) and software not in known_software and path != ("software",):
+    if isinstance(software, str) and software not in known_software:
         words = f"there is no software `{software}` in {owner}"
         yield document.at_value((*path, "software"), "software-unknown", words, choice(software, known_software))
     if len(keys) > 1 and document.raw(*path, "container", "runtime") != "none":
